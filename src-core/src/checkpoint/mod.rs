@@ -1,0 +1,3 @@
+//! Runs on disk: where they live, their checkpoints, and who holds them.
+
+pub mod home;

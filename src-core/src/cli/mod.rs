@@ -1,0 +1,90 @@
+//! The command line: one file per subcommand, thin. A subcommand parses its options, calls the library, and says
+//! what it wrote and what to run next. With `--json` the last line of stdout is one JSON document.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::checkpoint::home::Home;
+
+mod data;
+mod failure;
+mod tokenizer;
+
+pub use failure::Failure;
+
+/// nanochat on any GPU: train, evaluate and sample language models with WGSL compute shaders.
+#[derive(Parser)]
+#[command(name = "nc-core", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+/// Options that every subcommand takes.
+#[derive(clap::Args)]
+struct Global {
+    /// Print the result as one JSON document on the last line of stdout
+    #[arg(long, global = true)]
+    json: bool,
+    /// GPU to use: part of its name, or its index in `nc-core info`
+    #[arg(long, global = true, value_name = "NAME|INDEX")]
+    adapter: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train, inspect and use a tokenizer
+    Tokenizer(tokenizer::Args),
+    /// Download and inspect training data
+    Data(data::Args),
+}
+
+/// What a subcommand is handed besides its own options.
+pub struct Context {
+    /// Print machine-readable output.
+    pub json: bool,
+    /// The adapter that the user asked for, if any.
+    pub adapter: Option<String>,
+    /// Where runs, data and caches live.
+    pub home: Home,
+}
+
+impl Context {
+    /// Ends a subcommand: prints `value` as the last line with `--json`, and `words` otherwise.
+    pub fn finish(&self, value: &serde_json::Value, words: &str) {
+        if self.json {
+            println!("{value}");
+        } else {
+            println!("{words}");
+        }
+    }
+}
+
+/// Parses the arguments, runs the subcommand and turns its outcome into an exit code: 0, 2 for input or surroundings
+/// that the user can mend, 1 for a failure of the program or the device.
+pub fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("NC_LOG").unwrap_or_else(|_| "warn,wgpu_hal=error".into()))
+        .without_time()
+        .init();
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let context = Context { json: cli.global.json, adapter: cli.global.adapter, home: Home::locate()? };
+    match cli.command {
+        Command::Tokenizer(args) => tokenizer::run(args, &context),
+        Command::Data(args) => data::run(args, &context),
+    }
+}

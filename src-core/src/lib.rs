@@ -1,0 +1,16 @@
+//! nanochat on any GPU: tokenizer, training, evaluation and generation as WGSL compute shaders on wgpu.
+//!
+//! Modules call downwards only: `cli → train → eval → engine → model → kernels → gpu`; `optim` stands on `kernels`;
+//! `data` and `checkpoint` stand on `tokenizer`. `model` knows no tokenizer, `engine` no training, `gpu` no tensor maths.
+
+pub mod checkpoint;
+pub mod cli;
+pub mod data;
+pub mod engine;
+pub mod eval;
+pub mod gpu;
+pub mod kernels;
+pub mod model;
+pub mod optim;
+pub mod tokenizer;
+pub mod train;
