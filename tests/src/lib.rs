@@ -10,3 +10,21 @@ pub fn golden_dirs() -> Vec<PathBuf> {
     }
     dirs
 }
+
+/// A command that runs `nc-core` with `home` as its `NC_HOME`: `nc_core!(home)`.
+///
+/// It is a macro because Cargo names a binary's path only while it compiles a test of the same package; that is also
+/// why this package has the binary `nc-core-tested`, whose whole text is a call of `nc_core::cli::main`.
+#[macro_export]
+macro_rules! nc_core {
+    ($home:expr) => {
+        $crate::command(env!("CARGO_BIN_EXE_nc-core-tested"), $home.as_ref())
+    };
+}
+
+#[doc(hidden)]
+pub fn command(program: &str, home: &Path) -> std::process::Command {
+    let mut command = std::process::Command::new(program);
+    command.env("NC_HOME", home).env_remove("NC_LOG").env_remove("RUST_BACKTRACE");
+    command
+}
