@@ -1,1 +1,25 @@
+//! The device: which adapter, its buffers, its pipelines, and recorded command streams. Knows no model.
+//!
+//! A program opens one [`Gpu`], allocates [`Tensor`]s on it, records dispatches with a [`Recorder`], and replays the
+//! resulting [`Recording`] as often as it likes. Shapes are static, so all pipelines and bind groups exist before the
+//! loop starts, and a step costs no more than encoding.
 
+mod adapter;
+mod device;
+mod error;
+mod memory;
+mod readback;
+mod recorder;
+mod shader;
+mod tensor;
+mod translate;
+
+pub use adapter::{AdapterSummary, adapters};
+pub use device::{Gpu, Pipeline};
+pub use error::GpuError;
+pub use memory::{Memory, MemoryUse};
+pub use readback::Readback;
+pub use recorder::{Dispatch, KernelTime, Recorder, Recording, grid};
+pub use shader::{Shader, Target, Value, Values, Variant};
+pub use tensor::{DType, Tensor};
+pub use translate::TranslationError;

@@ -1,1 +1,18 @@
+//! One module per shader file, of the same name: shapes in, dispatches out, and beside each a CPU twin in f64 that says
+//! what the shader must compute.
+//!
+//! A function here takes a [`Recorder`](crate::gpu::Recorder) and tensors, checks their shapes (a mismatch is a fault
+//! of the program and panics while recording, never while training), and records. `twin` submodules hold the same
+//! operation on `f64` slices; tests compare the two over random shapes.
 
+pub mod norm;
+
+#[cfg(test)]
+mod testing;
+
+use crate::gpu::Variant;
+
+/// Every specialisation that the program can ask for: tests validate and translate each of them.
+pub fn variants() -> Vec<Variant> {
+    [norm::variants()].concat()
+}

@@ -1,0 +1,83 @@
+//! Which GPU to use: the best real one first, a software rasteriser last, or the one the user names.
+
+use super::GpuError;
+
+/// An adapter as `nc-core info` shows it.
+#[derive(Clone, Debug)]
+pub struct AdapterSummary {
+    /// Position in the list, which `--adapter` accepts.
+    pub index: usize,
+    /// The driver's and API's own description.
+    pub info: wgpu::AdapterInfo,
+    /// Optional features that the adapter has.
+    pub features: wgpu::Features,
+    /// The adapter's limits.
+    pub limits: wgpu::Limits,
+}
+
+/// Every adapter on this machine, best first. The order is what `--adapter INDEX` counts in.
+pub fn adapters() -> Vec<AdapterSummary> {
+    enumerate()
+        .into_iter()
+        .enumerate()
+        .map(|(index, adapter)| AdapterSummary { index, info: adapter.get_info(), features: adapter.features(), limits: adapter.limits() })
+        .collect()
+}
+
+/// The adapter that `wanted` names (an index, or part of a name in any case), or the best one.
+pub(super) fn choose(wanted: Option<&str>) -> Result<wgpu::Adapter, GpuError> {
+    let mut found = enumerate();
+    if found.is_empty() {
+        return Err(GpuError::NoAdapter { how: how_to_get_a_driver() });
+    }
+    let Some(wanted) = wanted else {
+        return Ok(found.swap_remove(0));
+    };
+    let position = match wanted.parse::<usize>() {
+        Ok(index) => (index < found.len()).then_some(index),
+        Err(_) => found.iter().position(|adapter| adapter.get_info().name.to_lowercase().contains(&wanted.to_lowercase())),
+    };
+    match position {
+        Some(index) => Ok(found.swap_remove(index)),
+        None => Err(GpuError::UnknownAdapter {
+            wanted: wanted.to_owned(),
+            available: found
+                .iter()
+                .enumerate()
+                .map(|(index, adapter)| format!("{index} {}", adapter.get_info().name))
+                .collect::<Vec<_>>()
+                .join(", "),
+        }),
+    }
+}
+
+fn enumerate() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends: wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12,
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let mut found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    found.retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
+    found.sort_by_key(|adapter| rank(adapter.get_info().device_type));
+    found
+}
+
+fn rank(kind: wgpu::DeviceType) -> u8 {
+    match kind {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    }
+}
+
+fn how_to_get_a_driver() -> &'static str {
+    if cfg!(target_os = "macos") {
+        "Metal comes with macOS 10.15 or newer: update the system"
+    } else if cfg!(windows) {
+        "install your graphics card's current driver (DirectX 12 or Vulkan)"
+    } else {
+        "install your card's Vulkan driver, or `apt install mesa-vulkan-drivers` (Debian, Ubuntu), `dnf install mesa-vulkan-drivers` (Fedora), which also runs on the CPU"
+    }
+}

@@ -1,0 +1,261 @@
+//! An open device: allocation, pipelines, submission, and what to do when it fails.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::memory::Ledger;
+use super::{DType, GpuError, Memory, MemoryUse, Target, Tensor, Variant, adapter};
+
+/// An open GPU. Clones share the device.
+#[derive(Clone)]
+pub struct Gpu {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    adapter: wgpu::Adapter,
+    info: wgpu::AdapterInfo,
+    limits: wgpu::Limits,
+    features: wgpu::Features,
+    target: Target,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    ledger: Arc<Ledger>,
+    pipelines: Mutex<HashMap<String, Pipeline>>,
+    lost: Arc<OnceLock<GpuError>>,
+    fault: Arc<Mutex<Option<GpuError>>>,
+}
+
+/// A compiled specialisation of a shader's entry point.
+#[derive(Clone)]
+pub struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+    pub(super) key: Arc<str>,
+}
+
+/// Optional features that kernels make use of where they exist.
+const WANTED: wgpu::Features = wgpu::Features::SUBGROUP
+    .union(wgpu::Features::SUBGROUP_BARRIER)
+    .union(wgpu::Features::SHADER_F16)
+    .union(wgpu::Features::TIMESTAMP_QUERY);
+
+impl Gpu {
+    /// Opens the adapter that `wanted` names (an index or part of a name), or the best one, with every limit raised to
+    /// what it has.
+    pub fn open(wanted: Option<&str>) -> Result<Self, GpuError> {
+        let adapter = adapter::choose(wanted)?;
+        let info = adapter.get_info();
+        let limits = adapter.limits();
+        let features = adapter.features() & WANTED;
+        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("nc-core"),
+            required_features: features,
+            required_limits: limits.clone(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        }))
+        .map_err(|error| GpuError::OpenDevice { adapter: info.name.clone(), reason: error.to_string() })?;
+
+        let lost = Arc::new(OnceLock::new());
+        let on_loss = lost.clone();
+        device.set_device_lost_callback(move |_, reason| {
+            let _ = on_loss.set(GpuError::Lost { reason });
+        });
+        let fault = Arc::new(Mutex::new(None));
+        let on_fault = fault.clone();
+        device.on_uncaptured_error(Arc::new(move |error| {
+            let mut first = on_fault.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            first.get_or_insert(GpuError::Refused { what: "a command".into(), reason: error.to_string() });
+        }));
+
+        let fixed = features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
+        let target = Target { subgroup: if fixed { info.subgroup_min_size } else { 0 }, cpu: info.device_type == wgpu::DeviceType::Cpu };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                adapter,
+                info,
+                limits,
+                features,
+                target,
+                device,
+                queue,
+                ledger: Arc::default(),
+                pipelines: Mutex::default(),
+                lost,
+                fault,
+            }),
+        })
+    }
+
+    /// The adapter's name, driver and kind.
+    pub fn info(&self) -> &wgpu::AdapterInfo {
+        &self.inner.info
+    }
+
+    /// The adapter itself, for sharing this device with another library.
+    pub fn adapter(&self) -> &wgpu::Adapter {
+        &self.inner.adapter
+    }
+
+    /// The device's limits.
+    pub fn limits(&self) -> &wgpu::Limits {
+        &self.inner.limits
+    }
+
+    /// Optional features that the device was opened with.
+    pub fn features(&self) -> wgpu::Features {
+        self.inner.features
+    }
+
+    /// What shader templates are filled in for.
+    pub fn target(&self) -> Target {
+        self.inner.target
+    }
+
+    /// The wgpu device.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.inner.device
+    }
+
+    /// The wgpu queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.inner.queue
+    }
+
+    /// Bytes allocated through this device.
+    pub fn memory(&self) -> MemoryUse {
+        self.inner.ledger.in_use()
+    }
+
+    /// The most bytes that one tensor may have here.
+    pub fn binding_limit(&self) -> u64 {
+        self.inner.limits.max_storage_buffer_binding_size.min(self.inner.limits.max_buffer_size)
+    }
+
+    /// A zeroed tensor. Fails with [`GpuError::TooLarge`] past the binding limit and [`GpuError::OutOfMemory`] when the
+    /// driver has no more.
+    pub fn zeros(&self, label: &str, shape: &[usize], dtype: DType, kind: Memory) -> Result<Tensor, GpuError> {
+        let bytes = shape.iter().try_fold(dtype.bytes(), |bytes, &axis| bytes.checked_mul(axis as u64));
+        let limit = self.binding_limit();
+        let size = bytes.map(|bytes| bytes.max(4).next_multiple_of(4)).filter(|&bytes| bytes <= limit).ok_or_else(|| {
+            GpuError::TooLarge { label: label.to_owned(), bytes: bytes.unwrap_or(u64::MAX), limit, adapter: self.inner.info.name.clone() }
+        })?;
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.buffer(label, size, usage)?;
+        Ok(Tensor::new(buffer, shape, dtype, self.inner.ledger.enter(kind, size)))
+    }
+
+    /// A tensor that holds `data`, whose type must have the size of `dtype`.
+    pub fn upload<E: bytemuck::Pod>(
+        &self,
+        label: &str,
+        shape: &[usize],
+        dtype: DType,
+        kind: Memory,
+        data: &[E],
+    ) -> Result<Tensor, GpuError> {
+        let tensor = self.zeros(label, shape, dtype, kind)?;
+        self.write(&tensor, data);
+        Ok(tensor)
+    }
+
+    /// Replaces the contents of `tensor` before the next submission runs.
+    pub fn write<E: bytemuck::Pod>(&self, tensor: &Tensor, data: &[E]) {
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        assert_eq!(bytes.len() as u64, tensor.bytes(), "{} bytes do not fill a tensor of {:?}", bytes.len(), tensor.shape());
+        if bytes.len().is_multiple_of(4) {
+            self.inner.queue.write_buffer(&tensor.buffer, tensor.offset, bytes);
+        } else {
+            let mut padded = bytes.to_vec();
+            padded.resize(bytes.len().next_multiple_of(4), 0);
+            self.inner.queue.write_buffer(&tensor.buffer, tensor.offset, &padded);
+        }
+    }
+
+    /// Waits for all submitted work and reads `tensor` back.
+    pub fn read<E: bytemuck::Pod>(&self, tensor: &Tensor) -> Result<Vec<E>, GpuError> {
+        let mut readback = super::Readback::new(self, tensor.bytes())?;
+        let mut encoder = self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("read") });
+        readback.copy(&mut encoder, &[tensor]);
+        self.inner.queue.submit([encoder.finish()]);
+        readback.start();
+        readback.wait()
+    }
+
+    /// Waits until all submitted work is done, and reports the first thing that went wrong since the last call.
+    pub fn wait(&self) -> Result<(), GpuError> {
+        let polled = self.inner.device.poll(wgpu::PollType::wait_indefinitely());
+        self.check()?;
+        polled.map(|_| ()).map_err(|error| GpuError::Lost { reason: error.to_string() })
+    }
+
+    /// Reports the first thing that went wrong since the last call, without waiting.
+    pub fn check(&self) -> Result<(), GpuError> {
+        if let Some(error) = self.inner.lost.get() {
+            return Err(error.clone());
+        }
+        match self.inner.fault.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// The pipeline of `variant`, compiled at most once.
+    pub fn pipeline(&self, variant: &Variant) -> Result<Pipeline, GpuError> {
+        let key = variant.key();
+        if let Some(found) = self.inner.pipelines.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&key) {
+            return Ok(found.clone());
+        }
+        let refused = |reason: String| GpuError::Refused { what: format!("shader {key}"), reason };
+        let text = variant.render(self.inner.target).map_err(|error| refused(format!("{error:#}")))?;
+        let scope = self.inner.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&key), source: wgpu::ShaderSource::Wgsl(text.into()) };
+        // SAFETY: the loops of all shaders here are bounded by uniforms that the program sets; bounds checks stay on.
+        let module = unsafe {
+            let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
+            self.inner.device.create_shader_module_trusted(descriptor, checks)
+        };
+        let pipeline = self.inner.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&key),
+            layout: None,
+            module: &module,
+            entry_point: Some(variant.entry),
+            compilation_options: wgpu::PipelineCompilationOptions { zero_initialize_workgroup_memory: false, ..Default::default() },
+            cache: None,
+        });
+        if let Some(error) = pollster::block_on(scope.pop()) {
+            return Err(refused(error.to_string()));
+        }
+        let layout = pipeline.get_bind_group_layout(0);
+        let built = Pipeline { pipeline, layout, key: key.as_str().into() };
+        self.inner.pipelines.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(key, built.clone());
+        Ok(built)
+    }
+
+    /// The keys of all pipelines built so far.
+    pub fn pipeline_keys(&self) -> Vec<String> {
+        self.inner.pipelines.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).keys().cloned().collect()
+    }
+
+    /// A buffer outside the tensors' accounting.
+    pub(super) fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer, GpuError> {
+        let device = &self.inner.device;
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false });
+        let refused = pollster::block_on(validation.pop());
+        let exhausted = pollster::block_on(memory.pop());
+        if exhausted.is_some() {
+            return Err(GpuError::OutOfMemory { label: label.to_owned(), bytes: size, in_use: self.memory().current });
+        }
+        match refused {
+            Some(error) => Err(GpuError::Refused { what: format!("the buffer {label}"), reason: error.to_string() }),
+            None => Ok(buffer),
+        }
+    }
+
+    pub(super) fn ledger(&self) -> &Arc<Ledger> {
+        &self.inner.ledger
+    }
+}

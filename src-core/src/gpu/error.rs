@@ -1,0 +1,71 @@
+//! What can go wrong between the program and a GPU, each with the sentence a user needs.
+
+/// A failure of the device layer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum GpuError {
+    /// No Vulkan, Metal or DX12 driver answered.
+    #[error("no GPU driver was found; {how}")]
+    NoAdapter {
+        /// How to get a driver on this system.
+        how: &'static str,
+    },
+    /// `--adapter` names nothing that is here.
+    #[error("no adapter is called `{wanted}`; here are: {available} (see `nc-core info`)")]
+    UnknownAdapter {
+        /// What was asked for.
+        wanted: String,
+        /// The adapters that are here, comma-separated.
+        available: String,
+    },
+    /// The driver refused to open a device.
+    #[error("the driver of {adapter} refused to open a device: {reason}")]
+    OpenDevice {
+        /// The adapter's name.
+        adapter: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// An allocation failed.
+    #[error("out of GPU memory: {label} needs {bytes} bytes and {in_use} bytes are in use; use a smaller --device-batch-size or --depth")]
+    OutOfMemory {
+        /// What was being allocated.
+        label: String,
+        /// Its size in bytes.
+        bytes: u64,
+        /// Bytes allocated on the device before it.
+        in_use: u64,
+    },
+    /// A tensor exceeds what one buffer or one binding may hold on this adapter.
+    #[error("{label} needs {bytes} bytes, but {adapter} binds at most {limit} bytes at a time")]
+    TooLarge {
+        /// What was being allocated.
+        label: String,
+        /// Its size in bytes.
+        bytes: u64,
+        /// The adapter's limit in bytes.
+        limit: u64,
+        /// The adapter's name.
+        adapter: String,
+    },
+    /// The device went away in the middle of work.
+    #[error("the GPU was lost ({reason}); the last checkpoint is intact: start again with --resume")]
+    Lost {
+        /// The driver's words.
+        reason: String,
+    },
+    /// The API refused something: a fault of the program or of the driver.
+    #[error("the GPU refused {what}: {reason}")]
+    Refused {
+        /// What was being done.
+        what: String,
+        /// The API's words.
+        reason: String,
+    },
+}
+
+impl GpuError {
+    /// Whether a smaller batch could help.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::OutOfMemory { .. })
+    }
+}

@@ -1,0 +1,90 @@
+//! Accounting of GPU memory by what it is for, so that a step's peak can be printed and compared with the formula.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a buffer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Master parameters.
+    Weights,
+    /// Gradients, one per parameter.
+    Gradients,
+    /// Optimizer state.
+    Moments,
+    /// What the forward pass keeps for the backward pass.
+    Activations,
+    /// Scratch that no later operation reads.
+    Workspace,
+    /// Read-back and upload buffers, uniforms.
+    Staging,
+}
+
+impl Memory {
+    /// Every kind, in the order of [`MemoryUse::by_kind`].
+    pub const ALL: [Memory; 6] =
+        [Memory::Weights, Memory::Gradients, Memory::Moments, Memory::Activations, Memory::Workspace, Memory::Staging];
+
+    /// The kind's name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Memory::Weights => "weights",
+            Memory::Gradients => "gradients",
+            Memory::Moments => "moments",
+            Memory::Activations => "activations",
+            Memory::Workspace => "workspace",
+            Memory::Staging => "staging",
+        }
+    }
+}
+
+/// Bytes allocated on the device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Bytes allocated now.
+    pub current: u64,
+    /// The most that was ever allocated at once.
+    pub peak: u64,
+    /// Bytes allocated now, by [`Memory::ALL`].
+    pub by_kind: [u64; 6],
+}
+
+/// Running totals, shared by the device and every buffer on it.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    current: AtomicU64,
+    peak: AtomicU64,
+    by_kind: [AtomicU64; 6],
+}
+
+impl Ledger {
+    pub(super) fn in_use(&self) -> MemoryUse {
+        MemoryUse {
+            current: self.current.load(Ordering::Relaxed),
+            peak: self.peak.load(Ordering::Relaxed),
+            by_kind: std::array::from_fn(|kind| self.by_kind[kind].load(Ordering::Relaxed)),
+        }
+    }
+
+    pub(super) fn enter(self: &Arc<Self>, kind: Memory, bytes: u64) -> Entry {
+        let now = self.current.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.peak.fetch_max(now, Ordering::Relaxed);
+        self.by_kind[kind as usize].fetch_add(bytes, Ordering::Relaxed);
+        Entry { ledger: self.clone(), kind, bytes }
+    }
+}
+
+/// One allocation's line in the ledger, crossed out when it is dropped.
+#[derive(Debug)]
+pub(super) struct Entry {
+    ledger: Arc<Ledger>,
+    kind: Memory,
+    bytes: u64,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.ledger.current.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.ledger.by_kind[self.kind as usize].fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}

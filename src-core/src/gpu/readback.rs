@@ -1,0 +1,71 @@
+//! Bringing values back from the GPU without stopping it: copied at the end of a submission, mapped while later work runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::memory::Entry;
+use super::{Gpu, GpuError, Memory, Tensor};
+
+const PENDING: u8 = 0;
+const READY: u8 = 1;
+const FAILED: u8 = 2;
+
+/// A buffer that the CPU can map. Use: [`copy`](Self::copy) into it in an encoder, submit, [`start`](Self::start), and
+/// some time later [`wait`](Self::wait).
+pub struct Readback {
+    gpu: Gpu,
+    buffer: wgpu::Buffer,
+    len: u64,
+    state: Arc<AtomicU8>,
+    _entry: Entry,
+}
+
+impl Readback {
+    /// Room for `bytes` bytes.
+    pub fn new(gpu: &Gpu, bytes: u64) -> Result<Self, GpuError> {
+        let size = bytes.max(4).next_multiple_of(4);
+        let buffer = gpu.buffer("readback", size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?;
+        let entry = gpu.ledger().enter(Memory::Staging, size);
+        Ok(Self { gpu: gpu.clone(), buffer, len: bytes, state: Arc::new(AtomicU8::new(PENDING)), _entry: entry })
+    }
+
+    /// Records copies of `tensors`, one after the other. Their sizes must be multiples of four bytes when there are
+    /// several, and together not exceed this buffer.
+    pub fn copy(&self, encoder: &mut wgpu::CommandEncoder, tensors: &[&Tensor]) {
+        let mut at = 0;
+        for tensor in tensors {
+            let size = tensor.bytes().next_multiple_of(4);
+            encoder.copy_buffer_to_buffer(&tensor.buffer, tensor.offset, &self.buffer, at, size);
+            at += size;
+        }
+    }
+
+    /// Asks for the buffer to be mapped once the submitted copies are done.
+    pub fn start(&mut self) {
+        self.state.store(PENDING, Ordering::Release);
+        let state = self.state.clone();
+        self.buffer.map_async(wgpu::MapMode::Read, .., move |outcome| {
+            state.store(if outcome.is_ok() { READY } else { FAILED }, Ordering::Release);
+        });
+    }
+
+    /// Waits for the values and unmaps the buffer, which can then be used again.
+    pub fn wait<E: bytemuck::Pod>(&mut self) -> Result<Vec<E>, GpuError> {
+        if self.state.load(Ordering::Acquire) == PENDING {
+            self.gpu.wait()?;
+        }
+        self.gpu.check()?;
+        if self.state.load(Ordering::Acquire) != READY {
+            return Err(GpuError::Lost { reason: "a read-back buffer could not be mapped".into() });
+        }
+        let values = {
+            let view = self
+                .buffer
+                .get_mapped_range(..)
+                .map_err(|error| GpuError::Refused { what: "mapping a read-back buffer".into(), reason: error.to_string() })?;
+            bytemuck::pod_collect_to_vec(&view[..self.len as usize])
+        };
+        self.buffer.unmap();
+        Ok(values)
+    }
+}

@@ -1,0 +1,247 @@
+//! Command streams that are recorded once and replayed every step.
+
+use std::time::Instant;
+
+use super::{Gpu, GpuError, Memory, Pipeline, Shader, Tensor, Value, Variant};
+
+/// One kernel call, by reference; [`Recorder::dispatch`] resolves it.
+pub struct Dispatch<'a, P> {
+    /// The shader file.
+    pub shader: &'static Shader,
+    /// Its entry point.
+    pub entry: &'static str,
+    /// What fills the template in.
+    pub values: &'a [(&'static str, Value)],
+    /// The uniform at binding 0.
+    pub params: P,
+    /// Tensors by binding number.
+    pub bind: &'a [(u32, &'a Tensor)],
+    /// Workgroups in x, y and z.
+    pub groups: [u32; 3],
+}
+
+/// A one-dimensional grid of `groups` workgroups, folded into y past the 65,535 that a dimension may have. The kernel
+/// finds its number with `flat` and must leave the few surplus ones idle.
+pub fn grid(groups: usize) -> [u32; 3] {
+    const MOST: usize = 65_535;
+    if groups <= MOST {
+        return [groups as u32, 1, 1];
+    }
+    let rows = groups.div_ceil(MOST);
+    [groups.div_ceil(rows) as u32, rows as u32, 1]
+}
+
+/// Collects commands. The first failure is kept and returned by [`finish`](Self::finish), so that code which records a
+/// model reads as the model.
+pub struct Recorder {
+    gpu: Gpu,
+    commands: Vec<Pending>,
+    uniforms: Vec<u8>,
+    failure: Option<GpuError>,
+}
+
+enum Pending {
+    Dispatch { pipeline: Pipeline, uniform: usize, uniform_size: usize, bind: Vec<(u32, Tensor)>, groups: [u32; 3] },
+    Copy { from: Tensor, to: Tensor },
+    Clear { tensor: Tensor },
+}
+
+impl Recorder {
+    /// An empty recorder.
+    pub fn new(gpu: &Gpu) -> Self {
+        Self { gpu: gpu.clone(), commands: Vec::new(), uniforms: Vec::new(), failure: None }
+    }
+
+    /// The device that is recorded for.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Records a kernel call. An empty grid records nothing.
+    pub fn dispatch<P: bytemuck::Pod>(&mut self, call: Dispatch<'_, P>) {
+        if self.failure.is_some() || call.groups.contains(&0) {
+            return;
+        }
+        let variant = Variant { shader: call.shader, entry: call.entry, values: call.values.to_vec() };
+        let pipeline = match self.gpu.pipeline(&variant) {
+            Ok(pipeline) => pipeline,
+            Err(error) => {
+                self.failure = Some(error);
+                return;
+            }
+        };
+        let uniform = self.uniforms.len();
+        self.uniforms.extend_from_slice(bytemuck::bytes_of(&call.params));
+        let uniform_size = size_of::<P>().next_multiple_of(16);
+        self.uniforms.resize((uniform + uniform_size).next_multiple_of(256), 0);
+        self.commands.push(Pending::Dispatch {
+            pipeline,
+            uniform,
+            uniform_size,
+            bind: call.bind.iter().map(|&(number, tensor)| (number, tensor.clone())).collect(),
+            groups: call.groups,
+        });
+    }
+
+    /// Records a copy between tensors of the same size in different buffers.
+    pub fn copy(&mut self, from: &Tensor, to: &Tensor) {
+        assert_eq!(from.bytes(), to.bytes(), "a copy from {:?} to {:?}", from.shape(), to.shape());
+        self.commands.push(Pending::Copy { from: from.clone(), to: to.clone() });
+    }
+
+    /// Records zeroing `tensor`.
+    pub fn clear(&mut self, tensor: &Tensor) {
+        self.commands.push(Pending::Clear { tensor: tensor.clone() });
+    }
+
+    /// Builds the bind groups. After this the stream can be replayed without further allocation.
+    pub fn finish(self) -> Result<Recording, GpuError> {
+        if let Some(error) = self.failure {
+            return Err(error);
+        }
+        let size = self.uniforms.len().max(16) as u64;
+        let uniforms = self.gpu.buffer("uniforms", size, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST)?;
+        let entry = self.gpu.ledger().enter(Memory::Staging, size);
+        self.gpu.queue().write_buffer(&uniforms, 0, &self.uniforms);
+        let device = self.gpu.device();
+        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let mut last = String::new();
+        let commands = self
+            .commands
+            .into_iter()
+            .map(|command| match command {
+                Pending::Dispatch { pipeline, uniform, uniform_size, bind, groups } => {
+                    last = pipeline.key.to_string();
+                    let mut entries = vec![wgpu::BindGroupEntry {
+                        binding: 0,
+                        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                            buffer: &uniforms,
+                            offset: uniform as u64,
+                            size: wgpu::BufferSize::new(uniform_size as u64),
+                        }),
+                    }];
+                    entries
+                        .extend(bind.iter().map(|(number, tensor)| wgpu::BindGroupEntry { binding: *number, resource: tensor.binding() }));
+                    let descriptor = wgpu::BindGroupDescriptor { label: Some(&pipeline.key), layout: &pipeline.layout, entries: &entries };
+                    let bind_group = device.create_bind_group(&descriptor);
+                    Command::Dispatch { pipeline, bind_group, groups }
+                }
+                Pending::Copy { from, to } => Command::Copy { from, to },
+                Pending::Clear { tensor } => Command::Clear { tensor },
+            })
+            .collect();
+        if let Some(error) = pollster::block_on(scope.pop()) {
+            return Err(GpuError::Refused { what: format!("the bindings of a kernel (the last was {last})"), reason: error.to_string() });
+        }
+        Ok(Recording { gpu: self.gpu, commands, _uniforms: uniforms, _entry: entry })
+    }
+}
+
+enum Command {
+    Dispatch { pipeline: Pipeline, bind_group: wgpu::BindGroup, groups: [u32; 3] },
+    Copy { from: Tensor, to: Tensor },
+    Clear { tensor: Tensor },
+}
+
+/// A recorded command stream.
+pub struct Recording {
+    gpu: Gpu,
+    commands: Vec<Command>,
+    _uniforms: wgpu::Buffer,
+    _entry: super::memory::Entry,
+}
+
+/// How long the calls of one kernel took in a profiled replay.
+#[derive(Clone, Debug)]
+pub struct KernelTime {
+    /// Shader, entry point and specialisation.
+    pub kernel: String,
+    /// Number of calls.
+    pub calls: usize,
+    /// Seconds over all calls.
+    pub seconds: f64,
+}
+
+/// Command buffers hold at most this many dispatches, so that no submission outlasts the time that an operating system
+/// grants a GPU job (two seconds on Windows).
+const DISPATCHES_PER_SUBMISSION: usize = 256;
+
+impl Recording {
+    /// Number of dispatches.
+    pub fn dispatches(&self) -> usize {
+        self.commands.iter().filter(|command| matches!(command, Command::Dispatch { .. })).count()
+    }
+
+    /// Submits the stream. Returns at once; use [`Gpu::wait`] or a [`Readback`](super::Readback) to learn of its end.
+    pub fn run(&self) {
+        let mut rest = self.commands.as_slice();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(DISPATCHES_PER_SUBMISSION));
+            let mut encoder = self.encoder();
+            encode(&mut encoder, now);
+            self.gpu.queue().submit([encoder.finish()]);
+            rest = later;
+        }
+    }
+
+    /// Replays the stream one command at a time, waiting after each, and returns the time by kernel, longest first.
+    ///
+    /// Each call's time includes the cost of a submission of its own (0.1 ms or so), which works on every adapter.
+    pub fn profile(&self) -> Result<Vec<KernelTime>, GpuError> {
+        let mut times: Vec<KernelTime> = Vec::new();
+        self.gpu.wait()?;
+        for command in &self.commands {
+            let mut encoder = self.encoder();
+            encode(&mut encoder, std::slice::from_ref(command));
+            let buffer = encoder.finish();
+            let start = Instant::now();
+            self.gpu.queue().submit([buffer]);
+            self.gpu.wait()?;
+            let seconds = start.elapsed().as_secs_f64();
+            let kernel: &str = match command {
+                Command::Dispatch { pipeline, .. } => &pipeline.key,
+                Command::Copy { .. } => "copy",
+                Command::Clear { .. } => "clear",
+            };
+            match times.iter_mut().find(|time| time.kernel == kernel) {
+                Some(time) => {
+                    time.calls += 1;
+                    time.seconds += seconds;
+                }
+                None => times.push(KernelTime { kernel: kernel.to_owned(), calls: 1, seconds }),
+            }
+        }
+        times.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        Ok(times)
+    }
+
+    fn encoder(&self) -> wgpu::CommandEncoder {
+        self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("recording") })
+    }
+}
+
+/// Encodes commands in order; neighbouring dispatches share a pass, since a pass of its own costs more than a dispatch.
+fn encode(encoder: &mut wgpu::CommandEncoder, commands: &[Command]) {
+    let mut rest = commands;
+    while let Some(first) = rest.first() {
+        match first {
+            Command::Copy { from, to } => {
+                encoder.copy_buffer_to_buffer(&from.buffer, from.offset, &to.buffer, to.offset, from.bytes());
+                rest = &rest[1..];
+            }
+            Command::Clear { tensor } => {
+                encoder.clear_buffer(&tensor.buffer, tensor.offset, Some(tensor.bytes().next_multiple_of(4)));
+                rest = &rest[1..];
+            }
+            Command::Dispatch { .. } => {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes: None });
+                while let Some(Command::Dispatch { pipeline, bind_group, groups }) = rest.first() {
+                    pass.set_pipeline(&pipeline.pipeline);
+                    pass.set_bind_group(0, bind_group, &[]);
+                    pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
+                    rest = &rest[1..];
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A typed piece of GPU memory with a shape.
+
+use std::sync::Arc;
+
+use super::memory::Entry;
+
+/// Element types that a buffer can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// 32-bit float.
+    F32,
+    /// 16-bit float.
+    F16,
+    /// 32-bit signed integer: token ids, −1 where a target is ignored.
+    I32,
+    /// 32-bit unsigned integer.
+    U32,
+}
+
+impl DType {
+    /// Bytes per element.
+    pub fn bytes(self) -> u64 {
+        match self {
+            DType::F16 => 2,
+            DType::F32 | DType::I32 | DType::U32 => 4,
+        }
+    }
+}
+
+/// A tensor in GPU memory, row major and contiguous. Clones share the memory.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    pub(super) buffer: wgpu::Buffer,
+    pub(super) offset: u64,
+    shape: Vec<usize>,
+    dtype: DType,
+    _entry: Arc<Entry>,
+}
+
+impl Tensor {
+    pub(super) fn new(buffer: wgpu::Buffer, shape: &[usize], dtype: DType, entry: Entry) -> Self {
+        Self { buffer, offset: 0, shape: shape.to_vec(), dtype, _entry: Arc::new(entry) }
+    }
+
+    /// Sizes of the axes, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether the tensor has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.len() as u64 * self.dtype.bytes()
+    }
+
+    /// The same memory from element `start` on, with another shape. Panics where that is not inside this tensor, or
+    /// not on a 256-byte border, which bindings need.
+    pub fn view(&self, start: usize, shape: &[usize]) -> Tensor {
+        let len: usize = shape.iter().product();
+        assert!(start + len <= self.len(), "a view of {shape:?} at {start} does not fit {:?}", self.shape);
+        let offset = self.offset + start as u64 * self.dtype.bytes();
+        assert!(offset.is_multiple_of(256), "a view must start on a 256-byte border, not at byte {offset}");
+        Tensor { offset, shape: shape.to_vec(), ..self.clone() }
+    }
+
+    /// The same elements under another shape of the same size.
+    pub fn reshape(&self, shape: &[usize]) -> Tensor {
+        assert_eq!(self.len(), shape.iter().product::<usize>(), "{:?} does not reshape to {shape:?}", self.shape);
+        Tensor { shape: shape.to_vec(), ..self.clone() }
+    }
+
+    pub(super) fn binding(&self) -> wgpu::BindingResource<'_> {
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &self.buffer,
+            offset: self.offset,
+            size: wgpu::BufferSize::new(self.bytes().next_multiple_of(4)),
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! Validation of shader text, and its translation to SPIR-V, MSL and HLSL, without a device: what runs here must also
+//! build on a Mac and on Windows.
+
+use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
+use naga::{Module, ShaderStage, back};
+
+use super::{Target, Variant};
+
+/// A variant that some backend would refuse.
+#[derive(Debug, thiserror::Error)]
+#[error("{variant} for {target:?}: {stage}: {reason}")]
+pub struct TranslationError {
+    /// The variant's key.
+    pub variant: String,
+    /// What it was rendered for.
+    pub target: Target,
+    /// Which step refused it: rendering, parsing, validation, or a backend.
+    pub stage: &'static str,
+    /// Why, as that step put it.
+    pub reason: String,
+}
+
+impl Variant {
+    /// Renders, parses and validates the variant for `target`, and translates it to SPIR-V, MSL and HLSL.
+    pub fn translate(&self, target: Target) -> Result<(), TranslationError> {
+        let refused = |stage, reason| TranslationError { variant: self.key(), target, stage, reason };
+        let text = self.render(target).map_err(|error| refused("rendering", format!("{error:#}")))?;
+        let module = naga::front::wgsl::parse_str(&text).map_err(|error| refused("parsing", error.emit_to_string(&text)))?;
+        let info = Validator::new(ValidationFlags::all(), Capabilities::all())
+            .subgroup_stages(ShaderStages::COMPUTE)
+            .subgroup_operations(SubgroupOperationSet::all())
+            .validate(&module)
+            .map_err(|error| refused("validation", error.emit_to_string(&text)))?;
+        if !module.entry_points.iter().any(|entry| entry.name == self.entry) {
+            return Err(refused("validation", format!("there is no entry point {}", self.entry)));
+        }
+        spirv(&module, &info, self.entry).map_err(|reason| refused("SPIR-V", reason))?;
+        metal(&module, &info, self.entry).map_err(|reason| refused("MSL", reason))?;
+        direct_x(&module, &info, self.entry).map_err(|reason| refused("HLSL", reason))
+    }
+}
+
+fn spirv(module: &Module, info: &ModuleInfo, entry: &str) -> Result<(), String> {
+    let options = back::spv::Options { lang_version: (1, 3), ..Default::default() };
+    let pipeline = back::spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: entry.to_owned() };
+    back::spv::write_vec(module, info, &options, Some(&pipeline)).map(drop).map_err(|error| error.to_string())
+}
+
+fn metal(module: &Module, info: &ModuleInfo, entry: &str) -> Result<(), String> {
+    let options = back::msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
+    let pipeline = back::msl::PipelineOptions { entry_point: Some((ShaderStage::Compute, entry.to_owned())), ..Default::default() };
+    back::msl::write_string(module, info, &options, &pipeline).map(drop).map_err(|error| error.to_string())
+}
+
+fn direct_x(module: &Module, info: &ModuleInfo, entry: &str) -> Result<(), String> {
+    let options = back::hlsl::Options { shader_model: back::hlsl::ShaderModel::V6_2, fake_missing_bindings: true, ..Default::default() };
+    let pipeline = back::hlsl::PipelineOptions { entry_point: Some((ShaderStage::Compute, entry.to_owned())) };
+    let mut text = String::new();
+    back::hlsl::Writer::new(&mut text, &options, &pipeline).write(module, info, None).map(drop).map_err(|error| error.to_string())
+}

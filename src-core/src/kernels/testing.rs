@@ -1,0 +1,92 @@
+//! What the kernels' tests share: one device, random tensors, and the comparison with a twin.
+
+use std::sync::OnceLock;
+
+use proptest::test_runner::Config;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::gpu::{DType, Gpu, Memory, Recorder, Tensor};
+
+/// A device with shorthands for tests.
+pub struct Bench {
+    gpu: Gpu,
+}
+
+impl Bench {
+    /// The device that all tests of a process share.
+    pub fn new() -> Self {
+        static GPU: OnceLock<Gpu> = OnceLock::new();
+        Self { gpu: GPU.get_or_init(|| Gpu::open(std::env::var("NC_ADAPTER").ok().as_deref()).expect("a GPU")).clone() }
+    }
+
+    /// Property tests with this many cases, and no regression files.
+    pub fn cases(cases: u32) -> Config {
+        Config { cases, failure_persistence: None, ..Config::default() }
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// An f32 tensor that holds `data`.
+    pub fn tensor(&self, shape: &[usize], data: &[f32]) -> Tensor {
+        self.gpu.upload("test", shape, DType::F32, Memory::Workspace, data).unwrap()
+    }
+
+    /// A tensor of token ids.
+    pub fn ids(&self, shape: &[usize], data: &[i32]) -> Tensor {
+        self.gpu.upload("test", shape, DType::I32, Memory::Workspace, data).unwrap()
+    }
+
+    /// An f32 tensor full of NaN, so that what a kernel forgets to write is seen.
+    pub fn empty(&self, shape: &[usize]) -> Tensor {
+        self.tensor(shape, &vec![f32::NAN; shape.iter().product()])
+    }
+
+    /// Records and runs.
+    pub fn run(&self, record: impl FnOnce(&mut Recorder)) {
+        let mut rec = Recorder::new(&self.gpu);
+        record(&mut rec);
+        rec.finish().unwrap().run();
+        self.gpu.wait().unwrap();
+    }
+
+    /// The tensor's values.
+    pub fn values(&self, tensor: &Tensor) -> Vec<f32> {
+        self.gpu.read(tensor).unwrap()
+    }
+
+    /// Asserts ‖got − want‖ ≤ bar · ‖want‖.
+    pub fn close(&self, got: &Tensor, want: &[f64], bar: f64) {
+        let got = self.values(got);
+        assert_eq!(got.len(), want.len());
+        let error = relative_error(&got, want);
+        assert!(error <= bar, "relative error {error:.2e} > {bar:.0e}");
+    }
+}
+
+/// ‖got − want‖ / ‖want‖, NaN and a difference from zero included.
+pub fn relative_error(got: &[f32], want: &[f64]) -> f64 {
+    let difference: f64 = got.iter().zip(want).map(|(&g, &w)| (f64::from(g) - w).powi(2)).sum();
+    let norm: f64 = want.iter().map(|w| w * w).sum();
+    if difference.is_nan() {
+        f64::INFINITY
+    } else if difference == 0.0 {
+        0.0
+    } else {
+        (difference / norm).sqrt()
+    }
+}
+
+/// `len` numbers, uniform in (−span, span).
+pub fn random(seed: u64, len: usize, span: f32) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..len).map(|_| rng.random_range(-span..span)).collect()
+}
+
+/// The same numbers in f64.
+pub fn wide(data: &[f32]) -> Vec<f64> {
+    data.iter().map(|&v| f64::from(v)).collect()
+}
