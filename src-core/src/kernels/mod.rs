@@ -5,6 +5,8 @@
 //! of the program and panics while recording, never while training), and records. `twin` submodules hold the same
 //! operation on `f64` slices; tests compare the two over random shapes.
 
+pub mod autotune;
+pub mod matmul;
 pub mod norm;
 
 #[cfg(test)]
@@ -14,5 +16,5 @@ use crate::gpu::Variant;
 
 /// Every specialisation that the program can ask for: tests validate and translate each of them.
 pub fn variants() -> Vec<Variant> {
-    [norm::variants()].concat()
+    [matmul::variants(), norm::variants()].concat()
 }

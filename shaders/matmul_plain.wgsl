@@ -1,0 +1,46 @@
+// Matrix product, one invocation an element: for matrices too small or too odd for tiles.
+//
+//   C = α·op(A)·op(B) (+ C, or + β·D)     NN: A [M, K], B [K, N]   NT: B [N, K]   TN: A [K, M]
+//
+// Any M, N and K up to 65,535. Sums run over k in order, as in the tiled kernels.
+
+struct Shape {
+    m: u32,
+    n: u32,
+    k: u32,
+    a_stride: u32,        // elements between matrices of a batch
+    b_stride: u32,
+    c_stride: u32,
+    alpha: f32,
+    beta: f32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> c: array<f32>;      // [M, N]
+{% if add == "scaled" %}
+@group(0) @binding(4) var<storage, read> d: array<f32>;            // [M, N]
+{% endif %}
+
+@compute @workgroup_size(64)
+fn forward(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let element = workgroup.x * 64u + local;
+    if element >= shape.m * shape.n { return; }
+    let row = element / shape.n;
+    let column = element % shape.n;
+    let a_start = workgroup.z * shape.a_stride;
+    let b_start = workgroup.z * shape.b_stride;
+
+    var sum = 0.0;
+    for (var k = 0u; k < shape.k; k++) {
+        let x = a[a_start + {% if layout == "tn" %}k * shape.m + row{% else %}row * shape.k + k{% endif %}];
+        let y = b[b_start + {% if layout == "nt" %}column * shape.k + k{% else %}k * shape.n + column{% endif %}];
+        sum = fma(x, y, sum);
+    }
+    let at = workgroup.z * shape.c_stride + element;
+    c[at] = {% if add == "into" %}fma(shape.alpha, sum, c[at]){% elif add == "scaled" %}fma(shape.alpha, sum, shape.beta * d[at]){% else %}shape.alpha * sum{% endif %};
+}
