@@ -6,6 +6,8 @@
 //! operation on `f64` slices; tests compare the two over random shapes.
 
 pub mod autotune;
+pub mod axpy;
+pub mod cross_entropy;
 pub mod matmul;
 pub mod norm;
 
@@ -16,5 +18,5 @@ use crate::gpu::Variant;
 
 /// Every specialisation that the program can ask for: tests validate and translate each of them.
 pub fn variants() -> Vec<Variant> {
-    [matmul::variants(), norm::variants()].concat()
+    [axpy::variants(), cross_entropy::variants(), matmul::variants(), norm::variants()].concat()
 }

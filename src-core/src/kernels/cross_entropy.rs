@@ -1,0 +1,153 @@
+//! Softcap and cross-entropy over row chunks of the logits, whose gradient takes their place.
+
+use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Variant};
+
+static SHADER: Shader = crate::shader!("cross_entropy");
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Shape {
+    rows: u32,
+    first: u32,
+    vocab: u32,
+    quads: u32,
+    cap: f32,
+    _pad: [u32; 3],
+}
+
+/// A chunk of rows of the logits.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk {
+    /// The chunk's first row within targets and losses.
+    pub first: usize,
+    /// Rows of the chunk.
+    pub rows: usize,
+    /// Size of the vocabulary, V; the logits have it rounded up to a multiple of 4 or more.
+    pub vocab: usize,
+    /// The softcap: logits lie in (−cap, cap).
+    pub cap: f32,
+}
+
+impl Chunk {
+    fn shape(self, logits: &Tensor) -> Shape {
+        let Chunk { first, rows, vocab, cap } = self;
+        let padded = logits.len() / logits.shape()[0];
+        assert!(
+            rows <= logits.shape()[0] && padded.is_multiple_of(4) && vocab <= padded && cap <= 80.0,
+            "{self:?} of logits {:?}",
+            logits.shape()
+        );
+        Shape { rows: rows as u32, first: first as u32, vocab: vocab as u32, quads: (padded / 4) as u32, cap, _pad: [0; 3] }
+    }
+}
+
+/// `logits = cap · tanh(logits / cap)` in place. `logits` is `[≥ rows, padded V]`.
+pub fn softcap(rec: &mut Recorder, chunk: Chunk, logits: &Tensor) {
+    rec.dispatch(Dispatch {
+        shader: &SHADER,
+        entry: "softcap_only",
+        values: &[],
+        params: chunk.shape(logits),
+        bind: &[(1, logits)],
+        groups: rec.gpu().target().rows(chunk.rows),
+    });
+}
+
+/// The loss of each row in nats, 0 where the target is −1. Raw `logits` are read; `targets` and `losses` are `[N]`.
+pub fn forward(rec: &mut Recorder, chunk: Chunk, logits: &Tensor, targets: &Tensor, losses: &Tensor) {
+    assert!(targets.len() == losses.len() && chunk.first + chunk.rows <= losses.len());
+    rec.dispatch(Dispatch {
+        shader: &SHADER,
+        entry: "forward",
+        values: &[],
+        params: chunk.shape(logits),
+        bind: &[(1, logits), (2, targets), (3, losses)],
+        groups: rec.gpu().target().rows(chunk.rows),
+    });
+}
+
+/// The losses, and in place of the raw `logits` the gradient of `weight · Σ losses`. `weight` is `[1]`.
+pub fn backward(rec: &mut Recorder, chunk: Chunk, logits: &Tensor, targets: &Tensor, losses: &Tensor, weight: &Tensor) {
+    assert!(targets.len() == losses.len() && chunk.first + chunk.rows <= losses.len());
+    rec.dispatch(Dispatch {
+        shader: &SHADER,
+        entry: "backward",
+        values: &[],
+        params: chunk.shape(logits),
+        bind: &[(1, logits), (2, targets), (3, losses), (4, weight)],
+        groups: rec.gpu().target().rows(chunk.rows),
+    });
+}
+
+/// Every specialisation of this shader.
+pub fn variants() -> Vec<Variant> {
+    ["softcap_only", "forward", "backward"].map(|entry| Variant { shader: &SHADER, entry, values: vec![] }).to_vec()
+}
+
+/// The same on the CPU in f64.
+pub mod twin {
+    /// `cap · tanh(l / cap)`.
+    pub fn softcap(l: f64, cap: f64) -> f64 {
+        cap * (l / cap).tanh()
+    }
+
+    /// Returns the losses and dL/dlogits (padding included) for raw logits `[rows, padded]`.
+    pub fn backward(logits: &[f64], padded: usize, vocab: usize, targets: &[i32], cap: f64, weight: f64) -> (Vec<f64>, Vec<f64>) {
+        let mut losses = Vec::new();
+        let mut gradient = vec![0.0; logits.len()];
+        for (row, &target) in targets.iter().enumerate() {
+            let Ok(target) = usize::try_from(target) else {
+                losses.push(0.0);
+                continue;
+            };
+            let z: Vec<f64> = logits[row * padded..][..vocab].iter().map(|&l| softcap(l, cap)).collect();
+            let lse = z.iter().map(|z| z.exp()).sum::<f64>().ln();
+            losses.push(lse - z[target]);
+            for (v, z) in z.iter().enumerate() {
+                let hit = if v == target { 1.0 } else { 0.0 };
+                gradient[row * padded + v] = weight * ((z - lse).exp() - hit) * (1.0 - (z / cap).powi(2));
+            }
+        }
+        (losses, gradient)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{Bench, random, wide};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(Bench::cases(24))]
+
+        #[test]
+        fn cross_entropy_equals_its_twin(rows in 1usize..20, vocab in 1usize..300, first in 0usize..4, span in 0.001f32..60.0, seed: u64) {
+            let bench = Bench::new();
+            let padded = vocab.next_multiple_of(64);
+            let raw = random(seed, rows * padded, span);
+            let targets: Vec<i32> = (0..rows).map(|row| ((seed as usize).wrapping_mul(row + 7) % (vocab + 1)) as i32 - 1).collect();
+            let (losses_want, gradient_want) = twin::backward(&wide(&raw), padded, vocab, &targets, 15.0, 0.25);
+            let capped: Vec<f64> = raw.iter().map(|&l| twin::softcap(f64::from(l), 15.0)).collect();
+
+            let chunk = Chunk { first, rows, vocab, cap: 15.0 };
+            let logits = || bench.tensor(&[rows, padded], &raw);
+            let all_targets: Vec<i32> = std::iter::repeat_n(-1, first).chain(targets).collect();
+            let ids = bench.ids(&[first + rows], &all_targets);
+            let weight = bench.tensor(&[1], &[0.25]);
+            let before = vec![7.0; first + rows];
+            let losses = [bench.tensor(&[first + rows], &before), bench.tensor(&[first + rows], &before)];
+            let (a, b, c) = (logits(), logits(), logits());
+            bench.run(|rec| {
+                softcap(rec, chunk, &a);
+                forward(rec, chunk, &b, &ids, &losses[0]);
+                backward(rec, chunk, &c, &ids, &losses[1], &weight);
+            });
+            bench.close(&a, &capped, 1e-6);
+            let want: Vec<f64> = std::iter::repeat_n(7.0, first).chain(losses_want).collect();
+            bench.close(&losses[0], &want, 2e-6);
+            bench.close(&losses[1], &want, 2e-6);
+            bench.close(&c, &gradient_want, 2e-5);
+        }
+    }
+}
