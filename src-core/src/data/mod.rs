@@ -1,1 +1,14 @@
+//! Training data: from files of text to packed batches of token ids, ahead of the GPU.
+//!
+//! A [`DataSet`] names the files and says which belong to which [`Split`]; [`Documents`] reads their texts. A
+//! [`Loader`](loader::Loader) packs tokenised documents into rows by best fit and can be stopped and resumed to the
+//! bit; a [`Prefetcher`](prefetch::Prefetcher) runs it on a thread of its own.
 
+mod documents;
+mod error;
+mod files;
+pub mod format;
+
+pub use documents::{BatchReader, Documents, Position, documents};
+pub use error::DataError;
+pub use files::{DataFile, DataSet, Fingerprint, Format, HELD_OUT_EVERY, Split};

@@ -1,0 +1,107 @@
+//! What can be wrong with training data, each as one sentence that says what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::files::Split;
+
+/// Training data could not be found, read, tokenised or resumed.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// No path was given.
+    #[error("no data was named; give a parquet, .jsonl or .txt file, or a folder of them")]
+    NoPath,
+    /// A path does not exist.
+    #[error("{} does not exist; name a parquet, .jsonl or .txt file, or a folder of them (`nc-core data download` fetches one)", .path.display())]
+    NotFound {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A file was named whose extension says nothing about its format.
+    #[error("{} is neither .parquet nor .jsonl nor .txt; rename it to say which it is", .path.display())]
+    UnknownExtension {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder holds no file of a known format.
+    #[error("{} holds no .parquet, .jsonl or .txt file (`nc-core data download` fetches some)", .path.display())]
+    NoUsableFiles {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file has no bytes, or nothing but blanks.
+    #[error("{} is empty; remove it or put text into it", .path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The files hold no document of a split.
+    #[error("the data holds no document for the {split} split; add more text, or a second file")]
+    EmptySplit {
+        /// The split that was asked for.
+        split: Split,
+    },
+    /// A text file is not text.
+    #[error("{} is not UTF-8 text ({what} at byte {offset}); convert it to UTF-8", .path.display())]
+    Binary {
+        /// The file.
+        path: PathBuf,
+        /// What was met: a zero byte, or bytes that are no character.
+        what: &'static str,
+        /// Where, in bytes from the start of the file.
+        offset: u64,
+    },
+    /// A line of a .jsonl file is not an object with a string `text`.
+    #[error("{}, line {line}: {reason}; each line must be an object like {{\"text\": \"…\"}}", .path.display())]
+    BrokenLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What the parser said.
+        reason: String,
+    },
+    /// A parquet file cannot be decoded.
+    #[error("{} is not a readable parquet file ({reason}); remove it and fetch it again", .path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// A parquet file lacks the column `text`.
+    #[error("{} has no column `text` (its columns: {columns}); rename the one that holds the documents", .path.display())]
+    NoTextColumn {
+        /// The file.
+        path: PathBuf,
+        /// The columns that it has.
+        columns: String,
+    },
+    /// The column `text` of a parquet file does not hold one string a row.
+    #[error("the column `text` of {} holds {found}, not one string a row", .path.display())]
+    TextColumnType {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        found: String,
+    },
+    /// The operating system refused.
+    #[error("cannot read {}", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl DataError {
+    /// Wraps an I/O error with the path it concerns.
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| match source.kind() {
+            io::ErrorKind::NotFound => Self::NotFound { path },
+            _ => Self::Io { path, source },
+        }
+    }
+}
