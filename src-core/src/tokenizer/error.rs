@@ -1,0 +1,69 @@
+//! What can go wrong with a tokenizer, each as one sentence.
+
+use std::path::PathBuf;
+
+/// A tokenizer could not be read, trained or written.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// The file is not there.
+    #[error("there is no tokenizer at {}; run `nc-core tokenizer train` first", path.display())]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Reading or writing failed.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The text is not JSON, or not a tokenizer's JSON.
+    #[error("the tokenizer is not a readable tokenizer.json: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The JSON is readable, and says something that nc-core cannot use.
+    #[error("the tokenizer cannot be used: {0}")]
+    Unusable(String),
+    /// A file's own error, with the file's name.
+    #[error("{}: {source}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<TokenizerError>,
+    },
+    /// The vocabulary has no room for the bytes and the special tokens.
+    #[error("a vocabulary of {asked} is too small: 256 bytes and the special tokens need at least {least}")]
+    VocabularyTooSmall {
+        /// What was asked for.
+        asked: usize,
+        /// The smallest possible size.
+        least: usize,
+    },
+    /// Every word of the text is one token already, and the vocabulary is still not full.
+    #[error("a vocabulary of {asked} is larger than this text can give: use --vocab-size {possible} or less, or more text")]
+    VocabularyTooLarge {
+        /// What was asked for.
+        asked: usize,
+        /// The largest size that this text gives.
+        possible: usize,
+    },
+    /// There is nothing to learn from.
+    #[error("the text is empty: there is nothing to train a tokenizer on")]
+    EmptyText,
+    /// The trainer's 31-bit counters would overflow.
+    #[error("two neighbouring bytes occur {count} times in this text, more than the trainer can count; use a smaller --max-chars")]
+    TooMuchText {
+        /// How often the most frequent pair occurs.
+        count: u64,
+    },
+    /// The documents could not be read.
+    #[error(transparent)]
+    Documents(Box<dyn std::error::Error + Send + Sync>),
+    /// The `tokenizers` library failed.
+    #[error("the tokenizer library failed: {0}")]
+    Library(Box<dyn std::error::Error + Send + Sync>),
+}

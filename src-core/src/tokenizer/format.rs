@@ -1,0 +1,168 @@
+//! `tokenizer.json`, the form of Hugging Face's `tokenizers`: reading what others wrote, writing ours.
+//!
+//! The file can describe far more than a byte-level BPE. What would make it encode differently from how nc-core
+//! encodes is refused here by name, never ignored.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::TokenizerError;
+use super::split::SPLIT_PATTERN;
+use super::vocabulary::Vocabulary;
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    truncation: Value,
+    #[serde(default)]
+    padding: Value,
+    #[serde(default)]
+    added_tokens: Vec<AddedToken>,
+    #[serde(default)]
+    normalizer: Value,
+    pre_tokenizer: Value,
+    #[serde(default)]
+    post_processor: Value,
+    model: Model,
+}
+
+#[derive(Deserialize)]
+struct AddedToken {
+    id: u32,
+    content: String,
+    #[serde(default)]
+    special: bool,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    dropout: Value,
+    #[serde(default)]
+    unk_token: Value,
+    #[serde(default)]
+    continuing_subword_prefix: Value,
+    #[serde(default)]
+    end_of_word_suffix: Value,
+    #[serde(default)]
+    byte_fallback: bool,
+    vocab: HashMap<String, u32>,
+    merges: Vec<Merge>,
+}
+
+/// A merge is a pair, or in older files both halves with a space between (no token holds a space: it is spelled `Ġ`).
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Merge {
+    Pair(String, String),
+    Joined(String),
+}
+
+/// Reads a vocabulary out of `text`.
+pub(super) fn read(text: &str) -> Result<Vocabulary, TokenizerError> {
+    let file: File = serde_json::from_str(text)?;
+    let unusable = |what: &str| Err(TokenizerError::Unusable(what.to_owned()));
+
+    let unused = [
+        ("a truncation", &file.truncation),
+        ("a padding", &file.padding),
+        ("a normalizer", &file.normalizer),
+        ("dropout", &file.model.dropout),
+        ("an unknown token", &file.model.unk_token),
+    ];
+    if let Some((what, _)) = unused.into_iter().find(|(_, value)| !value.is_null()) {
+        return unusable(&format!("it has {what}, which nc-core does not support"));
+    }
+    let affixes = [&file.model.continuing_subword_prefix, &file.model.end_of_word_suffix];
+    if file.model.kind != "BPE" || file.model.byte_fallback || affixes.into_iter().any(|value| !(value.is_null() || *value == json!(""))) {
+        return unusable("its model is not a byte-level BPE");
+    }
+    // A byte-level post-processor only moves offsets; any other one adds tokens.
+    if !file.post_processor.is_null() && file.post_processor["type"] != "ByteLevel" {
+        return unusable("it has a post-processor, which nc-core does not support");
+    }
+    check_split(&file.pre_tokenizer)?;
+
+    let mut ordinary = file.model.vocab;
+    let mut special = Vec::with_capacity(file.added_tokens.len());
+    for token in file.added_tokens {
+        if !token.special {
+            return unusable(&format!("added token {} is not a special token", token.id));
+        }
+        // Some writers list special tokens among the ordinary ones too.
+        if ordinary.remove(&token.content).is_some_and(|id| id != token.id) {
+            return unusable(&format!("added token {} has another id in the vocabulary", token.id));
+        }
+        special.push((token.content, token.id));
+    }
+    let merges = file.model.merges.into_iter().enumerate().map(|(rank, merge)| match merge {
+        Merge::Pair(left, right) => Ok((left, right)),
+        Merge::Joined(text) => match text.split_once(' ') {
+            Some((left, right)) => Ok((left.to_owned(), right.to_owned())),
+            None => Err(TokenizerError::Unusable(format!("merge {rank} is not a pair"))),
+        },
+    });
+    Vocabulary::new(ordinary, special, merges.collect::<Result<_, _>>()?)
+}
+
+/// The text must be split by [`SPLIT_PATTERN`] and then spelled in bytes, with nothing added.
+fn check_split(pre_tokenizer: &Value) -> Result<(), TokenizerError> {
+    let [split, spell] = pre_tokenizer["pretokenizers"].as_array().map(Vec::as_slice).unwrap_or_default() else {
+        return Err(TokenizerError::Unusable("it does not split text by a pattern and then into bytes".to_owned()));
+    };
+    if split["pattern"]["Regex"] != SPLIT_PATTERN || split["behavior"] != "Isolated" || split["invert"] == true {
+        return Err(TokenizerError::Unusable("its split pattern is not nanochat's".to_owned()));
+    }
+    if spell["type"] != "ByteLevel" || spell["add_prefix_space"] != false || spell["use_regex"] != false {
+        return Err(TokenizerError::Unusable("it does not spell split text in plain bytes".to_owned()));
+    }
+    Ok(())
+}
+
+/// Writes a vocabulary: always the same text for the same vocabulary.
+pub(super) fn write(vocabulary: &Vocabulary) -> String {
+    let added: Vec<Value> = vocabulary
+        .special()
+        .map(|(name, id)| {
+            json!({
+                "id": id, "content": name, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true
+            })
+        })
+        .collect();
+    let vocab: serde_json::Map<String, Value> = vocabulary.ordinary().map(|(spelling, id)| (spelling, id.into())).collect();
+    let merges: Vec<(String, String)> = vocabulary.merges().collect();
+    let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false });
+    let file = json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": added,
+        "normalizer": null,
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                { "type": "Split", "pattern": { "Regex": SPLIT_PATTERN }, "behavior": "Isolated", "invert": false },
+                byte_level.clone(),
+            ],
+        },
+        "post_processor": null,
+        "decoder": byte_level,
+        "model": {
+            "type": "BPE",
+            "dropout": null,
+            "unk_token": null,
+            "continuing_subword_prefix": null,
+            "end_of_word_suffix": null,
+            "fuse_unk": false,
+            "byte_fallback": false,
+            "ignore_merges": false,
+            "vocab": vocab,
+            "merges": merges,
+        },
+    });
+    format!("{file}\n")
+}
