@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::files::Split;
+use super::files::{Fingerprint, Split};
 
 /// Training data could not be found, read, tokenised or resumed.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +85,26 @@ pub enum DataError {
         /// What it holds.
         found: String,
     },
+    /// A saved loader state belongs to another data set.
+    #[error("this run was reading other data (it read {saved}; this is {found}); give the same files, or start a new run")]
+    OtherData {
+        /// What the state was saved from.
+        saved: Fingerprint,
+        /// What it was to go on with.
+        found: Fingerprint,
+    },
+    /// A saved loader state holds documents that another tokenizer made.
+    #[error("the saved position in the data was made with another tokenizer; resume with the run's own, or start a new run")]
+    OtherTokenizer,
+    /// The thread that makes batches could not be started.
+    #[error("cannot start the thread that reads the data")]
+    Thread(#[source] io::Error),
+    /// The thread that makes batches panicked.
+    #[error("the thread that reads the data failed unexpectedly; this is a bug, please report it with the file being read")]
+    Panicked,
+    /// The thread that makes batches has ended after an earlier error.
+    #[error("reading the data has stopped after an earlier error")]
+    Stopped,
     /// The operating system refused.
     #[error("cannot read {}", .path.display())]
     Io {

@@ -8,7 +8,13 @@ mod documents;
 mod error;
 mod files;
 pub mod format;
+pub mod loader;
+pub mod packing;
+pub mod prefetch;
 
 pub use documents::{BatchReader, Documents, Position, documents};
 pub use error::DataError;
 pub use files::{DataFile, DataSet, Fingerprint, Format, HELD_OUT_EVERY, Split};
+
+/// A target that is not predicted.
+pub const IGNORED: i32 = -1;

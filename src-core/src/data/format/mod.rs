@@ -20,7 +20,7 @@ pub struct Place {
 /// A file that is open for reading.
 pub enum Reader {
     /// A parquet file.
-    Parquet(parquet::Reader),
+    Parquet(Box<parquet::Reader>),
     /// A `.jsonl` file.
     JsonLines(jsonl::Reader),
     /// A `.txt` file.
@@ -31,7 +31,7 @@ impl Reader {
     /// Opens `file` at `place`.
     pub fn open(file: &DataFile, place: Place) -> Result<Self, DataError> {
         Ok(match file.format {
-            Format::Parquet => Self::Parquet(parquet::Reader::open(&file.path, place)?),
+            Format::Parquet => Self::Parquet(Box::new(parquet::Reader::open(&file.path, place)?)),
             Format::JsonLines => Self::JsonLines(jsonl::Reader::open(&file.path, place.offset)?),
             Format::Text => Self::Text(text::Reader::open(&file.path, place.offset)?),
         })

@@ -1,0 +1,140 @@
+//! Best-fit packing: which of the waiting documents goes next into a row.
+//!
+//! The rule, over documents in order of arrival: take the longest that fits whole, the first of equals; when none
+//! fits, take the shortest, the first of equals, and crop it. Rows start with a document and waste no position.
+//!
+//! The plain way looks at every document for every choice. Here documents queue by length in an ordered map, so a
+//! choice costs a look-up: the queue's head is the first of equals.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The token ids of a document, `<|bos|>` first. Shared, because a saved state refers to the same documents.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "Vec<u32>")]
+pub struct Document(Arc<[u32]>);
+
+impl Document {
+    /// The token ids.
+    pub fn tokens(&self) -> &[u32] {
+        &self.0
+    }
+}
+
+impl From<Vec<u32>> for Document {
+    fn from(tokens: Vec<u32>) -> Self {
+        Self(tokens.into())
+    }
+}
+
+impl Serialize for Document {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter())
+    }
+}
+
+/// Documents that wait to be packed.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting {
+    /// By length: the documents of that length in order of arrival, with the number that each arrived as.
+    by_length: BTreeMap<usize, VecDeque<(u64, Document)>>,
+    len: usize,
+    arrived: u64,
+}
+
+impl Waiting {
+    /// How many documents wait.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds a document behind all others.
+    pub fn push(&mut self, document: Document) {
+        let length = document.tokens().len();
+        self.by_length.entry(length).or_default().push_back((self.arrived, document));
+        self.arrived += 1;
+        self.len += 1;
+    }
+
+    /// Takes the longest document of at most `room` tokens or, when all are longer, the shortest: the first of equals
+    /// in either case. `None` when nothing waits.
+    pub fn take(&mut self, room: usize) -> Option<Document> {
+        let fitting = self.by_length.range(..=room).next_back();
+        let length = fitting.or_else(|| self.by_length.first_key_value()).map(|(length, _)| *length)?;
+        let queue = self.by_length.get_mut(&length)?;
+        let (_, document) = queue.pop_front()?;
+        if queue.is_empty() {
+            self.by_length.remove(&length);
+        }
+        self.len -= 1;
+        Some(document)
+    }
+
+    /// The documents in order of arrival.
+    pub fn in_order(&self) -> Vec<Document> {
+        let mut documents: Vec<&(u64, Document)> = self.by_length.values().flatten().collect();
+        documents.sort_unstable_by_key(|(arrival, _)| *arrival);
+        documents.into_iter().map(|(_, document)| document.clone()).collect()
+    }
+}
+
+impl FromIterator<Document> for Waiting {
+    fn from_iter<I: IntoIterator<Item = Document>>(documents: I) -> Self {
+        let mut waiting = Self::default();
+        documents.into_iter().for_each(|document| waiting.push(document));
+        waiting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The rule in plain words over a list in order of arrival.
+    fn plain_take(documents: &mut Vec<Vec<u32>>, room: usize) -> Option<Vec<u32>> {
+        let mut best: Option<usize> = None;
+        for (at, document) in documents.iter().enumerate() {
+            if document.len() <= room && best.is_none_or(|best| document.len() > documents[best].len()) {
+                best = Some(at);
+            }
+        }
+        let shortest = (0..documents.len()).min_by_key(|at| (documents[*at].len(), *at));
+        best.or(shortest).map(|at| documents.remove(at))
+    }
+
+    proptest! {
+        #[test]
+        fn every_choice_is_that_of_the_plain_rule(
+            steps in proptest::collection::vec((proptest::collection::vec(1usize..24, 0..9), 1usize..26), 1..120),
+        ) {
+            let (mut waiting, mut plain) = (Waiting::default(), Vec::new());
+            let mut name = 0;
+            for (lengths, room) in steps {
+                for length in lengths {
+                    name += 1;
+                    plain.push(vec![name; length]);
+                    waiting.push(vec![name; length].into());
+                }
+                prop_assert_eq!(waiting.take(room).map(|document| document.tokens().to_vec()), plain_take(&mut plain, room));
+                prop_assert_eq!(waiting.len(), plain.len());
+                let order: Vec<_> = waiting.in_order().iter().map(|document| document.tokens().to_vec()).collect();
+                prop_assert_eq!(&order, &plain);
+            }
+        }
+    }
+
+    #[test]
+    fn a_document_is_stored_as_a_list_of_numbers() {
+        let document = Document::from(vec![7, 8]);
+        assert_eq!(serde_json::to_string(&document).unwrap(), "[7,8]");
+        assert_eq!(serde_json::from_str::<Document>("[7,8]").unwrap(), document);
+    }
+}

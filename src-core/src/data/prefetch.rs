@@ -1,0 +1,179 @@
+//! Runs a loader on a thread of its own, some batches ahead of whoever trains, so that the GPU never waits for text.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use super::DataError;
+use super::loader::{Batch, Encode, Loader, LoaderState};
+
+/// Batches that are made ahead when nobody says otherwise.
+pub const AHEAD: usize = 4;
+
+/// A batch, and the loader's state right after it: what a checkpoint saves to go on with the batch that follows.
+#[derive(Clone, Debug)]
+pub struct Prefetched {
+    /// The batch.
+    pub batch: Batch,
+    /// The state after it. It shares the waiting documents with the states beside it.
+    pub state: LoaderState,
+}
+
+/// A loader at work on another thread. Dropping it stops the thread, at the latest when the documents in its hands are
+/// tokenised.
+pub struct Prefetcher {
+    /// `None` only while dropping.
+    batches: Option<Receiver<Result<Prefetched, DataError>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Prefetcher {
+    /// Starts the thread; at most `ahead` batches wait for the consumer ([`AHEAD`] is a good number).
+    pub fn start<E: Encode + 'static>(mut loader: Loader<E>, ahead: usize) -> Result<Self, DataError> {
+        let (sender, batches) = sync_channel(ahead);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let work = move || {
+            // What panicked is not told: its message may hold the text that was being tokenised.
+            let outcome = catch_unwind(AssertUnwindSafe(|| serve(&mut loader, &stopped, &sender)));
+            if let Some(error) = outcome.unwrap_or(Some(DataError::Panicked)) {
+                // A consumer that is gone needs no error.
+                let _ = sender.send(Err(error));
+            }
+        };
+        let thread = std::thread::Builder::new().name("data".into()).spawn(work).map_err(DataError::Thread)?;
+        Ok(Self { batches: Some(batches), stop, thread: Some(thread) })
+    }
+
+    /// The next batch; waits for it if need be. An error is the last thing that comes, and later calls give
+    /// [`DataError::Stopped`].
+    pub fn next_batch(&mut self) -> Result<Prefetched, DataError> {
+        match &self.batches {
+            Some(batches) => batches.recv().unwrap_or(Err(DataError::Stopped)),
+            None => Err(DataError::Stopped),
+        }
+    }
+}
+
+impl Drop for Prefetcher {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Without a receiver a thread that waits to hand over a batch wakes up.
+        self.batches = None;
+        if let Some(thread) = self.thread.take() {
+            // Its panic, if any, was caught and sent.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Makes batches until told to stop; gives the error that ended it, if one did.
+fn serve<E: Encode>(loader: &mut Loader<E>, stop: &AtomicBool, sender: &SyncSender<Result<Prefetched, DataError>>) -> Option<DataError> {
+    loop {
+        // Filling up takes longest, above all the first time; done here, it can be stopped half way.
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            match loader.refill() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => return Some(error),
+            }
+        }
+        match loader.next_batch() {
+            Ok(batch) => sender.send(Ok(Prefetched { batch, state: loader.state() })).ok()?,
+            Err(error) => return Some(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::data::files::Split;
+    use crate::data::loader::tests::{Bytes, corpus};
+
+    #[test]
+    fn batches_and_states_are_those_of_the_loader() {
+        let (_dir, set) = corpus(1500);
+        let mut plain = Loader::new(set.clone(), Split::Train, Bytes, 3, 64);
+        let mut ahead = Prefetcher::start(Loader::new(set, Split::Train, Bytes, 3, 64), AHEAD).unwrap();
+        for _ in 0..50 {
+            let Prefetched { batch, state } = ahead.next_batch().unwrap();
+            assert_eq!(batch, plain.next_batch().unwrap());
+            assert_eq!(state, plain.state());
+        }
+    }
+
+    /// The state must hold before its batch is asked of the loader: filling up early belongs to the next batch.
+    #[test]
+    fn a_run_stopped_after_any_prefetched_batch_goes_on_with_the_next() {
+        let (_dir, set) = corpus(700);
+        let mut ahead = Prefetcher::start(Loader::new(set.clone(), Split::Train, Bytes, 2, 64), 1).unwrap();
+        let steps: Vec<Prefetched> = (0..30).map(|_| ahead.next_batch().unwrap()).collect();
+        for pair in steps.windows(2) {
+            let again = Loader::resume(set.clone(), Bytes, pair[0].state.clone(), 2, 64).unwrap();
+            let next = Prefetcher::start(again, AHEAD).unwrap().next_batch().unwrap();
+            assert_eq!((next.batch, next.state), (pair[1].batch.clone(), pair[1].state.clone()));
+        }
+    }
+
+    /// Sleeps at each refill.
+    struct Slow;
+
+    impl Encode for Slow {
+        fn encode_batch(&self, texts: &[String]) -> Vec<Vec<u32>> {
+            std::thread::sleep(Duration::from_millis(20));
+            Bytes.encode_batch(texts)
+        }
+
+        fn bos(&self) -> u32 {
+            Bytes.bos()
+        }
+    }
+
+    #[test]
+    fn dropping_stops_a_thread_that_waits_and_one_that_works() {
+        let (_dir, set) = corpus(200);
+        let mut waiting = Prefetcher::start(Loader::new(set.clone(), Split::Train, Bytes, 1, 8), 1).unwrap();
+        waiting.next_batch().unwrap();
+        drop(waiting);
+
+        // Filling up takes at least 10 of these naps, and each refill of this small set one epoch.
+        let start = Instant::now();
+        drop(Prefetcher::start(Loader::new(set, Split::Train, Slow, 1, 8), 1).unwrap());
+        assert!(start.elapsed() < Duration::from_millis(150), "{:?}", start.elapsed());
+    }
+
+    struct Faulty;
+
+    impl Encode for Faulty {
+        fn encode_batch(&self, _texts: &[String]) -> Vec<Vec<u32>> {
+            // Not `panic!`, whose message the test's output would show.
+            std::panic::resume_unwind(Box::new("secret"))
+        }
+
+        fn bos(&self) -> u32 {
+            0
+        }
+    }
+
+    #[test]
+    fn errors_and_panics_reach_the_consumer() {
+        let (dir, set) = corpus(200);
+        let mut faulty = Prefetcher::start(Loader::new(set.clone(), Split::Train, Faulty, 1, 8), 1).unwrap();
+        let error = faulty.next_batch().unwrap_err();
+        assert!(matches!(error, DataError::Panicked) && !error.to_string().contains("secret"), "{error}");
+        assert!(matches!(faulty.next_batch(), Err(DataError::Stopped)));
+
+        std::fs::write(dir.path().join("b.jsonl"), "not JSON").unwrap();
+        let mut broken = Prefetcher::start(Loader::new(set, Split::Train, Bytes, 1, 8), 1).unwrap();
+        assert!(matches!(broken.next_batch(), Err(DataError::BrokenLine { line: 1, .. })));
+    }
+}
