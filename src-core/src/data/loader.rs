@@ -10,6 +10,7 @@ use super::documents::{BatchReader, Position};
 use super::files::{DataSet, Fingerprint, Split};
 use super::packing::{Document, Waiting};
 use super::{DataError, IGNORED};
+use crate::tokenizer::Tokenizer;
 
 /// Fewer documents than this never wait while a row is packed: more to choose from, less cropped.
 pub const WAITING: usize = 1000;
@@ -23,6 +24,16 @@ pub trait Encode: Send + Sync {
 
     /// The id of `<|bos|>`.
     fn bos(&self) -> u32;
+}
+
+impl Encode for Tokenizer {
+    fn encode_batch(&self, texts: &[String]) -> Vec<Vec<u32>> {
+        Tokenizer::encode_batch(self, texts)
+    }
+
+    fn bos(&self) -> u32 {
+        Tokenizer::bos(self)
+    }
 }
 
 impl<E: Encode + ?Sized> Encode for Arc<E> {
