@@ -1,0 +1,36 @@
+//! What a token costs, by the usual count: two FLOPs for each parameter that a token is multiplied with in the forward
+//! pass and four in the backward pass, and attention on top (PaLM, <https://arxiv.org/abs/2204.02311>, appendix B).
+
+use super::Config;
+
+impl Config {
+    /// Training FLOPs per token, forward and backward: `6 · matmul parameters + Σ_layers 12 · H · D · min(window, T)`.
+    pub fn flops_per_token(&self) -> u64 {
+        let attended: u64 = self.windows().map(|window| window.min(self.sequence_len as u64)).sum();
+        6 * self.num_matmul_params() as u64 + 12 * self.n_embd as u64 * attended
+    }
+
+    /// FLOPs to decode one token that attends to a cache of `context` tokens, or to its window where that is shorter.
+    pub fn decode_flops(&self, context: usize) -> u64 {
+        let attended: u64 = self.windows().map(|window| window.min(context as u64)).sum();
+        2 * self.num_matmul_params() as u64 + 4 * self.n_embd as u64 * attended
+    }
+
+    /// FLOPs to prefill a prompt of `tokens` tokens: token t attends to min(t, window) tokens. Saturates.
+    pub fn prefill_flops(&self, tokens: usize) -> u64 {
+        let tokens = tokens as u128;
+        let attended: u128 = self
+            .windows()
+            .map(|window| {
+                let window = u128::from(window).min(tokens);
+                window * (window + 1) / 2 + (tokens - window) * window
+            })
+            .sum();
+        let flops = 2 * self.num_matmul_params() as u128 * tokens + 4 * self.n_embd as u128 * attended;
+        u64::try_from(flops).unwrap_or(u64::MAX)
+    }
+
+    fn windows(&self) -> impl Iterator<Item = u64> {
+        self.window_sizes().into_iter().map(|window| window as u64)
+    }
+}
