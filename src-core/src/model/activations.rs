@@ -1,0 +1,137 @@
+//! What a pass over a batch keeps in GPU memory.
+//!
+//! Per layer and token a training pass keeps 10·C + 2·K·D + … floats (see [`training_bytes`]); a pass without gradients
+//! hands the same buffers from layer to layer.
+
+use crate::gpu::{DType, Gpu, GpuError, Memory, Tensor};
+
+use super::Config;
+
+/// Logits are computed for this many bytes' worth of rows at a time, so that they never exist whole.
+const LOGITS_BYTES: usize = 32 << 20;
+
+/// Rows of a chunk of logits are a multiple of this, so that a chunk of any tensor starts on a 256-byte border.
+const CHUNK_MULTIPLE: usize = 64;
+
+/// Activations of one batch of `batch` rows of `seq` tokens; N = batch · seq.
+pub struct Activations {
+    /// Rows.
+    pub batch: usize,
+    /// Tokens per row, T.
+    pub seq: usize,
+    /// Token ids, `[N]` i32.
+    pub ids: Tensor,
+    /// Targets, `[N]` i32, −1 where there is none.
+    pub targets: Tensor,
+    /// Loss of each token in nats, `[N]`.
+    pub losses: Tensor,
+    pub(super) embedding: Tensor,       // [N, C]  wte[ids], then reused as the normed output
+    pub(super) embedded: Tensor,        // [N, C]  norm(wte[ids])
+    pub(super) embedded_scale: Tensor,  // [N]
+    pub(super) smear_sigmoid: Tensor,   // [N]
+    pub(super) stream: Vec<Tensor>,     // L + 1 of [N, C]: the residual stream before each layer, and after the last
+    pub(super) layers: Vec<Layer>,      // L
+    pub(super) output: Tensor,          // [N, C]  the final norm
+    pub(super) output_scale: Tensor,    // [N]
+    pub(super) logits: Tensor,          // [rows of a chunk, padded V]
+}
+
+/// What one layer keeps.
+#[derive(Clone)]
+pub(super) struct Layer {
+    pub attn_input: Tensor, // [N, C]      norm before attention
+    pub attn_scale: Tensor, // [N]
+    pub q: Tensor,          // [N, H, D]   rotated, normed, scaled
+    pub q_scale: Tensor,    // [N, H]
+    pub k: Tensor,          // [N, K, D]
+    pub k_scale: Tensor,    // [N, K]
+    pub v: Tensor,          // [N, K, D]   with its value embedding
+    pub gate: Tensor,       // [N, K]      of the value embedding
+    pub mixed: Tensor,      // [N, H, D]   attention's output before c_proj
+    pub lse: Tensor,        // [N, H]
+    pub mlp_input: Tensor,  // [N, C]      norm before the MLP
+    pub mlp_scale: Tensor,  // [N]
+    pub hidden: Tensor,     // [N, 4C]     relu²
+}
+
+/// Whether a pass keeps what the backward pass needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Every layer keeps its own activations.
+    ForBackward,
+    /// Layers share them.
+    Nothing,
+}
+
+impl Activations {
+    /// Allocates the activations of a pass over `batch` rows of `seq` tokens.
+    pub fn allocate(gpu: &Gpu, config: &Config, batch: usize, seq: usize, keep: Keep) -> Result<Self, GpuError> {
+        let n = batch * seq;
+        let (c, h, k, d) = (config.n_embd, config.n_head, config.n_kv_head, config.head_dim());
+        let floats = |name: &str, shape: &[usize]| gpu.zeros(name, shape, DType::F32, Memory::Activations);
+        let ids = |name: &str| gpu.zeros(name, &[n], DType::I32, Memory::Activations);
+        let layer = || -> Result<Layer, GpuError> {
+            Ok(Layer {
+                attn_input: floats("attention input", &[n, c])?,
+                attn_scale: floats("attention input scale", &[n])?,
+                q: floats("queries", &[n, h, d])?,
+                q_scale: floats("query scale", &[n, h])?,
+                k: floats("keys", &[n, k, d])?,
+                k_scale: floats("key scale", &[n, k])?,
+                v: floats("values", &[n, k, d])?,
+                gate: floats("value gate", &[n, k])?,
+                mixed: floats("attention output", &[n, h, d])?,
+                lse: floats("attention log-sum-exp", &[n, h])?,
+                mlp_input: floats("MLP input", &[n, c])?,
+                mlp_scale: floats("MLP input scale", &[n])?,
+                hidden: floats("MLP hidden", &[n, 4 * c])?,
+            })
+        };
+        let mut layers = Vec::with_capacity(config.n_layer);
+        let mut stream = vec![floats("residual stream", &[n, c])?];
+        match keep {
+            Keep::ForBackward => {
+                for _ in 0..config.n_layer {
+                    layers.push(layer()?);
+                    stream.push(floats("residual stream", &[n, c])?);
+                }
+            }
+            Keep::Nothing => {
+                layers = vec![layer()?; config.n_layer];
+                let pair = [floats("residual stream", &[n, c])?, floats("residual stream", &[n, c])?];
+                let middle = floats("residual stream, middle", &[n, c])?;
+                for i in 0..config.n_layer {
+                    stream.push(if i == config.n_layer / 2 { middle.clone() } else { pair[i % 2].clone() });
+                }
+            }
+        }
+        Ok(Self {
+            batch,
+            seq,
+            ids: ids("token ids")?,
+            targets: ids("targets")?,
+            losses: floats("losses", &[n])?,
+            embedding: floats("embedding", &[n, c])?,
+            embedded: floats("normed embedding", &[n, c])?,
+            embedded_scale: floats("embedding scale", &[n])?,
+            smear_sigmoid: floats("smear gate", &[n])?,
+            stream,
+            layers,
+            output: floats("final norm", &[n, c])?,
+            output_scale: floats("final norm scale", &[n])?,
+            logits: floats("logits", &[chunk_rows(gpu, config, n), config.padded_vocab()])?,
+        })
+    }
+
+    /// N, the number of tokens.
+    pub fn tokens(&self) -> usize {
+        self.batch * self.seq
+    }
+}
+
+/// Rows of logits that are computed at a time for a batch of `tokens` tokens.
+fn chunk_rows(gpu: &Gpu, config: &Config, tokens: usize) -> usize {
+    let row = 4 * config.padded_vocab();
+    let most = LOGITS_BYTES.min(gpu.binding_limit() as usize) / row;
+    (most / CHUNK_MULTIPLE * CHUNK_MULTIPLE).max(CHUNK_MULTIPLE).min(tokens)
+}

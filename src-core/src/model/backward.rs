@@ -1,0 +1,157 @@
+//! The backward pass, bottom to top: the forward pass's lines in reverse, each with its gradient.
+
+use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
+use crate::kernels::matmul::{Add, Layout, Product, matmul};
+use crate::kernels::{self, attention, axpy, backout, embedding, norm, relu2, residual, rotary, smear, value_gate};
+
+use super::activations::Layer;
+use super::{Activations, Config, Model};
+
+/// Buffers of the backward pass, shared by all layers.
+pub struct Gradients {
+    /// Rows of the batch sorted by token, `[N]` u32; see [`embedding::segments`].
+    pub order: Tensor,
+    /// Where each token's rows start in `order`, `[V + 1]` u32.
+    pub starts: Tensor,
+    /// What each token's loss counts for, `[1]`: 1 / (targets of the batch · batches of the step).
+    pub weight: Tensor,
+    stream: Tensor,  // [N, C]    of the residual stream
+    first: Tensor,   // [N, C]    of x0
+    middle: Tensor,  // [N, C]    of the stream after the middle layer, from backout
+    normed: Tensor,  // [N, C]    of a norm's output
+    mixed: Tensor,   // [N, H, D] of attention's output
+    delta: Tensor,   // [N, H]
+    q: Tensor,       // [N, H, D]
+    k: Tensor,       // [N, K, D]
+    v: Tensor,       // [N, K, D]
+    hidden: Tensor,  // [N, 4C]
+    scratch: Tensor, // partial sums
+}
+
+impl Gradients {
+    /// Buffers for batches of `batch` rows of `seq` tokens.
+    pub fn allocate(gpu: &Gpu, config: &Config, batch: usize, seq: usize) -> Result<Self, GpuError> {
+        let n = batch * seq;
+        let (c, h, k, d) = (config.n_embd, config.n_head, config.n_kv_head, config.head_dim());
+        let floats = |name: &str, shape: &[usize]| gpu.zeros(name, shape, DType::F32, Memory::Workspace);
+        Ok(Self {
+            order: gpu.zeros("token order", &[n], DType::U32, Memory::Workspace)?,
+            starts: gpu.zeros("token starts", &[config.padded_vocab() + 1], DType::U32, Memory::Workspace)?,
+            weight: floats("loss weight", &[1])?,
+            stream: floats("stream gradient", &[n, c])?,
+            first: floats("x0 gradient", &[n, c])?,
+            middle: floats("middle gradient", &[n, c])?,
+            normed: floats("norm gradient", &[n, c])?,
+            mixed: floats("attention output gradient", &[n, h, d])?,
+            delta: floats("attention delta", &[n, h])?,
+            q: floats("query gradient", &[n, h, d])?,
+            k: floats("key gradient", &[n, k, d])?,
+            v: floats("value gradient", &[n, k, d])?,
+            hidden: floats("MLP gradient", &[n, 4 * c])?,
+            scratch: floats("partial sums", &[kernels::scratch_len(n, c)])?,
+        })
+    }
+}
+
+impl Model {
+    /// Records zeroing every parameter's gradient: once a step, before its first batch.
+    pub fn record_clear(&self, rec: &mut Recorder) {
+        for gradient in self.parameters.gradient_buffers() {
+            rec.clear(gradient);
+        }
+    }
+
+    /// Records the losses of a batch and their gradients, added to the parameters' gradients. Follows
+    /// [`record_trunk`](Self::record_trunk); reads `acts.targets` and `grads`' `order`, `starts` and `weight`.
+    pub fn record_backward(&self, rec: &mut Recorder, acts: &Activations, grads: &Gradients) {
+        let get = |name: &str| self.parameters.get(name);
+        let grad = |name: &str| self.parameters.grad(name);
+        let n_layer = self.config.n_layer;
+        let dx = &grads.stream;
+        let d_x0 = &grads.first;
+        let middle = n_layer / 2;
+
+        self.record_losses_and_gradients(rec, acts, &grads.weight, &grads.normed); // [N, C]
+        rec.clear(dx);
+        rec.clear(d_x0);
+        norm::backward(rec, &acts.output, &acts.output_scale, &grads.normed, dx); // [N, C]
+        let lambda = get("backout_lambda");
+        backout::backward(rec, &acts.stream[middle + 1], lambda, dx, &grads.middle, grad("backout_lambda"), &grads.scratch);
+
+        for (i, layer) in acts.layers.iter().enumerate().rev() {
+            if i == middle {
+                axpy::forward(rec, 1.0, &grads.middle, dx);
+            }
+            self.record_mlp_backward(rec, i, layer, grads);
+            self.record_attention_backward(rec, acts, i, layer, grads);
+            residual::backward(
+                rec,
+                i,
+                &acts.stream[i],
+                &acts.stream[0],
+                get("resid_lambdas"),
+                get("x0_lambdas"),
+                dx,
+                d_x0,
+                grad("resid_lambdas"),
+                grad("x0_lambdas"),
+                &grads.scratch,
+            );
+        }
+        axpy::forward(rec, 1.0, dx, d_x0);
+
+        smear::backward(
+            rec,
+            acts.seq,
+            &acts.embedded,
+            get("smear_gate.weight"),
+            get("smear_lambda"),
+            &acts.smear_sigmoid,
+            d_x0,
+            &grads.normed,
+            grad("smear_gate.weight"),
+            grad("smear_lambda"),
+            &grads.scratch,
+        );
+        rec.clear(dx);
+        norm::backward(rec, &acts.embedded, &acts.embedded_scale, &grads.normed, dx); // [N, C]
+        embedding::backward(rec, &grads.order, &grads.starts, dx, None, grad("transformer.wte.weight"));
+    }
+
+    fn record_mlp_backward(&self, rec: &mut Recorder, i: usize, layer: &Layer, grads: &Gradients) {
+        let (dx, hidden) = (&grads.stream, &grads.hidden);
+        self.linear_backward(rec, &layer.hidden, &self.mlp(i, "c_proj"), dx, hidden, Add::Nothing); // [N, 4C]
+        relu2::backward(rec, &layer.hidden, hidden);
+        self.linear_backward(rec, &layer.mlp_input, &self.mlp(i, "c_fc"), hidden, &grads.normed, Add::Nothing); // [N, C]
+        norm::backward(rec, &layer.mlp_input, &layer.mlp_scale, &grads.normed, dx);
+    }
+
+    fn record_attention_backward(&self, rec: &mut Recorder, acts: &Activations, i: usize, layer: &Layer, grads: &Gradients) {
+        let Gradients { stream: dx, normed: dh, mixed, delta, q: dq, k: dk, v: dv, .. } = grads;
+        self.linear_backward(rec, &layer.mixed, &self.attn(i, "c_proj"), dx, mixed, Add::Nothing); // [N, H, D]
+        let dims = self.attention(acts, i);
+        attention::backward(rec, &layer.q, &layer.k, &layer.v, &layer.mixed, &layer.lse, mixed, delta, dq, dk, dv, dims);
+        rotary::backward(rec, self.rotary(acts, self.config.n_head), &self.cos, &self.sin, &layer.q, &layer.q_scale, dq);
+        rotary::backward(rec, self.rotary(acts, self.config.n_kv_head), &self.cos, &self.sin, &layer.k, &layer.k_scale, dk);
+        let h = &layer.attn_input;
+        self.linear_backward(rec, h, &self.attn(i, "c_q"), dq, dh, Add::Nothing); // [N, C]
+        self.linear_backward(rec, h, &self.attn(i, "c_k"), dk, dh, Add::Into);
+        self.linear_backward(rec, h, &self.attn(i, "c_v"), dv, dh, Add::Into);
+        if self.config.has_value_embed(i) {
+            let table = format!("value_embeds.{i}.weight");
+            let (w, dw) = (self.parameters.get(&self.attn(i, "ve_gate")), self.parameters.grad(&self.attn(i, "ve_gate")));
+            value_gate::backward(rec, &acts.ids, self.parameters.get(&table), w, h, &layer.gate, dv, dh, dw, &grads.scratch);
+            embedding::backward(rec, &grads.order, &grads.starts, dv, Some(&layer.gate), self.parameters.grad(&table));
+        }
+        norm::backward(rec, h, &layer.attn_scale, dh, dx);
+    }
+
+    /// For `y = x·Wᵀ`: `dx = dy·W` (or added to dx), and `dW += dyᵀ·x`.
+    fn linear_backward(&self, rec: &mut Recorder, x: &Tensor, name: &str, dy: &Tensor, dx: &Tensor, add: Add<'_>) {
+        let (w, dw) = (self.parameters.get(name), self.parameters.grad(name));
+        let (out, inner) = (w.shape()[0], w.shape()[1]);
+        let n = x.len() / inner;
+        matmul(rec, dy, w, dx, Product { add, ..Product::new(Layout::NN, n, inner, out) });
+        matmul(rec, dy, x, dw, Product { add: Add::Into, ..Product::new(Layout::TN, out, inner, n) });
+    }
+}

@@ -1,0 +1,89 @@
+//! The forward pass, top to bottom (REFERENCE: nanochat's `gpt.py`, state of July 2026).
+
+use crate::gpu::{Recorder, Tensor};
+use crate::kernels::attention::{self, Attention};
+use crate::kernels::matmul::{Add, Layout, Product, matmul};
+use crate::kernels::rotary::{self, Rotary};
+use crate::kernels::{backout, embedding, norm, relu2, residual, smear, value_gate};
+
+use super::activations::Layer;
+use super::{Activations, Model, NORM_EPS, QK_GAIN};
+
+impl Model {
+    /// Records everything up to the final norm. Reads `acts.ids`.
+    pub fn record_trunk(&self, rec: &mut Recorder, acts: &Activations) {
+        let get = |name: &str| self.parameters.get(name);
+        embedding::forward(rec, &acts.ids, get("transformer.wte.weight"), &acts.embedding); // [N, C]
+        norm::forward(rec, &acts.embedding, &acts.embedded, &acts.embedded_scale, NORM_EPS); // [N, C]
+        let (gate, lambda) = (get("smear_gate.weight"), get("smear_lambda"));
+        smear::forward(rec, acts.seq, &acts.embedded, gate, lambda, &acts.stream[0], &acts.smear_sigmoid); // [N, C]
+
+        let (resid, x0) = (get("resid_lambdas"), get("x0_lambdas"));
+        for (i, layer) in acts.layers.iter().enumerate() {
+            let x = &acts.stream[i + 1];
+            residual::forward(rec, i, &acts.stream[i], &acts.stream[0], resid, x0, x); // [N, C]
+            self.record_attention(rec, acts, i, layer, x);
+            self.record_mlp(rec, acts, i, layer, x);
+        }
+
+        let (x, middle) = (&acts.stream[self.config.n_layer], &acts.stream[self.config.n_layer / 2 + 1]);
+        backout::forward(rec, x, middle, get("backout_lambda"), &acts.embedding); // [N, C]
+        norm::forward(rec, &acts.embedding, &acts.output, &acts.output_scale, NORM_EPS); // [N, C]
+    }
+
+    /// `x += c_proj(attention(norm(x)))`.
+    fn record_attention(&self, rec: &mut Recorder, acts: &Activations, i: usize, layer: &Layer, x: &Tensor) {
+        let h = &layer.attn_input;
+        norm::forward(rec, x, h, &layer.attn_scale, NORM_EPS); // [N, C]
+        self.linear(rec, h, &self.attn(i, "c_q"), &layer.q, Add::Nothing); // [N, H·D]
+        self.linear(rec, h, &self.attn(i, "c_k"), &layer.k, Add::Nothing); // [N, K·D]
+        self.linear(rec, h, &self.attn(i, "c_v"), &layer.v, Add::Nothing); // [N, K·D]
+        if self.config.has_value_embed(i) {
+            let table = self.parameters.get(&format!("value_embeds.{i}.weight"));
+            let gate = self.parameters.get(&self.attn(i, "ve_gate"));
+            value_gate::forward(rec, &acts.ids, table, gate, h, &layer.v, &layer.gate);
+        }
+        rotary::forward(rec, self.rotary(acts, self.config.n_head), &self.cos, &self.sin, &layer.q, &layer.q_scale);
+        rotary::forward(rec, self.rotary(acts, self.config.n_kv_head), &self.cos, &self.sin, &layer.k, &layer.k_scale);
+        attention::forward(rec, &layer.q, &layer.k, &layer.v, &layer.mixed, &layer.lse, self.attention(acts, i)); // [N, H, D]
+        self.linear(rec, &layer.mixed, &self.attn(i, "c_proj"), x, Add::Into); // [N, C]
+    }
+
+    /// `x += c_proj(relu(c_fc(norm(x)))²)`.
+    fn record_mlp(&self, rec: &mut Recorder, _acts: &Activations, i: usize, layer: &Layer, x: &Tensor) {
+        norm::forward(rec, x, &layer.mlp_input, &layer.mlp_scale, NORM_EPS); // [N, C]
+        self.linear(rec, &layer.mlp_input, &self.mlp(i, "c_fc"), &layer.hidden, Add::Nothing); // [N, 4C]
+        relu2::forward(rec, &layer.hidden);
+        self.linear(rec, &layer.hidden, &self.mlp(i, "c_proj"), x, Add::Into); // [N, C]
+    }
+
+    /// `y = x·Wᵀ`, W `[out, in]` by its name.
+    fn linear(&self, rec: &mut Recorder, x: &Tensor, name: &str, y: &Tensor, add: Add<'_>) {
+        let w = self.parameters.get(name);
+        let (n, k) = (w.shape()[0], w.shape()[1]);
+        matmul(rec, x, w, y, Product { add, ..Product::new(Layout::NT, x.len() / k, n, k) });
+    }
+
+    pub(super) fn attn(&self, layer: usize, part: &str) -> String {
+        format!("transformer.h.{layer}.attn.{part}.weight")
+    }
+
+    pub(super) fn mlp(&self, layer: usize, part: &str) -> String {
+        format!("transformer.h.{layer}.mlp.{part}.weight")
+    }
+
+    pub(super) fn rotary(&self, acts: &Activations, heads: usize) -> Rotary {
+        Rotary { seq: acts.seq, heads, head_dim: self.config.head_dim(), offset: 0, eps: NORM_EPS, gain: QK_GAIN }
+    }
+
+    pub(super) fn attention(&self, acts: &Activations, layer: usize) -> Attention {
+        Attention {
+            batch: acts.batch,
+            seq: acts.seq,
+            heads: self.config.n_head,
+            kv_heads: self.config.n_kv_head,
+            head_dim: self.config.head_dim(),
+            window: self.windows[layer],
+        }
+    }
+}
