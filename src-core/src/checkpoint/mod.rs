@@ -1,3 +1,35 @@
 //! Runs on disk: where they live, their checkpoints, and who holds them.
+//!
+//! A run is a folder `runs/NAME` with `config.json`, `tokenizer.json`, `metrics.jsonl`, TensorBoard event files in
+//! `tensorboard/`, and `checkpoints/NNNNNN/{model.safetensors, optimizer.safetensors, state.json}`. Training can be
+//! killed at any moment, disks fill up and files are damaged: so a checkpoint appears whole or not at all, carries a
+//! hash of each of its files, and gives back every byte that it was given.
 
+mod durable;
+mod error;
+mod header;
 pub mod home;
+mod load;
+mod lock;
+mod manifest;
+mod name;
+mod run;
+mod save;
+mod tensor_file;
+mod tensor_source;
+
+pub use error::{CheckpointError, Rejected, RunError};
+pub use header::{FormatError, TensorSpec};
+pub use load::{Checkpoint, ModelCheckpoint, load, load_latest_good, load_model};
+pub use lock::RunLock;
+pub use run::{Run, RunSummary};
+pub use save::{Snapshot, save};
+pub use tensor_file::{Mismatch, TensorFile, TensorFileError};
+pub use tensor_source::{SourceError, TensorRef, TensorSource};
+
+/// The file of a checkpoint that holds the weights.
+pub const MODEL_FILE: &str = "model.safetensors";
+/// The file of a checkpoint that holds the optimizer's moments.
+pub const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+/// The file of a checkpoint that describes the others and holds the rest of the state; written last.
+pub const STATE_FILE: &str = "state.json";

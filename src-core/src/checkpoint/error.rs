@@ -1,0 +1,191 @@
+//! What can go wrong with runs and checkpoints, each as one sentence with the next step.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::tensor_source::SourceError;
+
+/// A run could not be made, opened or locked.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The name cannot be a folder's name on every system.
+    #[error("{name:?} cannot be the name of a run: {why}")]
+    BadName {
+        /// The name as given.
+        name: String,
+        /// The rule that it breaks.
+        why: &'static str,
+    },
+    /// A run of that name exists.
+    #[error("there is a run {name:?} already, in {folder}: choose another name, or resume it", folder = folder.display())]
+    Exists {
+        /// The name as given.
+        name: String,
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// No run has that name.
+    #[error("there is no run {name:?} in {runs}; {advice}", runs = runs.display())]
+    Missing {
+        /// The name as given.
+        name: String,
+        /// The folder of all runs.
+        runs: PathBuf,
+        /// The closest name, and the runs that exist.
+        advice: String,
+    },
+    /// Another process holds the run.
+    #[error(
+        "run {name:?} is in use by {holder}: wait until it has finished, or stop it",
+        holder = pid.map_or("another process".to_owned(), |pid| format!("the process with pid {pid}"))
+    )]
+    Busy {
+        /// The run.
+        name: String,
+        /// The process that holds it, where it is known.
+        pid: Option<u32>,
+    },
+    /// A file of the run is missing or is not what it should be.
+    #[error("run {name:?} is damaged: {file} {problem}")]
+    Damaged {
+        /// The run.
+        name: String,
+        /// The file in its folder.
+        file: &'static str,
+        /// What is wrong with the file.
+        problem: String,
+    },
+    /// A file or folder could not be read or written.
+    #[error("cannot {doing} {path}: {source}", path = path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl RunError {
+    /// Makes the error of a failed system call: `.map_err(RunError::io("read", &path))`.
+    pub(super) fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Io { doing, path: path.to_path_buf(), source }
+    }
+}
+
+/// A checkpoint that is not loaded because it is half-written, altered, or of another format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The step that the folder's name says.
+    pub step: u64,
+    /// The file that is at fault.
+    pub file: PathBuf,
+    /// What is wrong with the file, as a sentence without its subject: "is missing".
+    pub problem: String,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the checkpoint of step {} is refused: {} {}", self.step, self.file.display(), self.problem)
+    }
+}
+
+/// A checkpoint could not be saved or loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The run has no checkpoint at all.
+    #[error("run {run:?} has no checkpoint yet")]
+    Empty {
+        /// The run.
+        run: String,
+    },
+    /// The run has no checkpoint of the step that was asked for.
+    #[error("run {run:?} has no checkpoint of step {step}; it has {have}")]
+    NoSuchStep {
+        /// The run.
+        run: String,
+        /// The step as asked.
+        step: u64,
+        /// The steps that it has, in words.
+        have: String,
+    },
+    /// The checkpoint is half-written, altered, or of another format.
+    #[error("{0}")]
+    Rejected(Rejected),
+    /// Every checkpoint of the run was refused.
+    #[error("no checkpoint of run {run:?} is whole: {list}", list = rejected.iter().map(Rejected::to_string).collect::<Vec<_>>().join("; "))]
+    NoneGood {
+        /// The run.
+        run: String,
+        /// Each one and why, newest first.
+        rejected: Vec<Rejected>,
+    },
+    /// The disk has no room for a checkpoint. The ones before it are untouched.
+    #[error(
+        "the checkpoint of step {step} needs {needed} in {folder}, {free}: make room and resume; the checkpoints before it are untouched",
+        needed = megabytes(*needed), folder = folder.display(),
+        free = free.map_or("which has not that much room".to_owned(), |free| format!("where {} are free", megabytes(free)))
+    )]
+    NoRoom {
+        /// The step that was to be saved.
+        step: u64,
+        /// Where it was to be saved.
+        folder: PathBuf,
+        /// Bytes that the checkpoint takes.
+        needed: u64,
+        /// Bytes that are free, where the system says.
+        free: Option<u64>,
+    },
+    /// What was to be saved does not fit the format.
+    #[error("the checkpoint of step {step} cannot be written: {problem}")]
+    Unwritable {
+        /// The step that was to be saved.
+        step: u64,
+        /// Why not.
+        problem: String,
+    },
+    /// A tensor could not be had from where it lives.
+    #[error("tensor {name} could not be read for the checkpoint of step {step}: {source}")]
+    Source {
+        /// The step that was to be saved.
+        step: u64,
+        /// The tensor.
+        name: String,
+        /// What its source said.
+        source: SourceError,
+    },
+    /// A file or folder could not be read or written.
+    #[error("cannot {doing} {path}: {source}", path = path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl CheckpointError {
+    /// Makes the error of a failed system call: `.map_err(CheckpointError::io("read", &path))`.
+    pub(super) fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Io { doing, path: path.to_path_buf(), source }
+    }
+}
+
+/// A number of bytes as a person reads it, rounded up: "12.4 MB".
+fn megabytes(bytes: u64) -> String {
+    format!("{}.{} MB", bytes.div_ceil(100_000) / 10, bytes.div_ceil(100_000) % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::megabytes;
+
+    #[test]
+    fn megabytes_round_up() {
+        assert_eq!(["0.0 MB", "0.1 MB", "0.1 MB", "12.5 MB"], [0, 1, 100_000, 12_400_001].map(megabytes).each_ref().map(String::as_str));
+    }
+}

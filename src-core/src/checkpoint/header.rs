@@ -1,0 +1,280 @@
+//! The header of a safetensors file: 8 bytes of length, then JSON that gives each tensor's type, shape and place.
+//!
+//! A header comes from outside: it may be cut short, altered or hostile. Everything it claims is checked against the
+//! file's length before anything is allocated by it. Format: <https://huggingface.co/docs/safetensors>.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+
+/// Bytes of the length in front of the header.
+pub(super) const PREFIX: u64 = 8;
+
+/// The longest header that is read or written: room for about 40,000 tensors, hundreds of times what a model has.
+pub(super) const LONGEST: u64 = 4 << 20;
+
+/// The longest shape that is read.
+const MOST_AXES: usize = 8;
+
+/// The key that the format keeps for free text.
+const METADATA: &str = "__metadata__";
+
+/// Name and shape of a tensor. Elements are f32, the only type that checkpoints hold so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Unique in its file.
+    pub name: String,
+    /// Lengths of the axes, outermost first; no axes is a scalar.
+    pub shape: Vec<usize>,
+}
+
+impl TensorSpec {
+    /// The number of elements, if it can be counted at all.
+    pub fn elements(&self) -> Option<usize> {
+        self.shape.iter().try_fold(1usize, |product, &length| product.checked_mul(length))
+    }
+
+    /// Bytes of its data.
+    pub(super) fn bytes(&self) -> Option<usize> {
+        self.elements()?.checked_mul(size_of::<f32>()).filter(|&bytes| bytes <= isize::MAX as usize)
+    }
+}
+
+/// Why a file is not a safetensors file of f32 tensors; reads on after the file's name.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// There is not even a header length.
+    #[error("has {0} bytes, too few for a safetensors file")]
+    TooShort(u64),
+    /// The header's length does not fit the file.
+    #[error("claims a header of {claimed} bytes, but only {left} follow")]
+    HeaderOutOfFile {
+        /// Bytes by the first 8 bytes.
+        claimed: u64,
+        /// Bytes in the file after those 8.
+        left: u64,
+    },
+    /// The header is unreasonably long.
+    #[error("claims a header of {0} bytes, more than the {LONGEST} that are read")]
+    HeaderTooLong(u64),
+    /// The header is not the JSON it should be, or names a tensor twice.
+    #[error("has a header that cannot be read: {0}")]
+    Header(serde_json::Error),
+    /// A tensor is not f32.
+    #[error("holds tensor {name} in {dtype}; only F32 is read")]
+    Dtype {
+        /// The tensor.
+        name: String,
+        /// Its type.
+        dtype: Dtype,
+    },
+    /// A shape has more axes or elements than memory can have.
+    #[error("gives tensor {0} a shape that is too large")]
+    Shape(String),
+    /// A tensor's place is not as long as its shape needs.
+    #[error("gives tensor {name} {given} bytes where its shape needs {needed}")]
+    Size {
+        /// The tensor.
+        name: String,
+        /// Bytes between its offsets.
+        given: u64,
+        /// Bytes by its shape.
+        needed: u64,
+    },
+    /// A tensor does not start where the one before it ends.
+    #[error("places tensor {name} at byte {start}, where byte {expected} is next: tensors overlap or leave a gap")]
+    Place {
+        /// The tensor.
+        name: String,
+        /// Where it says that it starts.
+        start: u64,
+        /// Where the tensor before it ends.
+        expected: u64,
+    },
+    /// The tensors do not end where the file ends.
+    #[error("has {present} bytes of tensors where its header says {claimed}")]
+    DataLength {
+        /// Bytes by the header.
+        claimed: u64,
+        /// Bytes in the file.
+        present: u64,
+    },
+}
+
+/// The length of the header, from the first 8 bytes of a file of `file_bytes` bytes.
+pub(super) fn length(prefix: [u8; PREFIX as usize], file_bytes: u64) -> Result<u64, FormatError> {
+    let claimed = u64::from_le_bytes(prefix);
+    let left = file_bytes.saturating_sub(PREFIX);
+    if claimed > left {
+        Err(FormatError::HeaderOutOfFile { claimed, left })
+    } else if claimed > LONGEST {
+        Err(FormatError::HeaderTooLong(claimed))
+    } else {
+        Ok(claimed)
+    }
+}
+
+/// The tensors of a header and where each one's data starts, counted from the end of the header, in the order in which
+/// they lie. `data_bytes` is what the file has after the header.
+pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Vec<(TensorSpec, u64)>, FormatError> {
+    let Entries(mut entries) = serde_json::from_slice(header).map_err(FormatError::Header)?;
+    entries.sort_by_key(|(_, info)| info.data_offsets);
+
+    let mut end = 0;
+    let mut tensors = Vec::with_capacity(entries.len());
+    for (name, info) in entries {
+        if info.dtype != Dtype::F32 {
+            return Err(FormatError::Dtype { name: short(&name), dtype: info.dtype });
+        }
+        let spec = TensorSpec { name, shape: info.shape };
+        let needed = spec.bytes().filter(|_| spec.shape.len() <= MOST_AXES).ok_or_else(|| FormatError::Shape(short(&spec.name)))? as u64;
+        let (start, stop) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
+        if start != end {
+            return Err(FormatError::Place { name: short(&spec.name), start, expected: end });
+        }
+        let given = stop.saturating_sub(start);
+        if given != needed {
+            return Err(FormatError::Size { name: short(&spec.name), given, needed });
+        }
+        end = start.checked_add(needed).ok_or_else(|| FormatError::Shape(short(&spec.name)))?;
+        tensors.push((spec, start));
+    }
+    if end != data_bytes {
+        return Err(FormatError::DataLength { claimed: end, present: data_bytes });
+    }
+    Ok(tensors)
+}
+
+/// The bytes in front of the data of `specs` in this order, and the bytes of the whole file; or why it cannot be.
+pub(super) fn build(specs: &[TensorSpec]) -> Result<(Vec<u8>, u64), String> {
+    let mut names = HashSet::new();
+    let mut infos = Vec::with_capacity(specs.len());
+    let mut end = 0usize;
+    for spec in specs {
+        if spec.name == METADATA || !names.insert(spec.name.as_str()) {
+            return Err(format!("tensor {} is there twice, or has a name that the format keeps", short(&spec.name)));
+        }
+        let next = spec.bytes().and_then(|bytes| end.checked_add(bytes)).filter(|_| spec.shape.len() <= MOST_AXES);
+        let next = next.ok_or_else(|| format!("tensor {} of shape {:?} is too large", short(&spec.name), spec.shape))?;
+        infos.push((spec.name.clone(), TensorInfo { dtype: Dtype::F32, shape: spec.shape.clone(), data_offsets: (end, next) }));
+        end = next;
+    }
+    let metadata = Metadata::new(None, infos).map_err(|error| error.to_string())?;
+    let mut json = serde_json::to_vec(&metadata).map_err(|error| error.to_string())?;
+    json.resize(json.len().next_multiple_of(PREFIX as usize), b' '); // data starts aligned
+    if json.len() as u64 > LONGEST {
+        return Err(format!("{} tensors are more than a file can list", specs.len()));
+    }
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.append(&mut json);
+    let total = (header.len() as u64).checked_add(end as u64).ok_or("its tensors are too large")?;
+    Ok((header, total))
+}
+
+/// A tensor's name as it may stand in a message: quoted, and not longer than a line.
+pub(super) fn short(name: &str) -> String {
+    const SHOWN: usize = 80;
+    let mut shown: String = name.chars().take(SHOWN).collect();
+    if shown.len() < name.len() {
+        shown.push('…');
+    }
+    format!("{shown:?}")
+}
+
+/// A header's entries in the order of the file. A map would quietly keep one of two tensors of the same name.
+struct Entries(Vec<(String, TensorInfo)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor;
+        impl<'de> Visitor<'de> for EntriesVisitor {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with an entry for each tensor")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut seen = HashSet::new();
+                let mut entries = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if !seen.insert(name.clone()) {
+                        return Err(A::Error::custom(format!("tensor {} is there twice", short(&name))));
+                    }
+                    if name == METADATA {
+                        map.next_value::<HashMap<String, String>>()?;
+                    } else {
+                        entries.push((name, map.next_value()?));
+                    }
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(EntriesVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(name: &str, shape: &[usize]) -> TensorSpec {
+        TensorSpec { name: name.into(), shape: shape.into() }
+    }
+
+    #[test]
+    fn a_built_header_parses_back_in_order_and_is_aligned() {
+        let specs = [spec("z", &[2, 3]), spec("a", &[]), spec("none", &[0, 7]), spec("é\"\n", &[1])];
+        let (header, total) = build(&specs).unwrap();
+        assert_eq!(header.len() % 8, 0);
+        assert_eq!(total, header.len() as u64 + 4 * (6 + 1 + 1));
+        let parsed = parse(&header[8..], total - header.len() as u64).unwrap();
+        assert_eq!(parsed.into_iter().collect::<Vec<_>>(), specs.into_iter().zip([0, 24, 28, 28]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_the_format_cannot_hold_is_not_built() {
+        assert!(build(&[spec("a", &[1]), spec("a", &[2])]).unwrap_err().contains("twice"));
+        assert!(build(&[spec("__metadata__", &[1])]).is_err());
+        assert!(build(&[spec("a", &[usize::MAX, 2])]).unwrap_err().contains("too large"));
+        assert!(build(&[spec("a", &[1 << 61]), spec("b", &[1 << 61])]).unwrap_err().contains("too large"));
+        assert!(build(&[spec(&"n".repeat(LONGEST as usize), &[1])]).is_err());
+    }
+
+    #[test]
+    fn every_false_claim_of_a_header_has_its_own_sentence() {
+        let cases = [
+            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#, "4 bytes where its shape needs 8"),
+            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#, "at byte 8"),
+            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[-8,0]}}"#, "cannot be read"),
+            (r#"{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}"#, "cannot be read"),
+            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#, "where byte 0 is next"),
+            (r#"{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}"#, "8 bytes of tensors where its header says 16"),
+            (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, "8 bytes of tensors where its header says 4"),
+            (r#"{"a":{"dtype":"BF16","shape":[4],"data_offsets":[0,8]}}"#, "in BF16; only F32 is read"),
+            (r#"{"a":{"dtype":"F33","shape":[4],"data_offsets":[0,8]}}"#, "cannot be read"),
+            (r#"{"a":{"dtype":"F32","shape":[9223372036854775807,4],"data_offsets":[0,8]}}"#, "too large"),
+            (r#"{"a":{"dtype":"F32","shape":[4611686018427387905],"data_offsets":[0,4]}}"#, "too large"),
+            (r#"{"a":{"dtype":"F32","shape":[99999999999999999999],"data_offsets":[0,4]}}"#, "cannot be read"),
+            (r#"{"a":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,2],"data_offsets":[0,8]}}"#, "too large"),
+            (
+                r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#,
+                "tensors overlap",
+            ),
+            (
+                r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#,
+                "\"a\" is there twice",
+            ),
+            (r#"{"a":{"dtype":"F32","shape":[2],"shape":[2],"data_offsets":[0,8]}}"#, "duplicate field"),
+            (r#"[1]"#, "cannot be read"),
+            (r#"{"a":"#, "cannot be read"),
+            ("", "cannot be read"),
+        ];
+        for (json, expected) in cases {
+            let message = parse(json.as_bytes(), 8).unwrap_err().to_string();
+            assert!(message.contains(expected), "{json}: {message}");
+        }
+    }
+}

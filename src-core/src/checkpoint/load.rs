@@ -1,0 +1,147 @@
+//! Loading a checkpoint: every file is held against the length and hash in `state.json` before any of it is used.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::durable::sha256_of;
+use super::error::{CheckpointError, Rejected};
+use super::manifest::{self, Manifest};
+use super::run::Run;
+use super::tensor_file::{TensorFile, TensorFileError, open_regular};
+use super::{MODEL_FILE, OPTIMIZER_FILE, STATE_FILE};
+
+/// A whole checkpoint, checked, its tensors ready to be read one at a time.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Steps done when it was saved.
+    pub step: u64,
+    /// The weights.
+    pub model: TensorFile,
+    /// The optimizer's moments.
+    pub optimizer: TensorFile,
+    /// What was saved as [`Snapshot::state`](super::Snapshot::state).
+    pub state: Value,
+}
+
+/// The weights of a checkpoint, checked.
+#[derive(Debug)]
+pub struct ModelCheckpoint {
+    /// Steps done when it was saved.
+    pub step: u64,
+    /// The weights.
+    pub model: TensorFile,
+}
+
+/// Loads the checkpoint of `step`, or the newest; one that is not whole is refused by the file and what is wrong with it.
+pub fn load(run: &Run, step: Option<u64>) -> Result<Checkpoint, CheckpointError> {
+    load_step(run, find(run, step)?)
+}
+
+/// Loads the newest checkpoint that is whole, to resume from, and tells which newer ones were refused and why.
+pub fn load_latest_good(run: &Run) -> Result<(Checkpoint, Vec<Rejected>), CheckpointError> {
+    let mut rejected = Vec::new();
+    for step in steps(run)?.into_iter().rev() {
+        match load_step(run, step) {
+            Ok(checkpoint) => return Ok((checkpoint, rejected)),
+            Err(CheckpointError::Rejected(reason)) => rejected.push(reason),
+            Err(other) => return Err(other),
+        }
+    }
+    Err(CheckpointError::NoneGood { run: run.name().to_owned(), rejected })
+}
+
+/// Loads the weights of the checkpoint of `step`, or of the newest. The optimizer's file need not even exist.
+pub fn load_model(run: &Run, step: Option<u64>) -> Result<ModelCheckpoint, CheckpointError> {
+    let step = find(run, step)?;
+    let manifest = read_manifest(run, step)?;
+    Ok(ModelCheckpoint { step, model: open_tensors(run, step, &manifest, MODEL_FILE)? })
+}
+
+fn load_step(run: &Run, step: u64) -> Result<Checkpoint, CheckpointError> {
+    let manifest = read_manifest(run, step)?;
+    let model = open_tensors(run, step, &manifest, MODEL_FILE)?;
+    let optimizer = open_tensors(run, step, &manifest, OPTIMIZER_FILE)?;
+    Ok(Checkpoint { step, model, optimizer, state: manifest.state })
+}
+
+/// Steps of the checkpoints, ascending; at least one.
+fn steps(run: &Run) -> Result<Vec<u64>, CheckpointError> {
+    let steps = run.steps().map_err(CheckpointError::io("read", &run.checkpoints_path()))?;
+    if steps.is_empty() { Err(CheckpointError::Empty { run: run.name().to_owned() }) } else { Ok(steps) }
+}
+
+/// The step that is asked for, or the newest.
+fn find(run: &Run, step: Option<u64>) -> Result<u64, CheckpointError> {
+    const SHOWN: usize = 8;
+    let steps = steps(run)?;
+    let newest = steps[steps.len() - 1];
+    let step = step.unwrap_or(newest);
+    if steps.contains(&step) {
+        return Ok(step);
+    }
+    let mut have = if steps.len() > SHOWN { format!("{} up to ", steps.len() - SHOWN) } else { String::new() };
+    have.push_str(&steps[steps.len().saturating_sub(SHOWN)..].iter().map(u64::to_string).collect::<Vec<_>>().join(", "));
+    Err(CheckpointError::NoSuchStep { run: run.name().to_owned(), step, have })
+}
+
+/// Reads and checks `state.json`, and the tokenizer against it.
+fn read_manifest(run: &Run, step: u64) -> Result<Manifest, CheckpointError> {
+    let path = run.checkpoint_path(step).join(STATE_FILE);
+    let reject = |path: &Path, problem: String| CheckpointError::Rejected(Rejected { step, file: path.to_path_buf(), problem });
+
+    let (file, bytes) = open(&path, step)?;
+    if bytes > manifest::LONGEST {
+        return Err(reject(&path, format!("is {bytes} bytes long, more than such a file can be")));
+    }
+    let mut json = Vec::with_capacity(bytes as usize);
+    file.take(manifest::LONGEST).read_to_end(&mut json).map_err(CheckpointError::io("read", &path))?;
+    let manifest = Manifest::decode(&json).map_err(|problem| reject(&path, problem))?;
+    if manifest.step != step {
+        return Err(reject(&path, format!("is of step {}, so its folder was renamed", manifest.step)));
+    }
+
+    let tokenizer = run.tokenizer_path();
+    let (file, _) = open(&tokenizer, step)?;
+    if sha256_of(file).map_err(CheckpointError::io("read", &tokenizer))? != manifest.tokenizer_sha256 {
+        return Err(reject(&tokenizer, "is not the tokenizer that it was trained with: its sha256 is another".to_owned()));
+    }
+    Ok(manifest)
+}
+
+/// Opens a file of tensors after checking its length, its hash and its header.
+fn open_tensors(run: &Run, step: u64, manifest: &Manifest, name: &str) -> Result<TensorFile, CheckpointError> {
+    let path = run.checkpoint_path(step).join(name);
+    let reject = |problem: String| CheckpointError::Rejected(Rejected { step, file: path.clone(), problem });
+
+    let record = manifest.files.get(name).ok_or_else(|| reject("is not listed in state.json".to_owned()))?;
+    let (mut file, bytes) = open(&path, step)?;
+    if bytes != record.bytes {
+        return Err(reject(format!("is {bytes} bytes long, and was written with {}", record.bytes)));
+    }
+    let sha256 = sha256_of(&file).and_then(|sha256| file.rewind().map(|()| sha256)).map_err(CheckpointError::io("read", &path))?;
+    if sha256 != record.sha256 {
+        return Err(reject("was altered: its sha256 is not the one in state.json".to_owned()));
+    }
+    TensorFile::from_file(file, &path).map_err(|error| match error {
+        TensorFileError::Io { source, .. } => CheckpointError::io("read", &path)(source),
+        TensorFileError::Format { problem, .. } => reject(problem.to_string()),
+        other => reject(other.to_string()),
+    })
+}
+
+/// Opens a file of a checkpoint and gives its length. That it is missing condemns the checkpoint; that the system
+/// cannot read it does not.
+fn open(path: &Path, step: u64) -> Result<(File, u64), CheckpointError> {
+    open_regular(path).and_then(|file| file.metadata().map(|data| (file, data.len()))).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            CheckpointError::Rejected(Rejected { step, file: path.to_path_buf(), problem: "is missing".to_owned() })
+        }
+        io::ErrorKind::InvalidInput => {
+            CheckpointError::Rejected(Rejected { step, file: path.to_path_buf(), problem: "is not a plain file".to_owned() })
+        }
+        _ => CheckpointError::io("read", path)(error),
+    })
+}

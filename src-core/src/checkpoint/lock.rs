@@ -1,0 +1,144 @@
+//! One writer a run: a lock on a file, which the system lets go when the process ends, however it ends.
+//!
+//! The locked file is `lock`; the holder's pid is in `lock.pid` beside it, because Windows lets nobody read a locked file.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::durable::{remove_folder, sha256_of, sync_folder};
+use super::error::RunError;
+use super::run::Run;
+
+/// Entries of `checkpoints/` that are being written or removed.
+pub(super) const UNFINISHED: &str = ".tmp-";
+
+/// Entries of `checkpoints/` that a new checkpoint of the same step is about to replace.
+pub(super) const REPLACED: &str = ".replaced-";
+
+/// Leave to write to a run, held until it is dropped.
+#[derive(Debug)]
+pub struct RunLock {
+    run: Run,
+    tokenizer_sha256: String,
+    pid_path: PathBuf,
+    /// Locked while it is open.
+    _file: File,
+}
+
+impl RunLock {
+    /// Takes the lock, and cleans up after a writer that was killed.
+    pub(super) fn take(run: &Run) -> Result<Self, RunError> {
+        let path = run.folder().join("lock");
+        let pid_path = run.folder().join("lock.pid");
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(RunError::io("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(RunError::Busy { name: run.name().to_owned(), pid: holder(&pid_path) }),
+            Err(TryLockError::Error(error)) => return Err(RunError::io("lock", &path)(error)),
+        }
+        fs::write(&pid_path, format!("{}\n", std::process::id())).map_err(RunError::io("write", &pid_path))?;
+
+        let tokenizer = run.tokenizer_path();
+        let tokenizer_sha256 = File::open(&tokenizer).and_then(sha256_of).map_err(RunError::io("read", &tokenizer))?;
+        let checkpoints = run.checkpoints_path();
+        clean_up(&checkpoints).map_err(RunError::io("clean up", &checkpoints))?;
+        Ok(Self { run: run.clone(), tokenizer_sha256, pid_path, _file: file })
+    }
+
+    /// The run that is held.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// The hash of `tokenizer.json` when the lock was taken.
+    pub(super) fn tokenizer_sha256(&self) -> &str {
+        &self.tokenizer_sha256
+    }
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // Emptied while still locked, so that it never names a process that has let go.
+        let _ = fs::write(&self.pid_path, "");
+    }
+}
+
+/// The pid of the process that holds the lock. The file may lag behind by the moment between lock and pid, so an
+/// empty one, or a dead process's, is looked at again.
+fn holder(pid_path: &Path) -> Option<u32> {
+    for _ in 0..25 {
+        let pid = fs::read_to_string(pid_path).ok().and_then(|text| text.trim().parse().ok());
+        if pid.is_some_and(is_alive) {
+            return pid;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    None
+}
+
+/// Whether a process exists, where it can be asked.
+fn is_alive(pid: u32) -> bool {
+    #[cfg(unix)]
+    {
+        let Ok(pid) = libc::pid_t::try_from(pid) else { return false };
+        // SAFETY: signal 0 is never sent, only checked.
+        pid > 0 && (unsafe { libc::kill(pid, 0) } == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM))
+    }
+    #[cfg(not(unix))]
+    {
+        pid > 0
+    }
+}
+
+/// Removes what a killed writer left in `checkpoints/`, and puts a checkpoint back whose replacement never came.
+fn clean_up(checkpoints: &Path) -> io::Result<()> {
+    fs::create_dir_all(checkpoints)?;
+    for entry in fs::read_dir(checkpoints)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if name.starts_with(UNFINISHED) {
+            remove_folder(&path)?;
+        } else if let Some(step) = name.strip_prefix(REPLACED) {
+            let place = checkpoints.join(step);
+            if place.exists() { remove_folder(&path)? } else { fs::rename(&path, place)? }
+        }
+    }
+    sync_folder(checkpoints)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::checkpoint::home::Home;
+
+    #[test]
+    fn the_second_lock_is_refused_with_the_holders_pid_until_the_first_is_dropped() {
+        let root = tempfile::tempdir().unwrap();
+        let run = Run::create(&Home::at(root.path()), "a", &json!({}), "{}").unwrap();
+        let first = run.lock().unwrap();
+        let error = run.lock().unwrap_err();
+        assert!(matches!(error, RunError::Busy { pid, .. } if pid == Some(std::process::id())), "{error}");
+        assert!(error.to_string().contains(&format!("pid {}", std::process::id())), "{error}");
+        drop(first);
+        run.lock().unwrap();
+    }
+
+    #[test]
+    fn locking_removes_leftovers_and_puts_back_what_was_not_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let run = Run::create(&Home::at(root.path()), "a", &json!({}), "{}").unwrap();
+        for name in [".tmp-000003", ".replaced-000002", ".replaced-000001", "000001"] {
+            let folder = run.checkpoints_path().join(name);
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("mark"), name).unwrap();
+        }
+        run.lock().unwrap();
+        assert_eq!(fs::read_dir(run.checkpoints_path()).unwrap().count(), 2);
+        let mark = |step| fs::read_to_string(run.checkpoint_path(step).join("mark")).unwrap();
+        assert_eq!((mark(1), mark(2)), ("000001".to_owned(), ".replaced-000002".to_owned()));
+    }
+}

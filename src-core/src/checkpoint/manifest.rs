@@ -1,0 +1,122 @@
+//! `state.json`: the last file of a checkpoint to be written, and the one that vouches for the others.
+//!
+//! `{"sha256": …, "format": 1, "step": …, "files": {NAME: {"sha256": …, "bytes": …}}, "tokenizer_sha256": …, "state": …}`.
+//! The first field is the hash of every byte after its own closing quote, so that this file vouches for itself too.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::durable::hex;
+
+/// The format that this version writes and reads.
+const FORMAT: u64 = 1;
+
+/// The longest `state.json`: the loader's buffered documents are the bulk of it.
+pub(super) const LONGEST: u64 = 256 << 20;
+
+/// The bytes in front of the file's own hash.
+const OPENING: &[u8] = b"{\"sha256\":\"";
+
+/// What `state.json` says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    format: u64,
+    pub step: u64,
+    pub files: BTreeMap<String, FileRecord>,
+    pub tokenizer_sha256: String,
+    pub state: Value,
+}
+
+/// Length and hash of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileRecord {
+    pub sha256: String,
+    pub bytes: u64,
+}
+
+impl Manifest {
+    pub(super) fn new(step: u64, files: BTreeMap<String, FileRecord>, tokenizer_sha256: String, state: Value) -> Self {
+        Self { format: FORMAT, step, files, tokenizer_sha256, state }
+    }
+
+    /// The bytes of `state.json`.
+    pub(super) fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let body = serde_json::to_vec(self)?;
+        let mut rest = b"\",".to_vec();
+        rest.extend_from_slice(&body[1..]); // without its opening brace
+        rest.push(b'\n');
+        Ok([OPENING, digest(&rest).as_bytes(), &rest].concat())
+    }
+
+    /// Reads `state.json`; the error reads on after the file's name.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let whole = || {
+            let (claimed, rest) = bytes.strip_prefix(OPENING)?.split_at_checked(64)?;
+            (digest(rest).as_bytes() == claimed).then_some(())
+        };
+        // A later format may vouch for itself in another way, so its number is looked at even when the hash is wrong.
+        #[derive(Deserialize)]
+        struct Format {
+            format: u64,
+        }
+        let format = serde_json::from_slice::<Format>(bytes).map(|found| found.format);
+        match format {
+            Ok(format) if format != FORMAT => {
+                return Err(format!("is of format {format}, and this version of nc-core reads format {FORMAT}"));
+            }
+            _ => whole().ok_or("is half-written or was altered: it does not fit its own sha256")?,
+        }
+        serde_json::from_slice(bytes).map_err(|error| format!("cannot be read: {error}"))
+    }
+}
+
+fn digest(rest: &[u8]) -> String {
+    hex(&Sha256::digest(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn manifest(state: Value) -> Manifest {
+        let record = FileRecord { sha256: "ab".into(), bytes: 7 };
+        Manifest::new(12, [("model.safetensors".to_owned(), record)].into(), "cd".into(), state)
+    }
+
+    #[test]
+    fn state_comes_back_as_it_was_down_to_the_last_bit_of_a_number() {
+        let state =
+            json!({"z": u64::MAX, "a": i64::MIN, "f": [0.1 + 0.2, f64::MIN_POSITIVE / 8.0, 1e308, -0.0], "text": "\u{0}\"é", "none": null});
+        let decoded = Manifest::decode(&manifest(state.clone()).encode().unwrap()).unwrap();
+        assert_eq!(decoded.state.to_string(), state.to_string());
+        assert_eq!(decoded.state["f"][3].as_f64().unwrap().to_bits(), (-0.0f64).to_bits());
+        assert_eq!((decoded.step, decoded.files["model.safetensors"].bytes), (12, 7));
+    }
+
+    #[test]
+    fn every_truncation_and_every_flipped_bit_is_noticed() {
+        let bytes = manifest(json!({"rng": [1, 2, 3]})).encode().unwrap();
+        assert!(serde_json::from_slice::<Value>(&bytes).is_ok(), "it is a JSON document");
+        for length in 0..bytes.len() {
+            assert!(Manifest::decode(&bytes[..length]).is_err(), "cut to {length} bytes");
+        }
+        for position in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut altered = bytes.clone();
+                altered[position] ^= 1 << bit;
+                assert!(Manifest::decode(&altered).is_err(), "bit {bit} of byte {position}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_format_is_refused_by_its_number() {
+        let error = Manifest::decode(br#"{"format": 7, "checksum": "of another kind"}"#).unwrap_err();
+        assert!(error.contains("format 7") && error.contains("reads format 1"), "{error}");
+    }
+}

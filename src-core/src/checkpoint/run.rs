@@ -1,0 +1,276 @@
+//! The folder of a run.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use super::durable::{remove_folder, sync_folder, write_new};
+use super::error::RunError;
+use super::home::Home;
+use super::lock::RunLock;
+use super::name;
+
+/// Folders that are being made, below `runs/`. A run's name never starts with a dot.
+const UNFINISHED: &str = ".new-";
+
+/// Nobody takes this long to make a run's folder: one that is older is what a killed process left.
+const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
+
+const CONFIG_FILE: &str = "config.json";
+const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// A run's folder, found and read; training also takes its [`lock`](Run::lock).
+#[derive(Clone, Debug)]
+pub struct Run {
+    name: String,
+    folder: PathBuf,
+    config: Value,
+}
+
+/// A run as a list shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunSummary {
+    /// The run's name.
+    pub name: String,
+    /// Steps of its checkpoints, ascending. Whether they are whole is not looked at.
+    pub steps: Vec<u64>,
+    /// Its `config.json`, or why it cannot be read.
+    pub config: Result<Value, String>,
+}
+
+impl Run {
+    /// Makes the folder of a new run, whole or not at all, and refuses a name that exists. `config` and
+    /// `tokenizer_json` are kept as they are.
+    pub fn create(home: &Home, name: &str, config: &Value, tokenizer_json: &str) -> Result<Self, RunError> {
+        name::check(name).map_err(|why| RunError::BadName { name: name.to_owned(), why })?;
+        let (runs, folder) = (home.runs(), home.run(name));
+        let exists = || RunError::Exists { name: name.to_owned(), folder: folder.clone() };
+        if folder.symlink_metadata().is_ok() {
+            return Err(exists());
+        }
+        fs::create_dir_all(&runs).map_err(RunError::io("make", &runs))?;
+        remove_abandoned(&runs);
+
+        let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&runs).map_err(RunError::io("make a folder in", &runs))?;
+        let fill = |path: &Path| {
+            fs::create_dir(path.join("checkpoints"))?;
+            write_new(&path.join(TOKENIZER_FILE), tokenizer_json.as_bytes())?;
+            write_new(&path.join(CONFIG_FILE), format!("{config:#}\n").as_bytes())?;
+            open_to_others(path)?;
+            sync_folder(path)
+        };
+        fill(unfinished.path()).map_err(RunError::io("write the run's files in", &runs))?;
+        match fs::rename(unfinished.path(), &folder) {
+            Ok(()) => drop(unfinished.keep()),
+            Err(_) if folder.symlink_metadata().is_ok() => return Err(exists()),
+            Err(error) => return Err(RunError::io("make", &folder)(error)),
+        }
+        sync_folder(&runs).map_err(RunError::io("write to", &runs))?;
+        Ok(Self { name: name.to_owned(), folder, config: config.clone() })
+    }
+
+    /// Finds a run; the error for a missing one names those that exist.
+    pub fn open(home: &Home, name: &str) -> Result<Self, RunError> {
+        let folder = home.run(name);
+        if name::check(name).is_err() || !folder.is_dir() {
+            let existing: Vec<String> = Self::list(home)?.into_iter().map(|run| run.name).collect();
+            return Err(RunError::Missing { name: name.to_owned(), runs: home.runs(), advice: name::advice(name, &existing) });
+        }
+        let damaged = |problem| RunError::Damaged { name: name.to_owned(), file: CONFIG_FILE, problem };
+        let config = read_config(&folder).map_err(damaged)?;
+        Ok(Self { name: name.to_owned(), folder, config })
+    }
+
+    /// All runs by name. None is not an error, and a run whose config is damaged is listed too.
+    pub fn list(home: &Home) -> Result<Vec<RunSummary>, RunError> {
+        let runs = home.runs();
+        let entries = match fs::read_dir(&runs) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(RunError::io("read", &runs))?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(RunError::io("read", &runs))?;
+            let Some(name) = entry.file_name().to_str().filter(|name| name::check(name).is_ok()).map(str::to_owned) else { continue };
+            let folder = entry.path();
+            if folder.is_dir() {
+                let steps = steps_in(&folder.join("checkpoints")).map_err(RunError::io("read", &folder))?;
+                found.push(RunSummary { name, steps, config: read_config(&folder) });
+            }
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    /// Takes the run for writing until the lock is dropped or the process ends, however it ends.
+    pub fn lock(&self) -> Result<RunLock, RunError> {
+        RunLock::take(self)
+    }
+
+    /// The run's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `config.json` as it was written.
+    pub fn config(&self) -> &Value {
+        &self.config
+    }
+
+    /// The run's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// `tokenizer.json`.
+    pub fn tokenizer_path(&self) -> PathBuf {
+        self.folder.join(TOKENIZER_FILE)
+    }
+
+    /// `metrics.jsonl`.
+    pub fn metrics_path(&self) -> PathBuf {
+        self.folder.join("metrics.jsonl")
+    }
+
+    /// `tensorboard/`, the folder of event files.
+    pub fn tensorboard_path(&self) -> PathBuf {
+        self.folder.join("tensorboard")
+    }
+
+    /// `checkpoints/`.
+    pub fn checkpoints_path(&self) -> PathBuf {
+        self.folder.join("checkpoints")
+    }
+
+    /// `checkpoints/NNNNNN`.
+    pub fn checkpoint_path(&self, step: u64) -> PathBuf {
+        self.checkpoints_path().join(step_name(step))
+    }
+
+    /// Steps of the checkpoints, ascending. Whether they are whole is not looked at.
+    pub fn steps(&self) -> io::Result<Vec<u64>> {
+        steps_in(&self.checkpoints_path())
+    }
+}
+
+/// The folder's name for a step: at least six digits, so that names sort like steps.
+pub(super) fn step_name(step: u64) -> String {
+    format!("{step:06}")
+}
+
+/// Steps of the checkpoints in a folder, ascending; other entries are passed over.
+fn steps_in(checkpoints: &Path) -> io::Result<Vec<u64>> {
+    let entries = match fs::read_dir(checkpoints) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut steps = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let step = name.to_str().and_then(|name| name.parse().ok());
+        steps.extend(step.filter(|&step| name.to_str() == Some(&step_name(step))));
+    }
+    steps.sort_unstable();
+    Ok(steps)
+}
+
+fn read_config(folder: &Path) -> Result<Value, String> {
+    let bytes = fs::read(folder.join(CONFIG_FILE)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => "is missing".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    })?;
+    serde_json::from_slice(&bytes).map_err(|error| format!("cannot be read: {error}"))
+}
+
+/// Removes folders that killed processes left while they made a run. What cannot be removed does no harm.
+fn remove_abandoned(runs: &Path) {
+    let Ok(entries) = fs::read_dir(runs) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED)) {
+        let age = entry.metadata().and_then(|data| data.modified()).ok().and_then(|made| SystemTime::now().duration_since(made).ok());
+        if age.is_some_and(|age| age > ABANDONED_AFTER) {
+            let _ = remove_folder(&entry.path());
+        }
+    }
+}
+
+/// Temporary folders are private to their maker; a run is as open as any folder that the user makes.
+fn open_to_others(folder: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // The folder inside was made with the user's own mask.
+        let mode = fs::metadata(folder.join("checkpoints"))?.permissions().mode();
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode))?;
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_made_once_and_found_again() {
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::at(root.path());
+        assert!(Run::list(&home).unwrap().is_empty());
+        let config = json!({"z": 1, "a": {"depth": 4}});
+        let run = Run::create(&home, "d4", &config, "{\"model\": \"é\"}").unwrap();
+        assert_eq!(fs::read_to_string(run.tokenizer_path()).unwrap(), "{\"model\": \"é\"}");
+        assert_eq!(Run::open(&home, "d4").unwrap().config().to_string(), config.to_string());
+        let error = Run::create(&home, "d4", &config, "").unwrap_err();
+        assert!(matches!(error, RunError::Exists { .. }), "{error}");
+        assert_eq!(fs::read_dir(home.runs()).unwrap().count(), 1, "nothing else is left in runs/");
+    }
+
+    #[test]
+    fn a_missing_run_is_answered_with_those_that_exist_and_a_path_is_no_name() {
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::at(root.path());
+        Run::create(&home, "shakespeare", &json!({}), "{}").unwrap();
+        let message = Run::open(&home, "shakespear").unwrap_err().to_string();
+        assert!(message.contains("did you mean \"shakespeare\""), "{message}");
+        assert!(matches!(Run::open(&home, "../runs/shakespeare"), Err(RunError::Missing { .. })));
+        assert!(matches!(Run::create(&home, "../x", &json!({}), "{}"), Err(RunError::BadName { .. })));
+        assert!(!root.path().join("x").exists());
+    }
+
+    #[test]
+    fn a_damaged_run_is_listed_and_refused_by_the_file() {
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::at(root.path());
+        let run = Run::create(&home, "a", &json!({}), "{}").unwrap();
+        fs::write(run.folder().join(CONFIG_FILE), "{\"depth\"").unwrap();
+        assert!(Run::list(&home).unwrap()[0].config.is_err());
+        let message = Run::open(&home, "a").unwrap_err().to_string();
+        assert!(message.contains("config.json cannot be read"), "{message}");
+    }
+
+    #[test]
+    fn only_folders_named_like_steps_count_as_checkpoints() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["000010", "1234567", "000002", "7", "0000003", ".tmp-000004", "+00005", "notes"] {
+            fs::create_dir(root.path().join(name)).unwrap();
+        }
+        assert_eq!(steps_in(root.path()).unwrap(), [2, 10, 1_234_567]);
+    }
+
+    #[test]
+    fn what_a_killed_maker_left_goes_when_it_is_old() {
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::at(root.path());
+        let (old, young) = (home.runs().join(".new-old"), home.runs().join(".new-young"));
+        fs::create_dir_all(&old).unwrap();
+        fs::create_dir_all(&young).unwrap();
+        fs::File::open(&old).unwrap().set_modified(SystemTime::now() - 2 * ABANDONED_AFTER).unwrap();
+        Run::create(&home, "a", &json!({}), "{}").unwrap();
+        assert!(!old.exists() && young.exists());
+    }
+}

@@ -1,0 +1,177 @@
+//! Saving a checkpoint so that it appears whole or not at all, and never at the cost of an older one.
+//!
+//! It is written to a temporary folder beside its place, each file synced and `state.json` last; then the folder is
+//! synced, renamed to its place, and the rename synced. Only then are older ones removed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::durable::{CHUNK, HashingWriter, free_bytes, is_out_of_room, remove_folder, sync_folder, write_new};
+use super::error::CheckpointError;
+use super::header::{self, TensorSpec};
+use super::lock::{REPLACED, RunLock, UNFINISHED};
+use super::manifest::{self, FileRecord, Manifest};
+use super::run::step_name;
+use super::tensor_source::{self, TensorSource, WriteError};
+use super::{MODEL_FILE, OPTIMIZER_FILE, STATE_FILE};
+
+/// Room that is asked for beyond the files' own bytes: folders, and files rounded up to whole blocks.
+const SLACK: u64 = 64 << 10;
+
+/// All that a checkpoint holds.
+pub struct Snapshot<'a> {
+    /// Steps done so far; names the folder.
+    pub step: u64,
+    /// The weights.
+    pub model: &'a mut dyn TensorSource,
+    /// The optimizer's moments.
+    pub optimizer: &'a mut dyn TensorSource,
+    /// Everything else that a bit-exact resume needs: schedule, loader position, random number generators. Finite
+    /// numbers come back bit for bit; JSON has no others.
+    pub state: &'a Value,
+}
+
+/// Saves a checkpoint of the locked run and returns its folder; then removes all but the newest `keep_last` of those
+/// up to this step. One that has the same step is replaced.
+///
+/// When it fails, for want of room or for whatever reason, the checkpoints before it are as they were.
+pub fn save(lock: &RunLock, snapshot: Snapshot<'_>, keep_last: Option<NonZeroUsize>) -> Result<PathBuf, CheckpointError> {
+    let run = lock.run();
+    let step = snapshot.step;
+    let checkpoints = run.checkpoints_path();
+    let unwritable = |problem| CheckpointError::Unwritable { step, problem };
+
+    let model = Plan::new(snapshot.model).map_err(unwritable)?;
+    let optimizer = Plan::new(snapshot.optimizer).map_err(unwritable)?;
+    // Made twice, because the hashes come last; here only its length counts.
+    let mut manifest = Manifest::new(step, BTreeMap::new(), lock.tokenizer_sha256().to_owned(), snapshot.state.clone());
+    let state_bytes = manifest.encode().map_err(|error| unwritable(error.to_string()))?.len() as u64;
+    if state_bytes + SLACK > manifest::LONGEST {
+        return Err(unwritable(format!("its state is {state_bytes} bytes long, more than can be read back")));
+    }
+
+    let needed = model.bytes.saturating_add(optimizer.bytes).saturating_add(state_bytes + SLACK);
+    let no_room = |free| CheckpointError::NoRoom { step, folder: checkpoints.clone(), needed, free };
+    if let Some(free) = free_bytes(&checkpoints).filter(|&free| free < needed) {
+        return Err(no_room(Some(free)));
+    }
+
+    let mut write = || {
+        let mut folder = Unfinished::make(checkpoints.join(format!("{UNFINISHED}{}", step_name(step))))?;
+        manifest.files.insert(MODEL_FILE.to_owned(), model.write(&folder.path.join(MODEL_FILE), snapshot.model, step)?);
+        manifest.files.insert(OPTIMIZER_FILE.to_owned(), optimizer.write(&folder.path.join(OPTIMIZER_FILE), snapshot.optimizer, step)?);
+        let state = manifest.encode().map_err(|error| CheckpointError::Unwritable { step, problem: error.to_string() })?;
+        let state_path = folder.path.join(STATE_FILE);
+        write_new(&state_path, &state).map_err(CheckpointError::io("write", &state_path))?;
+        sync_folder(&folder.path).map_err(CheckpointError::io("write", &folder.path))?;
+        folder.put_in_place(&checkpoints, step)
+    };
+    let place = write().map_err(|error| match error {
+        CheckpointError::Io { source, .. } if is_out_of_room(&source) => no_room(None),
+        other => other,
+    })?;
+    if let Some(keep) = keep_last {
+        remove_old(lock, step, keep.get());
+    }
+    Ok(place)
+}
+
+/// A file of tensors before it is written.
+struct Plan {
+    specs: Vec<TensorSpec>,
+    header: Vec<u8>,
+    bytes: u64,
+}
+
+impl Plan {
+    fn new(source: &dyn TensorSource) -> Result<Self, String> {
+        let specs = source.specs();
+        let (header, bytes) = header::build(&specs)?;
+        Ok(Self { specs, header, bytes })
+    }
+
+    fn write(&self, path: &Path, source: &mut dyn TensorSource, step: u64) -> Result<FileRecord, CheckpointError> {
+        let failed = |error| CheckpointError::io("write", path)(error);
+        let file = File::create_new(path).map_err(failed)?;
+        let mut out = HashingWriter::new(BufWriter::with_capacity(CHUNK, file));
+        tensor_source::write(&mut out, &self.header, &self.specs, source).map_err(|error| match error {
+            WriteError::Source { name, source } => CheckpointError::Source { step, name, source },
+            WriteError::Io(error) => failed(error),
+        })?;
+        out.flush().map_err(failed)?;
+        let (out, sha256, bytes) = out.finish();
+        out.get_ref().sync_all().map_err(failed)?;
+        Ok(FileRecord { sha256, bytes })
+    }
+}
+
+/// A checkpoint's folder while it is written; removed when it does not get to its place.
+struct Unfinished {
+    path: PathBuf,
+    in_place: bool,
+}
+
+impl Unfinished {
+    fn make(path: PathBuf) -> Result<Self, CheckpointError> {
+        remove_folder(&path).and_then(|()| fs::create_dir(&path)).map_err(CheckpointError::io("make", &path))?;
+        Ok(Self { path, in_place: false })
+    }
+
+    /// Renames the folder to its place. No system replaces a folder in one move, so one that is there steps aside
+    /// first; if the power goes between the two moves, the next lock puts it back.
+    fn put_in_place(&mut self, checkpoints: &Path, step: u64) -> Result<PathBuf, CheckpointError> {
+        let place = checkpoints.join(step_name(step));
+        let aside = checkpoints.join(format!("{REPLACED}{}", step_name(step)));
+        let replaces = place.symlink_metadata().is_ok();
+        if replaces {
+            remove_folder(&aside).and_then(|()| fs::rename(&place, &aside)).map_err(CheckpointError::io("replace", &place))?;
+        }
+        if let Err(error) = fs::rename(&self.path, &place) {
+            if replaces {
+                let _ = fs::rename(&aside, &place);
+            }
+            return Err(CheckpointError::io("make", &place)(error));
+        }
+        self.in_place = true;
+        sync_folder(checkpoints).map_err(CheckpointError::io("write", checkpoints))?;
+        if replaces {
+            warn_unless_removed(&aside, remove_folder(&aside));
+        }
+        Ok(place)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.in_place {
+            warn_unless_removed(&self.path, remove_folder(&self.path));
+        }
+    }
+}
+
+/// Removes all but the newest `keep` checkpoints up to `step`. Later ones are not this training's: a resume passed over
+/// them because they are damaged, or was asked to. The new checkpoint is in place, so no failure here is one of saving.
+fn remove_old(lock: &RunLock, step: u64, keep: usize) {
+    let run = lock.run();
+    let steps = match run.steps() {
+        Ok(steps) => steps,
+        Err(error) => return warn_unless_removed(&run.checkpoints_path(), Err(error)),
+    };
+    for old in steps.into_iter().filter(|&old| old <= step).rev().skip(keep) {
+        let place = run.checkpoint_path(old);
+        // Renamed first, so that a half-removed one is not taken for a damaged one.
+        let aside = run.checkpoints_path().join(format!("{UNFINISHED}old-{}", step_name(old)));
+        warn_unless_removed(&place, fs::rename(&place, &aside).and_then(|()| remove_folder(&aside)));
+    }
+}
+
+fn warn_unless_removed(path: &Path, result: io::Result<()>) {
+    if let Err(error) = result {
+        tracing::warn!("cannot remove {}: {error}", path.display());
+    }
+}

@@ -1,0 +1,160 @@
+//! Reading a safetensors file one tensor at a time, so that a model goes to the GPU without lying in memory whole.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use super::header::{self, FormatError, PREFIX, TensorSpec, short};
+
+/// A safetensors file whose header has been checked, open for reading its tensors by name.
+#[derive(Debug)]
+pub struct TensorFile {
+    path: PathBuf,
+    file: File,
+    /// In the order of the file.
+    specs: Vec<TensorSpec>,
+    /// Where the data of each of `specs` starts, from the start of the file.
+    starts: Vec<u64>,
+    index: HashMap<String, usize>,
+}
+
+/// A file of tensors could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TensorFileError {
+    /// It is not a safetensors file of f32 tensors.
+    #[error("{path} {problem}", path = path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: FormatError,
+    },
+    /// It has no tensor of that name.
+    #[error("{path} has no tensor {name}", path = path.display())]
+    NoSuchTensor {
+        /// The file.
+        path: PathBuf,
+        /// The name, quoted.
+        name: String,
+    },
+    /// The system failed to read it.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A file's tensors are not those of the model at hand: the checkpoint is of another config.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Mismatch {
+    /// The file.
+    pub path: PathBuf,
+    /// Tensors of the model that the file does not have.
+    pub missing: Vec<String>,
+    /// Tensors of the file that the model does not have.
+    pub extra: Vec<String>,
+    /// Name, shape in the file, shape in the model.
+    pub reshaped: Vec<(String, Vec<usize>, Vec<usize>)>,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reshaped: Vec<_> =
+            self.reshaped.iter().map(|(name, has, wants)| format!("{} is {has:?} instead of {wants:?}", short(name))).collect();
+        let missing: Vec<_> = self.missing.iter().map(|name| format!("{} is missing", short(name))).collect();
+        let extra: Vec<_> = self.extra.iter().map(|name| format!("{} is not in the model", short(name))).collect();
+        write!(f, "{} is of another config: ", self.path.display())?;
+        for (position, list) in [reshaped, missing, extra].iter().filter(|list| !list.is_empty()).enumerate() {
+            const SHOWN: usize = 3;
+            f.write_str(if position > 0 { "; " } else { "" })?;
+            f.write_str(&list[..list.len().min(SHOWN)].join(", "))?;
+            if list.len() > SHOWN {
+                write!(f, " and {} more such", list.len() - SHOWN)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TensorFile {
+    /// Opens a file and checks its header against its length. Reads no tensor.
+    pub fn open(path: &Path) -> Result<Self, TensorFileError> {
+        let failed = |source| TensorFileError::Io { path: path.to_path_buf(), source };
+        let file = open_regular(path).map_err(failed)?;
+        Self::from_file(file, path)
+    }
+
+    /// The same for a file that is open already, wherever it was read to.
+    pub(super) fn from_file(mut file: File, path: &Path) -> Result<Self, TensorFileError> {
+        let failed = |source| TensorFileError::Io { path: path.to_path_buf(), source };
+        let format = |problem| TensorFileError::Format { path: path.to_path_buf(), problem };
+
+        let file_bytes = file.metadata().map_err(failed)?.len();
+        if file_bytes < PREFIX {
+            return Err(format(FormatError::TooShort(file_bytes)));
+        }
+        let mut prefix = [0; PREFIX as usize];
+        file.seek(SeekFrom::Start(0)).and_then(|_| file.read_exact(&mut prefix)).map_err(failed)?;
+        let length = header::length(prefix, file_bytes).map_err(format)?;
+        let mut json = vec![0; length as usize];
+        file.read_exact(&mut json).map_err(failed)?;
+        let data_start = PREFIX + length;
+        let tensors = header::parse(&json, file_bytes - data_start).map_err(format)?;
+
+        let index = tensors.iter().enumerate().map(|(index, (spec, _))| (spec.name.clone(), index)).collect();
+        let (specs, starts) = tensors.into_iter().map(|(spec, start)| (spec, data_start + start)).unzip();
+        Ok(Self { path: path.to_path_buf(), file, specs, starts, index })
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Names and shapes, in the order of the file.
+    pub fn specs(&self) -> &[TensorSpec] {
+        &self.specs
+    }
+
+    /// Checks that the file has exactly these tensors, by name and shape, in any order.
+    pub fn expect(&self, model: &[(&str, &[usize])]) -> Result<(), Mismatch> {
+        let mut mismatch = Mismatch { path: self.path.clone(), missing: Vec::new(), extra: Vec::new(), reshaped: Vec::new() };
+        for &(name, shape) in model {
+            match self.index.get(name).map(|&index| &self.specs[index].shape) {
+                None => mismatch.missing.push(name.to_owned()),
+                Some(has) if has != shape => mismatch.reshaped.push((name.to_owned(), has.clone(), shape.to_vec())),
+                Some(_) => {}
+            }
+        }
+        let wanted: std::collections::HashSet<_> = model.iter().map(|(name, _)| *name).collect();
+        mismatch.extra.extend(self.specs.iter().map(|spec| &spec.name).filter(|name| !wanted.contains(name.as_str())).cloned());
+        let same = mismatch.missing.is_empty() && mismatch.extra.is_empty() && mismatch.reshaped.is_empty();
+        if same { Ok(()) } else { Err(mismatch) }
+    }
+
+    /// Reads a tensor: its elements, row-major, bit for bit as they were written.
+    pub fn read(&mut self, name: &str) -> Result<Vec<f32>, TensorFileError> {
+        let no_such = || TensorFileError::NoSuchTensor { path: self.path.clone(), name: short(name) };
+        let index = *self.index.get(name).ok_or_else(no_such)?;
+        // The header's check made sure that the count exists and that the file is that long.
+        let mut data = vec![0f32; self.specs[index].elements().unwrap_or(0)];
+        self.file
+            .seek(SeekFrom::Start(self.starts[index]))
+            .and_then(|_| self.file.read_exact(bytemuck::cast_slice_mut(&mut data)))
+            .map_err(|source| TensorFileError::Io { path: self.path.clone(), source })?;
+        Ok(data)
+    }
+}
+
+/// Opens a plain file. A pipe of the same name would block for ever.
+pub(super) fn open_regular(path: &Path) -> io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file"));
+    }
+    File::open(path)
+}

@@ -1,0 +1,65 @@
+//! Where the tensors of a checkpoint come from. They are asked for one at a time, so that those of a GPU are read back
+//! one at a time and the model is never in memory twice.
+
+use std::borrow::Cow;
+use std::io::Write;
+
+use super::header::{TensorSpec, short};
+
+/// Why a source could not give a tensor.
+pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Tensors that are fetched one at a time, in order.
+pub trait TensorSource {
+    /// Names and shapes of all tensors, in the order in which they are fetched.
+    fn specs(&self) -> Vec<TensorSpec>;
+
+    /// The elements of tensor `index` of [`specs`](Self::specs), row-major: as many as its shape says.
+    fn fetch(&mut self, index: usize) -> Result<Cow<'_, [f32]>, SourceError>;
+}
+
+/// A tensor in memory; a slice of them is a [`TensorSource`].
+#[derive(Clone, Copy, Debug)]
+pub struct TensorRef<'a> {
+    /// Unique in its file.
+    pub name: &'a str,
+    /// Lengths of the axes, outermost first.
+    pub shape: &'a [usize],
+    /// Elements, row-major.
+    pub data: &'a [f32],
+}
+
+impl TensorSource for &[TensorRef<'_>] {
+    fn specs(&self) -> Vec<TensorSpec> {
+        self.iter().map(|tensor| TensorSpec { name: tensor.name.to_owned(), shape: tensor.shape.to_vec() }).collect()
+    }
+
+    fn fetch(&mut self, index: usize) -> Result<Cow<'_, [f32]>, SourceError> {
+        Ok(Cow::Borrowed(self[index].data))
+    }
+}
+
+/// Why tensors could not be written.
+pub(super) enum WriteError {
+    /// The source failed, or gave another number of elements than it announced.
+    Source { name: String, source: SourceError },
+    /// The file could not be written.
+    Io(std::io::Error),
+}
+
+// Tensors go to the file as they lie in memory; the format is little-endian, and so is every machine that wgpu runs on.
+const _: () = assert!(cfg!(target_endian = "little"));
+
+/// Writes a safetensors file: `header` as built from `specs`, then each tensor of `source`.
+pub(super) fn write(out: &mut impl Write, header: &[u8], specs: &[TensorSpec], source: &mut dyn TensorSource) -> Result<(), WriteError> {
+    out.write_all(header).map_err(WriteError::Io)?;
+    for (index, spec) in specs.iter().enumerate() {
+        let failed = |source| WriteError::Source { name: short(&spec.name), source };
+        let data = source.fetch(index).map_err(failed)?;
+        if Some(data.len()) != spec.elements() {
+            return Err(failed(format!("it has {} elements, but its shape is {:?}", data.len(), spec.shape).into()));
+        }
+        out.write_all(bytemuck::cast_slice(&data)).map_err(WriteError::Io)?;
+    }
+    Ok(())
+}
