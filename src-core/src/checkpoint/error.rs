@@ -96,7 +96,7 @@ impl fmt::Display for Rejected {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The run has no checkpoint at all.
-    #[error("run {run:?} has no checkpoint yet")]
+    #[error("run {run:?} has no checkpoint yet: train it until it has saved one")]
     Empty {
         /// The run.
         run: String,
@@ -112,7 +112,7 @@ pub enum CheckpointError {
         have: String,
     },
     /// The checkpoint is half-written, altered, or of another format.
-    #[error("{0}")]
+    #[error("{0}; choose another step, or resume, which goes back to the newest that is whole")]
     Rejected(Rejected),
     /// Every checkpoint of the run was refused.
     #[error("no checkpoint of run {run:?} is whole: {list}", list = rejected.iter().map(Rejected::to_string).collect::<Vec<_>>().join("; "))]
