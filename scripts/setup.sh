@@ -1,0 +1,184 @@
+#!/usr/bin/env bash
+# Makes this machine ready to build and run nc-core: a Rust toolchain, a C toolchain, and on Linux a Vulkan driver.
+#
+# It looks first and installs only what is missing, so that a machine with its own GPU driver is left alone and a
+# second run is over at once. It installs with apt, as root or by sudo; elsewhere it says what to install. Rust is
+# never installed, only explained.
+#
+#   scripts/setup.sh           what building and running need
+#   scripts/setup.sh --lint    and rustfmt and clippy
+#   scripts/setup.sh --bench   and what the Python peers of the benchmark need
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+system=$(uname -s)
+want_lint=false want_bench=false
+for argument in "$@"; do
+    case "$argument" in
+    --lint) want_lint=true ;;
+    --bench) want_bench=true ;;
+    *)
+        printf 'setup: there is no option %s; there are --lint and --bench\n' "$argument" >&2
+        exit 2
+        ;;
+    esac
+done
+
+say() {
+    printf 'setup: %s\n' "$1" >&2
+}
+
+has() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# Rust ------------------------------------------------------------------------------------------------------------
+
+wanted_rust() {
+    sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml
+}
+
+# Is version $1 at least $2? Both are MAJOR.MINOR, perhaps with more behind.
+at_least() {
+    local have_major have_minor want_major want_minor
+    IFS=. read -r have_major have_minor _ <<<"$1"
+    IFS=. read -r want_major want_minor _ <<<"$2"
+    [ "$have_major" -gt "$want_major" ] || { [ "$have_major" -eq "$want_major" ] && [ "${have_minor%%[!0-9]*}" -ge "$want_minor" ]; }
+}
+
+check_rust() {
+    local wanted have
+    wanted=$(wanted_rust)
+    if ! has cargo; then
+        say "Rust is missing: install Rust $wanted or later as https://rustup.rs says, then run this again"
+        exit 1
+    fi
+    have=$(rustc --version | cut -d ' ' -f 2)
+    if ! at_least "$have" "$wanted"; then
+        say "Rust $have is too old: nc-core needs $wanted or later; run 'rustup update stable' (https://rustup.rs), then run this again"
+        exit 1
+    fi
+}
+
+check_lint_tools() {
+    cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 && return
+    if ! has rustup; then
+        say 'rustfmt or clippy is missing: install both for this toolchain, then run this again'
+        exit 1
+    fi
+    say 'running: rustup component add rustfmt clippy'
+    rustup component add rustfmt clippy
+}
+
+# What is missing -------------------------------------------------------------------------------------------------
+
+# A compiler without the C library's headers is as good as none.
+has_c() {
+    has cc && printf '#include <stdio.h>\n' | cc -E - >/dev/null 2>&1
+}
+
+has_vulkan_loader() {
+    local folder
+    if { ldconfig -p 2>/dev/null || /sbin/ldconfig -p 2>/dev/null; } | grep 'libvulkan\.so\.1' >/dev/null; then return 0; fi
+    # Systems without ldconfig's cache, such as NixOS, name their folders here.
+    IFS=: read -ra folders <<<"${LD_LIBRARY_PATH:-}"
+    for folder in "${folders[@]+"${folders[@]}"}" /run/opengl-driver/lib; do
+        if [ -e "$folder/libvulkan.so.1" ]; then return 0; fi
+    done
+    return 1
+}
+
+# An installable client driver: the JSON file by which the loader finds a driver.
+has_vulkan_driver() {
+    local folder file
+    if [ -n "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ]; then return 0; fi
+    for folder in /etc/vulkan /usr/share/vulkan /usr/local/share/vulkan /run/opengl-driver/share/vulkan \
+        "${XDG_CONFIG_HOME:-$HOME/.config}/vulkan" "${XDG_DATA_HOME:-$HOME/.local/share}/vulkan"; do
+        for file in "$folder"/icd.d/*.json; do
+            if [ -e "$file" ]; then return 0; fi
+        done
+    done
+    return 1
+}
+
+# torch.compile writes C++ against Python's headers.
+has_python_headers() {
+    local folder
+    folder=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])' 2>/dev/null) && [ -e "$folder/Python.h" ]
+}
+
+# Fills `missing` with words for a person, and `packages` with the names that Debian gives them. What nothing can be
+# built without is `required`; a driver may be somewhere that this script does not look, so it never stops the build.
+find_missing() {
+    missing=() packages=() required=false
+    if ! has_c; then
+        missing+=('a C compiler with its headers') packages+=(gcc libc6-dev) required=true
+    fi
+    if [ "$system" = Linux ]; then
+        if ! has_vulkan_loader; then missing+=('the Vulkan loader (libvulkan.so.1)') packages+=(libvulkan1); fi
+        if ! has_vulkan_driver; then missing+=('a Vulkan driver') packages+=(mesa-vulkan-drivers); fi
+    fi
+    if $want_bench; then
+        if ! has python3 || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+            missing+=('Python 3 with venv') packages+=(python3 python3-venv) required=true
+        fi
+        if ! has_python_headers; then missing+=("Python's headers") packages+=(python3-dev); fi
+        if ! has c++; then missing+=('a C++ compiler') packages+=(g++); fi
+    fi
+}
+
+# Installing ------------------------------------------------------------------------------------------------------
+
+# How to become root without being asked in a place where nobody can answer; fails when there is no way.
+root_prefix() {
+    if [ "$(id -u)" -eq 0 ]; then
+        printf 'env'
+    elif has sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+        printf 'sudo env'
+    else
+        return 1
+    fi
+}
+
+# The command with which this system's user installs what is missing, for a person to read.
+advice() {
+    if has apt-get; then
+        printf 'apt-get install %s' "${packages[*]}"
+    elif has dnf; then
+        printf 'dnf install gcc vulkan-loader mesa-vulkan-drivers'
+        if $want_bench; then printf ' gcc-c++ python3-devel'; fi
+    elif has pacman; then
+        printf 'pacman -S gcc vulkan-icd-loader vulkan-swrast'
+        if $want_bench; then printf ' python'; fi
+        printf ' (or the driver of your GPU: vulkan-radeon, vulkan-intel, nvidia-utils)'
+    elif has zypper; then
+        printf 'zypper install gcc libvulkan1 libvulkan_lvp'
+        if $want_bench; then printf ' gcc-c++ python3-devel'; fi
+    elif [ "$system" = Darwin ]; then
+        printf 'xcode-select --install'
+    else
+        printf "install these with your system's package manager"
+    fi
+}
+
+install_with_apt() {
+    local prefix
+    prefix=$(root_prefix) || return 1
+    say "running: apt-get install ${packages[*]}"
+    # shellcheck disable=SC2086 # the prefix is one or two words
+    $prefix apt-get -qq update </dev/null && $prefix DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install --yes --no-install-recommends "${packages[@]}" </dev/null
+}
+
+check_rust
+if $want_lint; then check_lint_tools; fi
+find_missing
+if [ ${#missing[@]} -eq 0 ]; then exit; fi
+
+words=$(printf '%s, ' "${missing[@]}")
+say "missing: ${words%, }"
+if has apt-get && install_with_apt; then
+    find_missing
+    if [ ${#missing[@]} -eq 0 ]; then exit; fi
+fi
+say "this could not be installed from here; as an administrator: $(advice)"
+if $required; then exit 1; fi
