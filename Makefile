@@ -1,0 +1,41 @@
+# What one does here, in one place; `make` alone lists it. Each target works as the first command after a clone.
+
+# rustup puts cargo here; a shell that was open before does not know it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.PHONY: help setup demo test test-mesa26 bench lint fmt clean
+.DEFAULT_GOAL := help
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install what is missing to build and run: a C toolchain, a Vulkan driver
+	@scripts/setup.sh
+
+demo: setup ## train a small model on the sample corpus and print text that it writes (under 20 minutes)
+	@scripts/demo.sh
+
+test: lint ## check and test everything
+	cargo test --workspace
+	@# The Burn twin checks the gradients once more; it is built only here.
+	if grep -q '^burn = ' src-core/Cargo.toml; then cargo test -p nc-core --features burn --test burn; fi
+
+test-mesa26: setup ## run the tests once more on Mesa 26, put into a private folder (Debian only)
+	scripts/mesa26.sh run cargo test --workspace
+
+bench: ## measure beside numpy and PyTorch; ARGS="--rounds 5 --mesa26" and more: see bench/run.py --help
+	@scripts/setup.sh --bench
+	python3 bench/run.py $(ARGS)
+
+lint: ## formatting, clippy and documentation, warnings denied
+	@scripts/setup.sh --lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --workspace
+
+fmt: ## format the code
+	cargo fmt --all
+
+clean: ## delete what was built here; runs and checkpoints stay
+	cargo clean
+	rm -rf bench/.venv bench/results
