@@ -114,6 +114,10 @@ find_missing() {
     if ! has_c; then
         missing+=('a C compiler with its headers') packages+=(gcc libc6-dev) required=true
     fi
+    # Cargo downloads with the system's certificates; a bare Debian has none.
+    if has apt-get && [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then
+        missing+=('root certificates') packages+=(ca-certificates)
+    fi
     if [ "$system" = Linux ]; then
         if ! has_vulkan_loader; then missing+=('the Vulkan loader (libvulkan.so.1)') packages+=(libvulkan1); fi
         if ! has_vulkan_driver; then missing+=('a Vulkan driver') packages+=(mesa-vulkan-drivers); fi

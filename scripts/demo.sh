@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# From text to a model in some minutes: trains a tokenizer and a small model on the sample corpus, then prints text
+# that the model writes. Every command is shown before it runs, so that it can be typed again with other options.
+#
+# The run is called `demo` and lives with all others under NC_HOME; an older `demo` is replaced.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Numbers that suit the slowest machine meant: software Vulkan on two cores.
+vocabulary=4096
+depth=4
+row=256
+batch=4
+steps=300
+
+# The command to be typed, then its output.
+show() {
+    printf '\n$ %s\n' "$*"
+    "$@"
+}
+
+# Where runs are kept: the same folders as in src-core/src/checkpoint/home.rs.
+home() {
+    if [ -n "${NC_HOME:-}" ]; then
+        printf '%s' "$NC_HOME"
+    elif [ "$(uname -s)" = Darwin ]; then
+        printf '%s' "$HOME/Library/Application Support/nc-core"
+    else
+        printf '%s' "${XDG_DATA_HOME:-$HOME/.local/share}/nc-core"
+    fi
+}
+
+show cargo build --release -p nc-core
+built=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release
+export PATH="$built:$PATH"
+
+if [ -e "$(home)/runs/demo" ]; then
+    show rm -r "$(home)/runs/demo"
+fi
+show nc-core tokenizer train --data assets/corpus --vocab-size "$vocabulary" --model-tag demo
+show nc-core train --data assets/corpus --model-tag demo --depth "$depth" --max-seq-len "$row" --device-batch-size "$batch" \
+    --total-batch-size "$((batch * row))" --num-iterations "$steps" --eval-every 50 --sample-every 100 --save-every 100
+show nc-core generate --run demo --prompt 'My fellow citizens,'
+show nc-core generate --run demo --prompt 'The whale' --seed 1
+
+printf '\nThe command is %s/nc-core; the model is in %s/runs/demo.\n' "$built" "$(home)"
