@@ -170,7 +170,8 @@ install_with_apt() {
     prefix=$(root_prefix) || return 1
     say "running: apt-get install ${packages[*]}"
     # shellcheck disable=SC2086 # the prefix is one or two words
-    $prefix apt-get -qq update </dev/null && $prefix DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install --yes --no-install-recommends "${packages[@]}" </dev/null
+    $prefix apt-get -qq update </dev/null &&
+        $prefix DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install --yes --no-install-recommends "${packages[@]}" </dev/null >/dev/null
 }
 
 check_rust
