@@ -1,1 +1,3 @@
+//! Measuring a model.
 
+pub mod bits_per_byte;

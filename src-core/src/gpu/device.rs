@@ -176,16 +176,18 @@ impl Gpu {
     /// Waits for all submitted work and reads `tensor` back.
     pub fn read<E: bytemuck::Pod>(&self, tensor: &Tensor) -> Result<Vec<E>, GpuError> {
         let mut readback = super::Readback::new(self, tensor.bytes())?;
-        let mut encoder = self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("read") });
-        readback.copy(&mut encoder, &[tensor]);
-        self.inner.queue.submit([encoder.finish()]);
-        readback.start();
+        readback.start(&[tensor]);
         readback.wait()
     }
 
     /// Waits until all submitted work is done, and reports the first thing that went wrong since the last call.
     pub fn wait(&self) -> Result<(), GpuError> {
-        let polled = self.inner.device.poll(wgpu::PollType::wait_indefinitely());
+        self.wait_for(None)
+    }
+
+    /// Waits until `submission` is done, or all that was submitted.
+    pub(super) fn wait_for(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), GpuError> {
+        let polled = self.inner.device.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None });
         self.check()?;
         polled.map(|_| ()).map_err(|error| GpuError::Lost { reason: error.to_string() })
     }

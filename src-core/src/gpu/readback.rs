@@ -10,13 +10,13 @@ const PENDING: u8 = 0;
 const READY: u8 = 1;
 const FAILED: u8 = 2;
 
-/// A buffer that the CPU can map. Use: [`copy`](Self::copy) into it in an encoder, submit, [`start`](Self::start), and
-/// some time later [`wait`](Self::wait).
+/// A buffer that the CPU can map: [`start`](Self::start) a copy into it, and some time later [`wait`](Self::wait).
 pub struct Readback {
     gpu: Gpu,
     buffer: wgpu::Buffer,
     len: u64,
     state: Arc<AtomicU8>,
+    submission: Option<wgpu::SubmissionIndex>,
     _entry: Entry,
 }
 
@@ -26,22 +26,21 @@ impl Readback {
         let size = bytes.max(4).next_multiple_of(4);
         let buffer = gpu.buffer("readback", size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?;
         let entry = gpu.ledger().enter(Memory::Staging, size);
-        Ok(Self { gpu: gpu.clone(), buffer, len: bytes, state: Arc::new(AtomicU8::new(PENDING)), _entry: entry })
+        Ok(Self { gpu: gpu.clone(), buffer, len: bytes, state: Arc::new(AtomicU8::new(PENDING)), submission: None, _entry: entry })
     }
 
-    /// Records copies of `tensors`, one after the other. Their sizes must be multiples of four bytes when there are
-    /// several, and together not exceed this buffer.
-    pub fn copy(&self, encoder: &mut wgpu::CommandEncoder, tensors: &[&Tensor]) {
+    /// Submits copies of `tensors`, one after the other, behind all work submitted so far, and asks for them to be
+    /// mapped when they are done. Their sizes must be multiples of four bytes when there are several, and together not
+    /// exceed this buffer.
+    pub fn start(&mut self, tensors: &[&Tensor]) {
+        let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("readback") });
         let mut at = 0;
         for tensor in tensors {
             let size = tensor.bytes().next_multiple_of(4);
             encoder.copy_buffer_to_buffer(&tensor.buffer, tensor.offset, &self.buffer, at, size);
             at += size;
         }
-    }
-
-    /// Asks for the buffer to be mapped once the submitted copies are done.
-    pub fn start(&mut self) {
+        self.submission = Some(self.gpu.queue().submit([encoder.finish()]));
         self.state.store(PENDING, Ordering::Release);
         let state = self.state.clone();
         self.buffer.map_async(wgpu::MapMode::Read, .., move |outcome| {
@@ -49,10 +48,11 @@ impl Readback {
         });
     }
 
-    /// Waits for the values and unmaps the buffer, which can then be used again.
+    /// Waits for the values, though not for work submitted after them, and unmaps the buffer, which can then be used
+    /// again.
     pub fn wait<E: bytemuck::Pod>(&mut self) -> Result<Vec<E>, GpuError> {
         if self.state.load(Ordering::Acquire) == PENDING {
-            self.gpu.wait()?;
+            self.gpu.wait_for(self.submission.take())?;
         }
         self.gpu.check()?;
         if self.state.load(Ordering::Acquire) != READY {

@@ -1,4 +1,16 @@
-//! Training: the loops, what they measure, and how they resume.
+//! Training: the loops, what they measure, and how they resume to the bit.
 
+mod error;
+mod event;
 pub mod metrics;
+pub mod options;
+pub mod pretrain;
+mod state;
 pub mod tensorboard;
+mod tensors;
+pub mod trainer;
+
+pub use error::TrainError;
+pub use event::{Event, StepReport};
+pub use options::{PretrainOptions, RunConfig};
+pub use pretrain::{Outcome, Start, pretrain};

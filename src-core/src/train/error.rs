@@ -1,0 +1,108 @@
+//! What can end a training run early.
+
+use crate::checkpoint::{CheckpointError, Mismatch, RunError, TensorFileError};
+use crate::data::DataError;
+use crate::gpu::GpuError;
+use crate::model::ConfigError;
+use crate::tokenizer::TokenizerError;
+
+use super::metrics::MetricsError;
+
+/// A training run could not start, or not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The configuration makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The device failed, or the model does not fit it.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    /// The data cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The tokenizer cannot be read.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The run's folder is in use, missing, or exists already.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A checkpoint cannot be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A checkpoint's file is damaged.
+    #[error(transparent)]
+    Tensors(#[from] TensorFileError),
+    /// A checkpoint is of another model.
+    #[error("the checkpoint does not fit this run's config.json: {0}")]
+    OtherModel(#[from] Mismatch),
+    /// The metrics cannot be written.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// The batch sizes do not divide.
+    #[error(
+        "--total-batch-size {total} is not a multiple of --device-batch-size {batch} × --max-seq-len {seq} = {} tokens; use a multiple of that",
+        batch * seq
+    )]
+    Indivisible {
+        /// Tokens of a step.
+        total: u64,
+        /// Rows of a batch.
+        batch: usize,
+        /// Tokens of a row.
+        seq: usize,
+    },
+    /// A number that must be positive is not.
+    #[error("{option} is {value}; it must be {must}")]
+    BadOption {
+        /// The option, as typed.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// What it must be.
+        must: &'static str,
+    },
+    /// A parameter exceeds what the adapter binds at a time.
+    #[error(
+        "depth {depth} does not fit {adapter}: {label} needs {bytes} bytes and one binding holds {limit}; the largest depth that fits is {largest}"
+    )]
+    TooDeep {
+        /// What was asked for.
+        depth: usize,
+        /// The adapter's name.
+        adapter: String,
+        /// The parameter.
+        label: String,
+        /// Its size.
+        bytes: u64,
+        /// What a binding holds.
+        limit: u64,
+        /// The largest depth with the same other options that fits; 0 if none does.
+        largest: usize,
+    },
+    /// The run's config.json is not one of ours.
+    #[error("config.json of run {run} cannot be used: {reason}")]
+    RunConfig {
+        /// The run.
+        run: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The saved state is not one of ours.
+    #[error("the state saved at step {step} cannot be used: {reason}")]
+    State {
+        /// The checkpoint's step.
+        step: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The loss is not a number any more.
+    #[error(
+        "the loss at step {step} is {loss}: training has diverged; start again from the last checkpoint with lower learning rates (--matrix-lr, --embedding-lr, --unembedding-lr)"
+    )]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// Its loss.
+        loss: f64,
+    },
+}

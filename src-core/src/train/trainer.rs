@@ -1,0 +1,134 @@
+//! The GPU side of training: a step's command streams, recorded once and replayed.
+
+use crate::data::loader::Batch;
+use crate::eval::bits_per_byte::BitsPerByte;
+use crate::gpu::{Gpu, GpuError, Readback, Recorder, Recording};
+use crate::kernels::embedding;
+use crate::model::{Activations, Config, Gradients, Keep, Model, Parameters};
+use crate::optim::{Optimizer, OptimizerConfig, StepValues};
+
+/// A model in training on a GPU.
+pub struct Trainer {
+    gpu: Gpu,
+    /// The model.
+    pub model: Model,
+    /// Its optimizer.
+    pub optimizer: Optimizer,
+    acts: Activations,
+    grads: Gradients,
+    clear: Recording,
+    batch: Recording,
+    update: Recording,
+    evaluate: Recording,
+    idle: Vec<Readback>,
+}
+
+/// A step whose losses are on their way back from the GPU.
+pub struct PendingLoss {
+    batches: Vec<(Readback, Batch)>,
+}
+
+/// What a step's losses say.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepLoss {
+    /// Mean over the step's batches of the mean loss of each batch's targets, in nats.
+    pub loss: f64,
+    /// Bits per byte of the step's targets.
+    pub bpb: f64,
+}
+
+impl Trainer {
+    /// Allocates everything for batches of `rows` rows of `config.sequence_len` tokens, and records the step. The
+    /// parameters are zero until they are written.
+    pub fn new(gpu: &Gpu, config: &Config, optimizer: &OptimizerConfig, rows: usize) -> Result<Self, GpuError> {
+        let model = Model::new(gpu, config, Parameters::allocate(gpu, config)?)?;
+        let optimizer = Optimizer::new(gpu, &model.parameters, optimizer)?;
+        let acts = Activations::allocate(gpu, config, rows, config.sequence_len, Keep::ForBackward)?;
+        let grads = Gradients::allocate(gpu, config, rows, config.sequence_len)?;
+        let record = |commands: &dyn Fn(&mut Recorder)| {
+            let mut rec = Recorder::new(gpu);
+            commands(&mut rec);
+            rec.finish()
+        };
+        Ok(Self {
+            gpu: gpu.clone(),
+            clear: record(&|rec| model.record_clear(rec))?,
+            batch: record(&|rec| {
+                model.record_trunk(rec, &acts);
+                model.record_backward(rec, &acts, &grads);
+            })?,
+            update: record(&|rec| optimizer.record(rec))?,
+            evaluate: record(&|rec| model.record_evaluation(rec, &acts))?,
+            idle: Vec::new(),
+            model,
+            optimizer,
+            acts,
+            grads,
+        })
+    }
+
+    /// Rows of a batch.
+    pub fn rows(&self) -> usize {
+        self.acts.batch
+    }
+
+    /// Submits one optimizer step over `batches` and returns without waiting for it.
+    ///
+    /// The loss is the mean over each batch's targets, then over batches, as in the reference.
+    pub fn step(&mut self, batches: Vec<Batch>, step: u64, values: StepValues) -> Result<PendingLoss, GpuError> {
+        let mut pending = PendingLoss { batches: Vec::with_capacity(batches.len()) };
+        let count = batches.len();
+        self.clear.run();
+        for batch in batches {
+            let weight = 1.0 / (batch.targets_that_count().max(1) * count) as f32;
+            self.upload(&batch.inputs, &batch.targets);
+            let segments = embedding::segments(&batch.inputs, self.model.config.padded_vocab());
+            self.gpu.write(&self.grads.order, &segments.order);
+            self.gpu.write(&self.grads.starts, &segments.starts);
+            self.gpu.write(&self.grads.weight, &[weight]);
+            self.batch.run();
+            let mut readback = match self.idle.pop() {
+                Some(readback) => readback,
+                None => Readback::new(&self.gpu, self.acts.losses.bytes())?,
+            };
+            readback.start(&[&self.acts.losses]);
+            pending.batches.push((readback, batch));
+        }
+        self.optimizer.set_step(step, values);
+        self.update.run();
+        self.gpu.check()?;
+        Ok(pending)
+    }
+
+    /// Waits for a step's losses.
+    pub fn finish(&mut self, pending: PendingLoss, token_bytes: &[u32]) -> Result<StepLoss, GpuError> {
+        let count = pending.batches.len();
+        let mut loss = 0.0;
+        let mut bpb = BitsPerByte::default();
+        for (mut readback, batch) in pending.batches {
+            let losses: Vec<f32> = readback.wait()?;
+            let sum: f64 = losses.iter().map(|&loss| f64::from(loss)).sum();
+            loss += sum / (batch.targets_that_count().max(1) * count) as f64;
+            bpb.add(&losses, &batch.targets, token_bytes);
+            self.idle.push(readback);
+        }
+        Ok(StepLoss { loss, bpb: bpb.value() })
+    }
+
+    /// Losses of a batch in nats, `[N]`, without training on it.
+    pub fn losses(&self, inputs: &[i32], targets: &[i32]) -> Result<Vec<f32>, GpuError> {
+        self.upload(inputs, targets);
+        self.evaluate.run();
+        self.gpu.read(&self.acts.losses)
+    }
+
+    /// The recordings of a step, by name: for the benchmark.
+    pub fn recordings(&self) -> [(&'static str, &Recording); 3] {
+        [("clear", &self.clear), ("batch", &self.batch), ("update", &self.update)]
+    }
+
+    fn upload(&self, inputs: &[i32], targets: &[i32]) {
+        self.gpu.write(&self.acts.ids, inputs);
+        self.gpu.write(&self.acts.targets, targets);
+    }
+}
