@@ -17,10 +17,12 @@ mod bytes;
 mod error;
 mod format;
 mod split;
+mod train;
 mod vocabulary;
 
 pub use error::TokenizerError;
 pub use split::SPLIT_PATTERN;
+pub use train::{SMALLEST_VOCABULARY, TrainOptions, Trained};
 
 use split::Splitter;
 use vocabulary::{Token, Vocabulary};

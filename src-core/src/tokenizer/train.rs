@@ -1,0 +1,285 @@
+//! Training a vocabulary: count the words of the text, then let the `tokenizers` library merge the most frequent
+//! neighbours until the vocabulary is full.
+//!
+//! The bytes take the ids 0 to 255 and each merge the next one, as in the reference; ties go to the pair with the
+//! smaller ids. The same text gives the same bytes of `tokenizer.json`, in any order of documents and on any number of
+//! cores.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{HumanCount, ProgressBar};
+use rayon::prelude::*;
+use serde::Deserialize;
+use tokenizers::AddedToken;
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+
+use super::split::Splitter;
+use super::vocabulary::Vocabulary;
+use super::{SPECIAL_TOKENS, Tokenizer, TokenizerError, bytes};
+
+/// The smallest vocabulary: every byte and every special token.
+pub const SMALLEST_VOCABULARY: usize = 256 + SPECIAL_TOKENS.len();
+
+/// Documents are counted on all cores once this many bytes of them are read.
+const BATCH: usize = 8 << 20;
+
+/// How to train; the defaults are the reference's.
+#[derive(Clone, Debug)]
+pub struct TrainOptions {
+    /// Ids in the vocabulary, bytes and special tokens included.
+    pub vocab_size: usize,
+    /// Reading stops once more than this many characters are read.
+    pub max_chars: u64,
+    /// Only this many characters of a document are read.
+    pub doc_cap: usize,
+    /// Show progress on stderr where that is a terminal.
+    pub progress: bool,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        Self { vocab_size: 32_768, max_chars: 2_000_000_000, doc_cap: 10_000, progress: false }
+    }
+}
+
+/// A tokenizer and the text that it was trained on.
+#[derive(Debug)]
+pub struct Trained {
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+    /// Documents read.
+    pub documents: u64,
+    /// Characters read, of cut documents the part before the cut.
+    pub chars: u64,
+    /// The same in bytes.
+    pub bytes: u64,
+}
+
+impl Tokenizer {
+    /// Trains on `documents`.
+    ///
+    /// # Errors
+    /// When the vocabulary is smaller than [`SMALLEST_VOCABULARY`] or larger than the text can give, the text is empty,
+    /// or a document is an error.
+    pub fn train<E>(documents: impl IntoIterator<Item = Result<String, E>>, options: &TrainOptions) -> Result<Trained, TokenizerError>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        if options.vocab_size < SMALLEST_VOCABULARY {
+            return Err(TokenizerError::VocabularyTooSmall { asked: options.vocab_size, least: SMALLEST_VOCABULARY });
+        }
+        let mut words = Words::new(options.progress)?;
+        for document in documents {
+            let mut text = document.map_err(|error| TokenizerError::Documents(Box::new(error)))?;
+            if let Some((end, _)) = text.char_indices().nth(options.doc_cap) {
+                text.truncate(end);
+            }
+            words.add(text);
+            if words.chars > options.max_chars {
+                break;
+            }
+        }
+        words.count_pending();
+        words.progress.finish_and_clear();
+        if words.counts.is_empty() {
+            return Err(TokenizerError::EmptyText);
+        }
+        let tokenizer = Self::new(merge(words.counts, options)?)?;
+        Ok(Trained { tokenizer, documents: words.documents, chars: words.chars, bytes: words.bytes })
+    }
+}
+
+/// How often each word occurs in the text so far.
+struct Words {
+    splitter: Splitter,
+    counts: HashMap<String, u64>,
+    pending: Vec<String>,
+    pending_bytes: usize,
+    documents: u64,
+    chars: u64,
+    bytes: u64,
+    progress: ProgressBar,
+}
+
+impl Words {
+    fn new(progress: bool) -> Result<Self, TokenizerError> {
+        let progress = if progress { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        progress.enable_steady_tick(Duration::from_millis(200));
+        let (counts, pending) = (HashMap::new(), Vec::new());
+        Ok(Self { splitter: Splitter::new()?, counts, pending, pending_bytes: 0, documents: 0, chars: 0, bytes: 0, progress })
+    }
+
+    fn add(&mut self, text: String) {
+        self.documents += 1;
+        self.chars += text.chars().count() as u64;
+        self.bytes += text.len() as u64;
+        self.pending_bytes += text.len();
+        self.pending.push(text);
+        if self.pending_bytes >= BATCH {
+            self.count_pending();
+        }
+    }
+
+    fn count_pending(&mut self) {
+        let counted = |mut counts: HashMap<_, u64>, text| {
+            self.splitter.words(text, |word| *counts.entry(word).or_default() += 1);
+            counts
+        };
+        let parts: Vec<HashMap<&str, u64>> = self.pending.par_iter().map(String::as_str).fold(HashMap::new, counted).collect();
+        for (word, count) in parts.into_iter().flatten() {
+            match self.counts.get_mut(word) {
+                Some(sum) => *sum += count,
+                None => drop(self.counts.insert(word.to_owned(), count)),
+            }
+        }
+        self.pending.clear();
+        self.pending_bytes = 0;
+        self.progress.set_message(format!("read {} documents, {} characters", HumanCount(self.documents), HumanCount(self.chars)));
+    }
+}
+
+/// The part of a trained model that the library only gives as JSON.
+#[derive(Deserialize)]
+struct Model {
+    vocab: HashMap<String, u32>,
+    merges: Vec<(String, String)>,
+}
+
+/// Learns the vocabulary of words that occur so often.
+fn merge(counts: HashMap<String, u64>, options: &TrainOptions) -> Result<Vocabulary, TokenizerError> {
+    check_counters(&counts)?;
+    // A merge shortens at least one word, so there are no more merges than bytes that have a left neighbour.
+    let most_merges: usize = counts.keys().map(|word| word.len() - 1).sum();
+    let room = options.vocab_size - SPECIAL_TOKENS.len();
+    // The library gives its "special tokens" the first ids, in their order: here the bytes, so that byte b is id b.
+    let alphabet = (0..=255u8).map(|byte| AddedToken::from(bytes::spell(&[byte]), false)).collect();
+    let trainer = BpeTrainer::builder()
+        .vocab_size(room.min(256 + most_merges))
+        .special_tokens(alphabet)
+        // The library ends its bars with a line on stdout, which is only fit for a person.
+        .show_progress(options.progress && std::io::stderr().is_terminal() && std::io::stdout().is_terminal())
+        .build();
+    let words = counts.into_iter().map(|(word, count)| (bytes::spell(word.as_bytes()).into(), count)).collect();
+    let mut model = BPE::default();
+    trainer.do_train(&words, &mut model).map_err(TokenizerError::Library)?;
+
+    let Model { vocab, mut merges } = serde_json::from_value(serde_json::to_value(&model)?)?;
+    if vocab.len() < room {
+        let possible = vocab.len() + SPECIAL_TOKENS.len();
+        return Err(TokenizerError::VocabularyTooLarge { asked: options.vocab_size, possible });
+    }
+    // In the order of the tokens that they make: a pair that the library met again later keeps its first rank.
+    merges.sort_by_key(|(left, right)| vocab.get(&format!("{left}{right}")).copied());
+    let special = SPECIAL_TOKENS.iter().zip(vocab.len() as u32..).map(|(name, id)| ((*name).to_owned(), id)).collect();
+    Vocabulary::new(vocab, special, merges)
+}
+
+/// The library counts a pair of neighbours in 31 bits. Merging makes no pair more frequent than the most frequent one
+/// of the beginning.
+fn check_counters(counts: &HashMap<String, u64>) -> Result<(), TokenizerError> {
+    let mut pairs: HashMap<&[u8], u64> = HashMap::new();
+    for (word, count) in counts {
+        for pair in word.as_bytes().windows(2) {
+            *pairs.entry(pair).or_default() += count;
+        }
+    }
+    match pairs.into_values().max() {
+        Some(count) if count > i32::MAX as u64 => Err(TokenizerError::TooMuchText { count }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn train(texts: &[&str], options: &TrainOptions) -> Result<Trained, TokenizerError> {
+        Tokenizer::train(texts.iter().map(|text| Ok::<_, Infallible>((*text).to_owned())), options)
+    }
+
+    fn sized(vocab_size: usize) -> TrainOptions {
+        TrainOptions { vocab_size, ..TrainOptions::default() }
+    }
+
+    /// The largest vocabulary that `texts` can give.
+    fn possible(texts: &[&str]) -> usize {
+        match train(texts, &sized(usize::MAX)) {
+            Err(TokenizerError::VocabularyTooLarge { possible, .. }) => possible,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_most_frequent_pair_is_merged_first() {
+        let tokenizer = train(&["hug hug hug pug"], &sized(SMALLEST_VOCABULARY + 3)).unwrap().tokenizer;
+        assert_eq!(tokenizer.vocab_size(), 268);
+        assert_eq!(tokenizer.decode_bytes(&[256]), b"ug");
+        // " hug" occurs twice and "hug" once, so "hug" comes before " h".
+        assert_eq!(tokenizer.decode_bytes(&[257]), b"hug");
+        assert_eq!(tokenizer.decode_bytes(&[258]), b" hug");
+        assert_eq!(tokenizer.encode("hug pug"), [257, b' '.into(), b'p'.into(), 256]);
+        assert_eq!(tokenizer.bos(), 259);
+        assert_eq!(tokenizer.special("<|output_end|>"), Some(267));
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_are_refused_with_those_that_can() {
+        assert!(matches!(train(&["text"], &sized(264)), Err(TokenizerError::VocabularyTooSmall { asked: 264, least: 265 })));
+        let texts = ["a rose is a rose", "is a rose"];
+        let most = possible(&texts);
+        assert_eq!(train(&texts, &sized(most)).unwrap().tokenizer.vocab_size(), most);
+        assert!(matches!(train(&texts, &sized(most + 1)), Err(TokenizerError::VocabularyTooLarge { possible, .. }) if possible == most));
+        assert!(matches!(train(&[], &sized(300)), Err(TokenizerError::EmptyText)));
+        assert!(matches!(train(&["", ""], &sized(300)), Err(TokenizerError::EmptyText)));
+        assert_eq!(train(&["a"], &sized(265)).unwrap().tokenizer.vocab_size(), 265);
+    }
+
+    #[test]
+    fn documents_are_cut_and_reading_stops() {
+        let options = TrainOptions { max_chars: 6, doc_cap: 3, ..sized(265) };
+        let trained = train(&["éèàxxx", "ab", "cdefg", "never read"], &options).unwrap();
+        assert_eq!((trained.documents, trained.chars, trained.bytes), (3, 8, 11));
+    }
+
+    #[test]
+    fn a_document_that_is_an_error_ends_training() {
+        let documents = [Ok("text".to_owned()), Err(std::io::Error::other("the disk is gone"))];
+        let error = Tokenizer::train(documents, &sized(265)).unwrap_err();
+        assert_eq!(error.to_string(), "the disk is gone");
+    }
+
+    #[test]
+    fn counters_that_would_overflow_are_refused() {
+        let counts = |count| HashMap::from([("aaa".to_owned(), count)]);
+        assert!(check_counters(&counts(1 << 29)).is_ok());
+        assert!(matches!(check_counters(&counts(1 << 30)), Err(TokenizerError::TooMuchText { count: 0x8000_0000 })));
+    }
+
+    proptest! {
+        #[test]
+        fn training_is_deterministic(mut texts in proptest::collection::vec("[ab c]{0,60}", 1..8), share in 0.0f64..1.0) {
+            let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
+            prop_assume!(borrowed.iter().any(|text| !text.is_empty()));
+            let most = possible(&borrowed);
+            let options = sized(SMALLEST_VOCABULARY + ((most - SMALLEST_VOCABULARY) as f64 * share) as usize);
+            let first = train(&borrowed, &options).unwrap().tokenizer;
+            texts.reverse();
+            let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
+            prop_assert_eq!(possible(&borrowed), most);
+            let second = train(&borrowed, &options).unwrap().tokenizer;
+            prop_assert_eq!(first.to_json(), second.to_json());
+            let read = Tokenizer::from_json(&first.to_json()).unwrap();
+            prop_assert_eq!(read.hash(), first.hash());
+            for text in borrowed {
+                prop_assert_eq!(read.encode(text), first.encode(text));
+                prop_assert_eq!(read.decode(&read.encode(text)), text);
+            }
+        }
+    }
+}
