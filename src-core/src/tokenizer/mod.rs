@@ -14,12 +14,14 @@ use tokenizers::Model;
 use tokenizers::models::bpe::{BPE, Vocab};
 
 mod bytes;
+mod compare;
 mod error;
 mod format;
 mod split;
 mod train;
 mod vocabulary;
 
+pub use compare::{Comparison, Contender, Measure, SAMPLES};
 pub use error::TokenizerError;
 pub use split::SPLIT_PATTERN;
 pub use train::{SMALLEST_VOCABULARY, TrainOptions, Trained};

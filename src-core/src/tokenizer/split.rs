@@ -41,7 +41,7 @@ impl Splitter {
 ///
 /// A cut before a space that follows a letter or digit changes no word: in the split pattern no word holds a letter or
 /// digit and then white space, and nothing looks behind itself.
-fn pieces(text: &str, piece: usize, longest: usize) -> impl Iterator<Item = &str> {
+pub(super) fn pieces(text: &str, piece: usize, longest: usize) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         if rest.is_empty() {
