@@ -1,14 +1,22 @@
 //! The tokenizer as its users meet it: the reference's own encodings, text that tries to pass for special tokens, and
 //! files that are not what they should be.
 
-use nc_core::tokenizer::Tokenizer;
+use std::collections::{BTreeMap, HashSet};
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::LazyLock;
+
+use nc_core::tokenizer::{SPECIAL_TOKENS, Tokenizer, TokenizerError, TrainOptions};
+use proptest::prelude::*;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 /// What the reference printed for one tokenizer.
 #[derive(Deserialize)]
 struct Golden {
     vocab_size: usize,
-    special: std::collections::BTreeMap<String, u32>,
+    special: BTreeMap<String, u32>,
     encode: Vec<Encoding>,
     token_bytes: Vec<u32>,
 }
@@ -49,5 +57,295 @@ fn golden_encodings_are_the_references() {
         let texts: Vec<String> = golden.encode.iter().map(|case| case.text.clone()).collect();
         let ids: Vec<Vec<u32>> = golden.encode.into_iter().map(|case| case.ids).collect();
         assert_eq!(tokenizer.encode_batch(&texts), ids);
+    }
+}
+
+/// One of the golden tokenizers.
+static GOLDEN: LazyLock<Tokenizer> = LazyLock::new(|| golden().swap_remove(0).0);
+
+/// A tokenizer that has seen the names of the special tokens so often that it merged as much of them as it can.
+static LURED: LazyLock<Tokenizer> = LazyLock::new(|| {
+    let text = format!("{} and other words {}", SPECIAL_TOKENS.concat().repeat(50), SPECIAL_TOKENS.join(" "));
+    let options = TrainOptions { vocab_size: 300, ..TrainOptions::default() };
+    Tokenizer::train([Ok::<_, std::io::Error>(text)], &options).unwrap().tokenizer
+});
+
+fn assert_plain(tokenizer: &Tokenizer, text: &str) {
+    let special: Vec<u32> = SPECIAL_TOKENS.iter().map(|name| tokenizer.special(name).unwrap()).collect();
+    let ids = tokenizer.encode(text);
+    assert!(ids.iter().all(|id| !special.contains(id)), "{text:?} gave a special token: {ids:?}");
+    assert_eq!(tokenizer.decode(&ids), text);
+}
+
+#[test]
+fn names_of_special_tokens_are_only_text() {
+    for tokenizer in [&*GOLDEN, &*LURED] {
+        for name in SPECIAL_TOKENS {
+            assert_plain(tokenizer, name);
+            assert_plain(tokenizer, &format!(" {name}\n{name}{name} x{name}y "));
+            for cut in 1..name.len() {
+                let (left, right) = name.split_at(cut);
+                assert_plain(tokenizer, left);
+                assert_plain(tokenizer, right);
+                // Taking the inner one out would leave the outer one.
+                for inner in SPECIAL_TOKENS {
+                    assert_plain(tokenizer, &format!("{left}{inner}{right}"));
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_text_comes_back(text in any::<String>()) {
+        let tokenizer = &*GOLDEN;
+        let ids = tokenizer.encode(&text);
+        prop_assert_eq!(tokenizer.decode_bytes(&ids), text.as_bytes());
+        let lengths = tokenizer.token_bytes();
+        prop_assert_eq!(ids.iter().map(|&id| lengths[id as usize] as usize).sum::<usize>(), text.len());
+    }
+
+    #[test]
+    fn every_heap_of_bytes_comes_back_as_far_as_it_is_text(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let text = String::from_utf8_lossy(&bytes);
+        let tokenizer = &*GOLDEN;
+        prop_assert_eq!(tokenizer.decode(&tokenizer.encode(&text)), text);
+    }
+
+    #[test]
+    fn crumbs_of_special_tokens_are_only_text(crumbs in proptest::collection::vec("<\\|?|\\|?>|bos|_?(user|end|start|output)_?|[ \n]", 0..20)) {
+        for tokenizer in [&*GOLDEN, &*LURED] {
+            assert_plain(tokenizer, &crumbs.concat());
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_or_read_and_never_a_panic(at in any::<prop::sample::Index>(), byte in 0x20u8..0x7F) {
+        let mut json = LURED.to_json().into_bytes();
+        let at = at.index(json.len());
+        json[at] = byte;
+        if let Ok(tokenizer) = Tokenizer::from_json(&String::from_utf8_lossy(&json)) {
+            let text = "Whatever was changed, bytes are bytes: <|bos|> \u{1F433}";
+            prop_assert_eq!(tokenizer.decode(&tokenizer.encode(text)), text);
+        }
+    }
+}
+
+#[test]
+fn a_cut_file_is_refused() {
+    let json = LURED.to_json();
+    for end in (0..json.trim_end().len()).step_by(97).chain([json.trim_end().len() - 1]) {
+        let error = Tokenizer::from_json(&json[..json.floor_char_boundary(end)]).unwrap_err();
+        assert!(matches!(error, TokenizerError::Json(_)), "cut at {end}: {error}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_right_is_refused_by_what_is_wrong() {
+    let json: Value = serde_json::from_str(&LURED.to_json()).unwrap();
+    let cases: [(&str, Value, &str); 19] = [
+        ("/model/vocab/a", json!(4_000_000_000u32), "outside a vocabulary of 300"),
+        ("/model/vocab/a", json!(98), "stands for two tokens"),
+        ("/model/vocab/a", json!(1e300), "invalid"),
+        ("/model/vocab/a", json!(-1), "invalid"),
+        ("/model/vocab/a", json!(u64::MAX), "invalid"),
+        ("/model/vocab", json!({}), "outside a vocabulary"),
+        ("/model/merges/0", json!(["a", "日"]), "merge 0 speaks of tokens"),
+        ("/model/merges/0", json!("ab"), "merge 0 is not a pair"),
+        ("/model/merges/1", json["model"]["merges"][0].clone(), "merge 1 is there twice"),
+        ("/model/type", json!("Unigram"), "not a byte-level BPE"),
+        ("/model/dropout", json!(0.5), "dropout"),
+        ("/model/unk_token", json!("<unk>"), "an unknown token"),
+        ("/added_tokens", json!([]), "no special token <|bos|>"),
+        ("/added_tokens/0/content", json!("<|eos|>"), "no special token <|bos|>"),
+        ("/added_tokens/0/special", json!(false), "not a special token"),
+        ("/added_tokens/1/content", json!("<|bos|>"), "no name of its own"),
+        ("/pre_tokenizer/pretokenizers/0/pattern/Regex", json!("(x+x+)+y"), "split pattern is not nanochat's"),
+        ("/pre_tokenizer", Value::Null, "does not split text"),
+        ("/normalizer", json!({ "type": "Lowercase" }), "a normalizer"),
+    ];
+    for (place, value, expected) in cases {
+        let mut json = json.clone();
+        *json.pointer_mut(place).unwrap() = value.clone();
+        let error = Tokenizer::from_json(&json.to_string()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{place} = {value}: {error}");
+    }
+    for text in ["", " ", "null", "[]", "{}", "\u{0}", &"[".repeat(100_000)] {
+        assert!(matches!(Tokenizer::from_json(text), Err(TokenizerError::Json(_))));
+    }
+}
+
+#[test]
+fn a_special_token_listed_among_the_ordinary_ones_is_still_special() {
+    let tokenizer = &*LURED;
+    let mut json: Value = serde_json::from_str(&tokenizer.to_json()).unwrap();
+    for (name, id) in SPECIAL_TOKENS.iter().zip(291..) {
+        json["model"]["vocab"][name] = json!(id);
+    }
+    let read = Tokenizer::from_json(&json.to_string()).unwrap();
+    assert_eq!(read.hash(), tokenizer.hash());
+    assert_plain(&read, "<|bos|>");
+}
+
+/// Runs `nc-core tokenizer` with `args` and `stdin` in `home`; gives its exit code, stdout and stderr.
+fn run(home: &Path, args: &[&str], stdin: &[u8]) -> (Option<i32>, String, String) {
+    let mut command = nc_tests::nc_core!(home);
+    command.arg("tokenizer").args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A command that fails before it reads closes the pipe.
+    let _ = child.stdin.take().unwrap().write_all(stdin);
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// The JSON document on the last line of a successful command's stdout.
+fn json_of(home: &Path, args: &[&str], stdin: &str) -> Value {
+    let (code, stdout, stderr) = run(home, &[args, &["--json"]].concat(), stdin.as_bytes());
+    assert_eq!(code, Some(0), "{args:?}: {stderr}");
+    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+}
+
+#[test]
+fn the_command_trains_measures_encodes_and_decodes() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let trained = json_of(home, &["train", "--vocab-size", "2048"], "");
+    let shared = home.join("tokenizer.json");
+    assert_eq!(trained["path"], json!(shared));
+    assert_eq!(trained["hash"], json!(Tokenizer::from_file(&shared).unwrap().hash()));
+
+    // The same text gives the same bytes, also as a run's own.
+    json_of(home, &["train", "--vocab-size", "2048", "--run", "small"], "");
+    assert_eq!(std::fs::read(&shared).unwrap(), std::fs::read(home.join("runs/small/tokenizer.json")).unwrap());
+
+    let compared = json_of(home, &["eval", "--run", "small"], "");
+    let names: Vec<&str> = compared["contenders"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["ours", "gpt2", "cl100k"]);
+    let validation = &compared["texts"][0];
+    assert_eq!(validation["text"], "validation");
+    assert!(
+        validation["bytes_per_token"].as_array().unwrap().iter().all(|ratio| (3.0..6.0).contains(&ratio.as_f64().unwrap())),
+        "{validation}"
+    );
+
+    let text = "Call me Ishmael. <|bos|>\n  — naïve 日本 ";
+    let encoded = json_of(home, &["encode", text], "");
+    assert_eq!(encoded, json_of(home, &["encode"], text));
+    assert_eq!(encoded["bytes"], json!(text.len()));
+    assert_eq!(json_of(home, &["decode"], &encoded["ids"].to_string())["text"], json!(text));
+    let ids: Vec<String> = encoded["ids"].as_array().unwrap().iter().map(Value::to_string).collect();
+    let mut args = vec!["decode"];
+    args.extend(ids.iter().map(String::as_str));
+    assert_eq!(json_of(home, &args, "")["text"], json!(text));
+    let (_, printed, _) = run(home, &["encode", text], b"");
+    assert_eq!(printed.trim_end(), ids.join(" "));
+}
+
+#[test]
+fn the_command_says_what_it_wrote_and_what_to_run_next() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("folder/mine.json");
+    let (code, stdout, _) =
+        run(home.path(), &["train", "--vocab-size", "300", "--max-chars", "10000", "--out", file.to_str().unwrap()], b"");
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains(&format!("wrote {}\nnext: nc-core tokenizer eval --file {}", file.display(), file.display())), "{stdout}");
+    let (code, stdout, _) = run(home.path(), &["eval", "--file", file.to_str().unwrap()], b"");
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("validation") && stdout.contains("cl100k") && stdout.contains("next: nc-core train"), "{stdout}");
+}
+
+#[test]
+fn bad_input_gets_one_sentence_and_exit_code_2() {
+    let home = tempfile::tempdir().unwrap();
+    let place = |name: &str, bytes: &[u8]| {
+        let path = home.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (blank, binary, short) =
+        (place("blank.txt", b" \n"), place("binary.txt", &[0, 159, 146, 150]), place("short.txt", b"so little text"));
+    let (damaged, inside) = (place("damaged.json", b"{\"model\": "), place("plain", b""));
+    let inside = format!("{inside}/tokenizer.json");
+    std::fs::create_dir_all(home.path().join("runs/old/checkpoints")).unwrap();
+    std::fs::create_dir_all(home.path().join("unusable.json")).unwrap();
+    let huge = home.path().join("huge.json");
+    std::fs::File::create(&huge).unwrap().set_len(65 << 20).unwrap();
+
+    let cases: [(&[&str], &[u8], &str); 18] = [
+        (&["eval"], b"", "run `nc-core tokenizer train` first"),
+        (&["encode", "x", "--run", "none"], b"", "run `nc-core tokenizer train` first"),
+        (&["encode", "x", "--file", &damaged], b"", "not a readable tokenizer.json"),
+        (&["encode", "x", "--file", huge.to_str().unwrap()], b"", "longer than"),
+        (&["train", "--vocab-size", "264"], b"", "too small"),
+        (&["train", "--vocab-size", "1000000000000"], b"", "or less"),
+        (&["train", "--data", &short], b"", "or less"),
+        (&["train", "--data", &blank], b"", "blank.txt"),
+        (&["train", "--data", &binary], b"", "binary.txt"),
+        (&["train", "--data", "no-such-folder"], b"", "no-such-folder"),
+        (&["train", "--run", "../up"], b"", "no name for a run"),
+        (&["train", "--run", "."], b"", "no name for a run"),
+        (&["train", "--run", "old"], b"", "has checkpoints"),
+        (&["train", "--vocab-size", "300", "--out", &inside], b"", "cannot write"),
+        (&["train", "--vocab-size", "300", "--out", home.path().to_str().unwrap()], b"", "is a folder"),
+        (&["train", "--max-chars", "0"], b"", "--max-chars"),
+        (&["train", "--run", "a", "--out", "b"], b"", "cannot be used with"),
+        (&["decode", "--file", "unusable.json"], b"", "tokenizer"),
+    ];
+    for (args, stdin, expected) in cases {
+        let (code, stdout, stderr) = run(home.path(), args, stdin);
+        assert_eq!(code, Some(2), "{args:?}: {stderr}");
+        assert!(stdout.is_empty(), "{args:?}: {stdout}");
+        assert!(stderr.starts_with("error: ") && stderr.contains(expected), "{args:?}: {stderr}");
+        assert!(stderr.contains("try '--help'") || stderr.trim_end().lines().count() == 1, "{args:?}: {stderr}");
+    }
+    assert!(!home.path().join("tokenizer.json").exists(), "a failed training left a tokenizer");
+
+    assert_eq!(run(home.path(), &["train", "--vocab-size", "300"], b"").0, Some(0));
+    let cases: [(&[&str], &[u8], &str); 4] = [
+        (&["decode", "300"], b"", "there is no id 300"),
+        (&["decode"], b"12 twelve", "not a token id"),
+        (&["decode"], b"99999999999999999999", "not a token id"),
+        (&["encode"], &[0xFF, 0xFE], "not UTF-8"),
+    ];
+    for (args, stdin, expected) in cases {
+        let (code, _, stderr) = run(home.path(), args, stdin);
+        assert!(code == Some(2) && stderr.contains(expected) && stderr.lines().count() == 1, "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_failed_training_leaves_the_tokenizer_that_was_there() {
+    let home = tempfile::tempdir().unwrap();
+    assert_eq!(run(home.path(), &["train", "--vocab-size", "300"], b"").0, Some(0));
+    let before = std::fs::read(home.path().join("tokenizer.json")).unwrap();
+    assert_eq!(run(home.path(), &["train", "--vocab-size", "9000000"], b"").0, Some(2));
+    assert_eq!(std::fs::read(home.path().join("tokenizer.json")).unwrap(), before);
+    let names: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["tokenizer.json"]);
+}
+
+#[test]
+fn the_sample_corpus_is_as_its_readme_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/corpus");
+    let mut works = [HashSet::new(), HashSet::new()];
+    let mut bytes = 0;
+    for (name, split) in [("00-text.jsonl", 0), ("01-text.jsonl", 0), ("99-val.jsonl", 1)] {
+        let text = std::fs::read_to_string(folder.join(name)).unwrap();
+        bytes += text.len();
+        for line in text.lines() {
+            let document: Value = serde_json::from_str(line).unwrap();
+            let (work, _) = document["source"].as_str().unwrap().rsplit_once('/').unwrap();
+            works[split].insert(work.to_owned());
+            let passage = document["text"].as_str().unwrap();
+            assert!(!passage.trim().is_empty() && passage.chars().all(|c| c == '\n' || !c.is_control()), "{line}");
+        }
+    }
+    assert!((2 << 20..6 << 20).contains(&bytes), "{bytes}");
+    assert!(works[0].is_disjoint(&works[1]));
+    for split in works {
+        for source in ["moby-dick/", "state-of-the-union/"] {
+            assert!(split.iter().filter(|work| work.starts_with(source)).count() > 5);
+        }
     }
 }

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::checkpoint::home::Home;
 
+mod corpus;
 mod data;
 mod failure;
 mod tokenizer;
