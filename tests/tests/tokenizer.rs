@@ -177,6 +177,20 @@ fn a_file_that_cannot_be_right_is_refused_by_what_is_wrong() {
 }
 
 #[test]
+fn whole_words_are_looked_up_where_the_file_says_so() {
+    let mut json: Value = serde_json::from_str(&LURED.to_json()).unwrap();
+    // Without its last merge, the token that it makes is only found as a whole word.
+    let last = json["model"]["merges"].as_array_mut().unwrap().pop().unwrap();
+    let word = format!("{}{}", last[0].as_str().unwrap(), last[1].as_str().unwrap()).replace('Ġ', " ");
+    let merging = Tokenizer::from_json(&json.to_string()).unwrap();
+    assert!(merging.encode(&word).len() > 1, "{word:?}");
+    json["model"]["ignore_merges"] = json!(true);
+    let whole = Tokenizer::from_json(&json.to_string()).unwrap();
+    assert_eq!(whole.encode(&word), [290]);
+    assert_eq!(Tokenizer::from_json(&whole.to_json()).unwrap().encode(&word), [290]);
+}
+
+#[test]
 fn a_special_token_listed_among_the_ordinary_ones_is_still_special() {
     let tokenizer = &*LURED;
     let mut json: Value = serde_json::from_str(&tokenizer.to_json()).unwrap();

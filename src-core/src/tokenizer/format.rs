@@ -50,6 +50,8 @@ struct Model {
     end_of_word_suffix: Value,
     #[serde(default)]
     byte_fallback: bool,
+    #[serde(default)]
+    ignore_merges: bool,
     vocab: HashMap<String, u32>,
     merges: Vec<Merge>,
 }
@@ -87,6 +89,7 @@ pub(super) fn read(text: &str) -> Result<Vocabulary, TokenizerError> {
     }
     check_split(&file.pre_tokenizer)?;
 
+    let whole_words = file.model.ignore_merges;
     let mut ordinary = file.model.vocab;
     let mut special = Vec::with_capacity(file.added_tokens.len());
     for token in file.added_tokens {
@@ -106,7 +109,7 @@ pub(super) fn read(text: &str) -> Result<Vocabulary, TokenizerError> {
             None => Err(TokenizerError::Unusable(format!("merge {rank} is not a pair"))),
         },
     });
-    Vocabulary::new(ordinary, special, merges.collect::<Result<_, _>>()?)
+    Ok(Vocabulary::new(ordinary, special, merges.collect::<Result<_, _>>()?)?.with_whole_words(whole_words))
 }
 
 /// The text must be split by [`SPLIT_PATTERN`] and then spelled in bytes, with nothing added.
@@ -159,7 +162,7 @@ pub(super) fn write(vocabulary: &Vocabulary) -> String {
             "end_of_word_suffix": null,
             "fuse_unk": false,
             "byte_fallback": false,
-            "ignore_merges": false,
+            "ignore_merges": vocabulary.whole_words(),
             "vocab": vocab,
             "merges": merges,
         },

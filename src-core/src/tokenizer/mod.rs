@@ -65,6 +65,7 @@ impl Tokenizer {
         let vocab: Vocab = vocabulary.ordinary().collect();
         let model = BPE::builder()
             .vocab_and_merges(vocab, vocabulary.merges().collect())
+            .ignore_merges(vocabulary.whole_words())
             .cache_capacity(CACHED_WORDS)
             .build()
             .map_err(TokenizerError::Library)?;

@@ -19,6 +19,7 @@ pub(super) enum Token {
 pub(super) struct Vocabulary {
     tokens: Vec<Token>,
     merges: Vec<(u32, u32)>,
+    whole_words: bool,
 }
 
 impl Vocabulary {
@@ -77,7 +78,18 @@ impl Vocabulary {
                 None => return unusable(format!("merge {rank} speaks of tokens that are not in the vocabulary")),
             }
         }
-        Ok(Self { tokens, merges: pairs })
+        Ok(Self { tokens, merges: pairs, whole_words: false })
+    }
+
+    /// Looks a word up as a whole before merging its bytes. Makes a difference only where a token cannot be reached by
+    /// merging.
+    pub(super) fn with_whole_words(self, whole_words: bool) -> Self {
+        Self { whole_words, ..self }
+    }
+
+    /// Whether a word is looked up as a whole before its bytes are merged.
+    pub(super) fn whole_words(&self) -> bool {
+        self.whole_words
     }
 
     /// The tokens, by id.
