@@ -124,7 +124,7 @@ fn parquet_comes_in_batches_within_a_row_group_and_goes_on_from_each() {
 fn parquet_that_is_none_or_has_no_text_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.parquet");
-    let error = |path: &PathBuf| documents(&[path.clone()], Split::Train).unwrap().next().unwrap().unwrap_err();
+    let error = |path: &PathBuf| documents(std::slice::from_ref(path), Split::Train).unwrap().next().unwrap().unwrap_err();
 
     write_texts(&path, "message shard { optional binary content (STRING); }", &[vec![Some("text".into())]]);
     let missing = error(&path);
@@ -160,12 +160,64 @@ fn damaged_parquet_never_panics() {
         let mut bad = good.clone();
         bad[at] ^= 0x5a;
         std::fs::write(&path, &bad).unwrap();
-        let read: Result<Vec<String>, DataError> = documents(&[path.clone()], Split::Train).unwrap().collect();
+        let read: Result<Vec<String>, DataError> = documents(std::slice::from_ref(&path), Split::Train).unwrap().collect();
         refused += usize::from(read.is_err_and(|error| error.to_string().contains("a.parquet")));
         std::fs::write(&path, &good[..at]).unwrap();
         if at > 0 {
-            documents(&[path.clone()], Split::Train).unwrap().collect::<Result<Vec<_>, _>>().unwrap_err();
+            documents(std::slice::from_ref(&path), Split::Train).unwrap().collect::<Result<Vec<_>, _>>().unwrap_err();
         }
     }
     assert!(refused > 0);
+}
+
+fn info(arguments: &[&str]) -> std::process::Output {
+    let home = tempfile::tempdir().unwrap();
+    nc_tests::nc_core!(home.path()).args(["data", "info"]).args(arguments).output().unwrap()
+}
+
+#[test]
+fn info_counts_what_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    write_texts(&dir.path().join("a.parquet"), STRINGS, &[vec![Some("one".into()); 7], vec![Some("two".into()); 5]]);
+    write_texts(&dir.path().join("b.parquet"), STRINGS, &[vec![Some("three".into()); 3]]);
+    let output = info(&[dir.path().to_str().unwrap(), "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&value["train"]["documents"], &value["val"]["documents"]), (&12.into(), &3.into()));
+    assert_eq!(value["files"][1]["documents"], 3);
+    assert_eq!(value["val"]["bytes"], std::fs::metadata(dir.path().join("b.parquet")).unwrap().len());
+}
+
+#[test]
+fn bad_data_gets_one_sentence_and_exit_code_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
+    write("empty.txt", b"");
+    write("blank.txt", b"\n \n");
+    write("binary.txt", b"some\0thing");
+    write("latin1.txt", b"caf\xe9");
+    write("broken.jsonl", b"{\"text\": \"fine\"}\n{\"text\": 1}\n");
+    write("notes.md", b"notes");
+    write("html.parquet", b"<html></html>");
+    std::fs::create_dir(dir.path().join("nothing")).unwrap();
+    write_texts(&dir.path().join("untold.parquet"), "message shard { optional binary content (STRING); }", &[vec![None]]);
+    for (name, told) in [
+        ("empty.txt", "is empty"),
+        ("blank.txt", "is empty"),
+        ("binary.txt", "zero byte at byte 4"),
+        ("latin1.txt", "no character at byte 3"),
+        ("broken.jsonl", "line 2"),
+        ("notes.md", "neither"),
+        ("html.parquet", "not a readable parquet file"),
+        ("nothing", "holds no"),
+        ("missing", "does not exist"),
+        ("untold.parquet", "no column `text` (its columns: content)"),
+    ] {
+        let output = info(&[dir.path().join(name).to_str().unwrap()]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}: {stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.lines().count() == 1 && stderr.contains(told) && stderr.contains(name), "{stderr}");
+    }
+    // The home is new, so nothing was downloaded.
+    assert_eq!(info(&[]).status.code(), Some(2));
 }

@@ -158,7 +158,7 @@ mod tests {
     fn one_file_is_divided_between_the_splits() {
         let dir = tempfile::tempdir().unwrap();
         let path = write(&dir, "a.jsonl", &lines((0..100).map(|i| i.to_string())));
-        let read = |split| documents(&[path.clone()], split).unwrap().map(Result::unwrap).collect::<Vec<_>>();
+        let read = |split| documents(std::slice::from_ref(&path), split).unwrap().map(Result::unwrap).collect::<Vec<_>>();
         assert_eq!(read(Split::Val), ["1", "21", "41", "61", "81"]);
         assert_eq!(read(Split::Train).len(), 95);
     }

@@ -4,7 +4,10 @@
 //! [`Loader`](loader::Loader) packs tokenised documents into rows by best fit and can be stopped and resumed to the
 //! bit; a [`Prefetcher`](prefetch::Prefetcher) runs it on a thread of its own.
 
+mod count;
 mod documents;
+#[cfg(feature = "net")]
+pub mod download;
 mod error;
 mod files;
 pub mod format;
@@ -12,9 +15,12 @@ pub mod loader;
 pub mod packing;
 pub mod prefetch;
 
+pub use count::Tally;
 pub use documents::{BatchReader, Documents, Position, documents};
 pub use error::DataError;
 pub use files::{DataFile, DataSet, Fingerprint, Format, HELD_OUT_EVERY, Split};
 
+/// The folder under `$NC_HOME/data` that the public shards go to.
+pub const PUBLIC_SHARDS: &str = "climbmix";
 /// A target that is not predicted.
 pub const IGNORED: i32 = -1;

@@ -2,6 +2,7 @@
 //! group and page by page, so that memory holds a batch and not a shard.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use parquet::basic::Type;
@@ -74,6 +75,29 @@ impl Reader {
         let not_text = |_| broken(&self.path, format!("a text of row group {} is not UTF-8", self.place.row_group));
         values.iter().map(|value| value.as_utf8().map(str::to_owned).map_err(not_text)).collect()
     }
+}
+
+/// Checks what can be checked without decoding a page: the mark at both ends, the metadata, the column `text`, and that
+/// every column chunk lies within the file.
+pub fn verify(path: &Path) -> Result<(), DataError> {
+    let mut file = File::open(path).map_err(DataError::io(path))?;
+    let mut mark = [0; 4];
+    if file.read_exact(&mut mark).is_err() || &mark != b"PAR1" {
+        return Err(broken(path, "it does not start as one".into()));
+    }
+    let bytes = file.metadata().map_err(DataError::io(path))?.len();
+    let file = SerializedFileReader::new(file).map_err(decoding(path))?;
+    text_column(path, &file)?;
+    for (at, group) in file.metadata().row_groups().iter().enumerate() {
+        for column in group.columns() {
+            let start = column.dictionary_page_offset().unwrap_or(i64::MAX).min(column.data_page_offset());
+            let end = start.checked_add(column.compressed_size()).and_then(|end| u64::try_from(end).ok());
+            if start < 0 || column.compressed_size() < 0 || end.is_none_or(|end| end > bytes) {
+                return Err(broken(path, format!("row group {at} lies beyond its end")));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The column's reader in the row group of `place`, standing at its row.

@@ -1,0 +1,166 @@
+//! `nc-core data download`.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::super::{Context, Failure};
+use crate::data::PUBLIC_SHARDS;
+use crate::data::download::{BASE_URL, Download, Event, LAST_SHARD, Patience, shard_names};
+
+/// Options of `nc-core data download`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Shards to train on, besides the validation shard that is always fetched; -1 for all 6542 (each about 100 MB)
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    num_files: i64,
+    /// Folder to put them into [default: data/climbmix under $NC_HOME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// How many to fetch at a time
+    #[arg(short = 'w', long, alias = "num-workers", value_name = "W", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
+    workers: u64,
+    /// Fetch from a mirror: the address that shard names are appended to
+    #[arg(long, value_name = "URL", default_value = BASE_URL)]
+    base_url: String,
+    /// Seconds that the server may be silent before the connection is made anew
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+    /// Tries in a row without progress before a shard is given up
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    tries: u32,
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    let train = u32::try_from(args.num_files).unwrap_or(LAST_SHARD);
+    let folder = args.out.unwrap_or_else(|| context.home.data().join(PUBLIC_SHARDS));
+    let download = Download {
+        base_url: args.base_url,
+        names: shard_names(train),
+        folder: folder.clone(),
+        workers: usize::try_from(args.workers).unwrap_or(1),
+        patience: Patience { tries: args.tries, stall: Duration::from_secs(args.timeout), ..Patience::default() },
+    };
+    // Nothing needs tidying: whatever is on disk at any moment can be gone on with.
+    ctrlc::set_handler(|| {
+        eprintln!("stopped; run the same command again and it goes on from here");
+        std::process::exit(130);
+    })?;
+    let progress = Progress::new(download.names.len());
+    let summary = download.run(&|name, event| progress.show(name, event))?;
+    let value = serde_json::json!({
+        "folder": folder, "fetched": summary.fetched, "present": summary.present, "bytes": summary.bytes,
+    });
+    let words = format!(
+        "{} shards are in {} ({} fetched, {} were there)\nnext: nc-core tokenizer train --data {}",
+        summary.fetched + summary.present,
+        folder.display(),
+        summary.fetched,
+        summary.present,
+        folder.display()
+    );
+    context.finish(&value, &words);
+    Ok(())
+}
+
+/// Shows on stderr what happens: a bar for each file in transfer and one for all on a terminal, else a line for each
+/// change.
+struct Progress {
+    bars: Option<Bars>,
+}
+
+struct Bars {
+    all: MultiProgress,
+    files: ProgressBar,
+    transfers: Mutex<HashMap<String, ProgressBar>>,
+}
+
+impl Progress {
+    fn new(files: usize) -> Self {
+        let bars = std::io::stderr().is_terminal().then(|| {
+            let all = MultiProgress::new();
+            let files = all.add(ProgressBar::new(files as u64).with_style(style("{bar:30} {pos}/{len} shards, {elapsed} so far")));
+            files.tick();
+            Bars { all, files, transfers: Mutex::default() }
+        });
+        Self { bars }
+    }
+
+    fn show(&self, name: &str, event: Event<'_>) {
+        match &self.bars {
+            Some(bars) => bars.show(name, event),
+            None => {
+                if let Some(line) = line(event) {
+                    eprintln!("{name}: {line}");
+                }
+            }
+        }
+    }
+}
+
+impl Bars {
+    fn show(&self, name: &str, event: Event<'_>) {
+        let mut transfers = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Started { from, total } => {
+                let bar = transfers.entry(name.to_owned()).or_insert_with(|| self.all.insert_before(&self.files, ProgressBar::no_length()));
+                match total {
+                    Some(total) => {
+                        bar.set_length(total);
+                        bar.set_style(style("{bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} left  {prefix} {msg}"));
+                    }
+                    None => bar.set_style(style("{bytes} {binary_bytes_per_sec}  {prefix} {msg}")),
+                }
+                bar.set_prefix(name.to_owned());
+                bar.set_message("");
+                // The speed is that of this try, not of what was there before it.
+                bar.set_position(from);
+                bar.reset_eta();
+            }
+            Event::Advanced { bytes } => {
+                if let Some(bar) = transfers.get(name) {
+                    bar.set_position(bytes);
+                }
+            }
+            Event::Waiting { .. } => {
+                if let (Some(bar), Some(line)) = (transfers.get(name), line(event)) {
+                    bar.set_message(line);
+                }
+            }
+            Event::Present | Event::Finished { .. } | Event::Failed { .. } => {
+                if let Some(bar) = transfers.remove(name) {
+                    bar.finish_and_clear();
+                }
+                if let Event::Failed { error } = event {
+                    // A bar that cannot be drawn is no reason to stop.
+                    let _ = self.all.println(format!("{name}: {error}"));
+                }
+                self.files.inc(1);
+            }
+        }
+    }
+}
+
+/// A style from a template of this file; a template that indicatif cannot read falls back to its plain bar.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn line(event: Event<'_>) -> Option<String> {
+    match event {
+        Event::Present => Some("is there".into()),
+        Event::Started { from, total } => {
+            let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
+            Some(if from == 0 { format!("fetching{of} bytes") } else { format!("going on from byte {from}{of}") })
+        }
+        Event::Advanced { .. } => None,
+        Event::Waiting { reason, wait } => Some(format!("{reason}; trying again in {:.1} s", wait.as_secs_f64())),
+        Event::Finished { bytes } => Some(format!("whole, {bytes} bytes")),
+        Event::Failed { error } => Some(error.to_string()),
+    }
+}

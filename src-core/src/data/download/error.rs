@@ -1,0 +1,90 @@
+//! How a download fails, each as one sentence that says what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Files could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// Another download writes to the folder.
+    #[error("another download{} is writing to {}; wait for it, or choose another folder with --out", of(.pid), .folder.display())]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+        /// The process, if it could be learnt.
+        pid: Option<u32>,
+    },
+    /// There is no room left for a file.
+    #[error("no room is left for {}; free some space and run the same command: it goes on where it stopped", .path.display())]
+    NoRoom {
+        /// The file that was being written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The operating system refused something else.
+    #[error("cannot write {}", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The server will not give the file, however often it is asked.
+    #[error("{url} cannot be fetched: the server answered {status}; check the address")]
+    Refused {
+        /// The file's address.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The address cannot be used.
+    #[error("{url} cannot be fetched: {reason}; check the address")]
+    Address {
+        /// The address.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// Too many tries in a row brought nothing.
+    #[error("{url} was given up after {tries} tries ({reason}); run the same command later: it goes on where it stopped")]
+    GaveUp {
+        /// The file's address.
+        url: String,
+        /// Tries since the file last grew.
+        tries: u32,
+        /// Why the last one failed.
+        reason: String,
+    },
+    /// Several files failed.
+    #[error("{failed} of {of} files could not be fetched; the first: {first}")]
+    Several {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        of: usize,
+        /// What became of the first.
+        #[source]
+        first: Box<DownloadError>,
+    },
+}
+
+fn of(pid: &Option<u32>) -> String {
+    pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+}
+
+impl DownloadError {
+    /// Wraps an I/O error with the path it concerns, and knows a full disk.
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_path_buf();
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Self::NoRoom { path, source },
+            _ => Self::Io { path, source },
+        }
+    }
+
+    /// Whether it is of no use to go on with other files.
+    pub(super) fn concerns_the_disk(&self) -> bool {
+        matches!(self, Self::NoRoom { .. } | Self::Io { .. })
+    }
+}

@@ -1,0 +1,179 @@
+//! Fetching public shards over a network that cuts, stalls and lies.
+//!
+//! Each shard is fetched into a partial file beside its place, goes on from there after any interruption, and takes
+//! its place only when it is whole: the length is what the server promised, the parquet footer can be read, its columns
+//! lie within the file, and the SHA-256 is the one that the hub tells. Killing a download at any moment leaves whole shards and partial files that the next
+//! download goes on with.
+
+mod error;
+mod lock;
+mod partial;
+mod transfer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+pub use error::DownloadError;
+
+use lock::FolderLock;
+use transfer::{Fetched, Transfer};
+
+/// Where the public shards of `karpathy/climbmix-400b-shuffle` are.
+pub const BASE_URL: &str = "https://huggingface.co/datasets/karpathy/climbmix-400b-shuffle/resolve/main";
+/// The number of the last public shard, which is the validation split.
+pub const LAST_SHARD: u32 = 6542;
+
+/// The name of a public shard.
+pub fn shard_name(shard: u32) -> String {
+    format!("shard_{shard:05}.parquet")
+}
+
+/// The names of the first `train` shards (at most all) and of the validation shard.
+pub fn shard_names(train: u32) -> Vec<String> {
+    (0..train.min(LAST_SHARD)).chain([LAST_SHARD]).map(shard_name).collect()
+}
+
+/// How much is borne before a file is given up.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// Tries in a row that bring a file no further.
+    pub tries: u32,
+    /// The wait after the first such try; each later one doubles it.
+    pub first_wait: Duration,
+    /// The longest wait between tries, even if the server asks for more.
+    pub longest_wait: Duration,
+    /// How long a server may be silent.
+    pub stall: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { tries: 8, first_wait: Duration::from_secs(1), longest_wait: Duration::from_secs(60), stall: Duration::from_secs(30) }
+    }
+}
+
+/// What happens to a file, for whoever shows progress.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// The file was there, whole.
+    Present,
+    /// Bytes flow from `from` on; `total` if the server says how many there are.
+    Started {
+        /// Bytes that were there from an earlier try.
+        from: u64,
+        /// The file's whole length.
+        total: Option<u64>,
+    },
+    /// `bytes` of the file are there.
+    Advanced {
+        /// Bytes that are there.
+        bytes: u64,
+    },
+    /// A try failed; the next begins after `wait`.
+    Waiting {
+        /// Why it failed.
+        reason: &'a str,
+        /// How long until the next try.
+        wait: Duration,
+    },
+    /// The file is whole and in its place.
+    Finished {
+        /// Its length.
+        bytes: u64,
+    },
+    /// The file is given up.
+    Failed {
+        /// Why.
+        error: &'a DownloadError,
+    },
+}
+
+/// What a download did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Files that were fetched.
+    pub fetched: usize,
+    /// Files that were there already.
+    pub present: usize,
+    /// Bytes of the fetched files, those of earlier tries included.
+    pub bytes: u64,
+}
+
+/// A download: which files, from where, to where.
+#[derive(Clone, Debug)]
+pub struct Download {
+    /// The URL that file names are appended to, with a slash between.
+    pub base_url: String,
+    /// The names of the files.
+    pub names: Vec<String>,
+    /// The folder they go to; made if it is not there.
+    pub folder: PathBuf,
+    /// How many are fetched at a time.
+    pub workers: usize,
+    /// How much is borne.
+    pub patience: Patience,
+}
+
+impl Download {
+    /// Fetches the files that are not there yet and tells `report` what happens to which.
+    ///
+    /// A file that cannot be had does not keep the others from being fetched; a full disk does.
+    pub fn run(&self, report: &(dyn Fn(&str, Event<'_>) + Sync)) -> Result<Summary, DownloadError> {
+        std::fs::create_dir_all(&self.folder).map_err(DownloadError::io(&self.folder))?;
+        let _lock = FolderLock::take(&self.folder)?;
+        let agent = transfer::agent(&self.base_url, &self.patience);
+        let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let outcome = Mutex::new((Summary::default(), Vec::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..self.workers.clamp(1, self.names.len().max(1)) {
+                scope.spawn(|| {
+                    while let Some(name) = self.names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if stop.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        let tell = |event: Event<'_>| report(name, event);
+                        let target = self.folder.join(name);
+                        let url = format!("{}/{name}", self.base_url.trim_end_matches('/'));
+                        let transfer = Transfer { agent: &agent, url, target: &target, patience: &self.patience, stop: &stop, tell: &tell };
+                        let fetched = transfer.run();
+                        let mut outcome = outcome.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                        match fetched {
+                            Ok(Fetched::Present) => outcome.0.present += 1,
+                            Ok(Fetched::Whole(bytes)) => {
+                                outcome.0.fetched += 1;
+                                outcome.0.bytes += bytes;
+                            }
+                            Ok(Fetched::Stopped) => return,
+                            Err(error) => {
+                                tell(Event::Failed { error: &error });
+                                if error.concerns_the_disk() {
+                                    stop.store(true, Ordering::Relaxed);
+                                }
+                                outcome.1.push(error);
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        let (summary, mut errors) = outcome.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // The disk first: whatever else went wrong, that must be mended before the rest can come.
+        errors.sort_by_key(|error| !error.concerns_the_disk());
+        match errors.len() {
+            0 => Ok(summary),
+            1 => Err(errors.remove(0)),
+            failed => Err(DownloadError::Several { failed, of: self.names.len(), first: Box::new(errors.remove(0)) }),
+        }
+    }
+}
+
+/// Whether `path` is a whole parquet file: the mark at both ends, metadata that can be read, a column `text`, and
+/// every column chunk within the file. Says what is wrong if not.
+fn verify(path: &Path) -> Result<(), String> {
+    super::format::parquet::verify(path).map_err(|error| match error {
+        super::DataError::Parquet { reason, .. } => reason,
+        other => other.to_string(),
+    })
+}

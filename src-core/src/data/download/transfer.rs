@@ -1,0 +1,385 @@
+//! One file over HTTP: asks for what is missing, believes no answer that does not fit what is there, and tries again.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use ureq::http::{HeaderMap, Response, Uri};
+use ureq::{Agent, Body};
+
+use super::partial::{Partial, Version};
+use super::{DownloadError, Event, Patience, verify};
+
+const MAGIC: &[u8] = b"PAR1";
+const BLOCK: usize = 1 << 17;
+const MOST_REDIRECTS: usize = 10;
+
+/// An HTTP client with the timeouts that `patience` asks for.
+pub fn agent(base_url: &str, patience: &Patience) -> Agent {
+    let stall = Some(patience.stall);
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        // Redirects are followed here, not there: see `Transfer::request`.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_resolve(stall)
+        .timeout_connect(stall)
+        .timeout_send_request(stall)
+        .timeout_recv_response(stall)
+        .timeout_per_read(stall)
+        .user_agent(concat!("nc-core/", env!("CARGO_PKG_VERSION")));
+    // A proxy cannot know what this machine calls itself.
+    let config = if is_this_machine(base_url) { config.proxy(None) } else { config };
+    config.build().new_agent()
+}
+
+fn is_this_machine(url: &str) -> bool {
+    let Ok(url) = url.parse::<Uri>() else { return false };
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// What became of a file.
+pub enum Fetched {
+    /// It was there.
+    Present,
+    /// It was fetched and has so many bytes.
+    Whole(u64),
+    /// Another file's failure ended the download.
+    Stopped,
+}
+
+/// Why a try failed.
+enum Fault {
+    /// It is worth another try, no sooner than the server asks.
+    Passing { reason: String, wait: Option<Duration> },
+    /// No other try will do.
+    Final(DownloadError),
+    /// Another file's failure ended the download.
+    Stopped,
+}
+
+impl From<DownloadError> for Fault {
+    fn from(error: DownloadError) -> Self {
+        Self::Final(error)
+    }
+}
+
+fn passing(reason: impl Into<String>) -> Fault {
+    Fault::Passing { reason: reason.into(), wait: None }
+}
+
+/// The transfer of one file.
+pub struct Transfer<'a> {
+    pub agent: &'a Agent,
+    pub url: String,
+    pub target: &'a Path,
+    pub patience: &'a Patience,
+    pub stop: &'a AtomicBool,
+    pub tell: &'a dyn Fn(Event<'_>),
+}
+
+impl Transfer<'_> {
+    /// Fetches the file unless it is there, whole.
+    pub fn run(&self) -> Result<Fetched, DownloadError> {
+        if self.target.exists() && verify(self.target).is_ok() {
+            (self.tell)(Event::Present);
+            return Ok(Fetched::Present);
+        }
+        let mut partial = Partial::open(self.target)?;
+        // A try counts as a failure unless it got further than any before: a server that cuts every megabyte still
+        // gives the whole file, one that starts over every time does not go on for ever.
+        let (mut furthest, mut failures) = (partial.len(), 0);
+        loop {
+            let (reason, wait) = match self.attempt(&mut partial) {
+                Ok(()) => match check(&partial)? {
+                    None => {
+                        let bytes = partial.finish()?;
+                        (self.tell)(Event::Finished { bytes });
+                        return Ok(Fetched::Whole(bytes));
+                    }
+                    Some(reason) => {
+                        partial.discard()?;
+                        (reason, None)
+                    }
+                },
+                Err(Fault::Passing { reason, wait }) => (reason, wait),
+                Err(Fault::Final(error)) => return Err(error),
+                Err(Fault::Stopped) => return Ok(Fetched::Stopped),
+            };
+            if partial.len() > furthest {
+                (furthest, failures) = (partial.len(), 0);
+            }
+            failures += 1;
+            if failures >= self.patience.tries {
+                return Err(DownloadError::GaveUp { url: self.url.clone(), tries: failures, reason });
+            }
+            let wait = wait.unwrap_or_else(|| self.back_off(failures)).min(self.patience.longest_wait);
+            (self.tell)(Event::Waiting { reason: &reason, wait });
+            if !self.sleep(wait) {
+                return Ok(Fetched::Stopped);
+            }
+        }
+    }
+
+    /// The wait doubles with each failure in a row.
+    fn back_off(&self, failures: u32) -> Duration {
+        self.patience.first_wait.saturating_mul(1u32.checked_shl(failures - 1).unwrap_or(u32::MAX))
+    }
+
+    /// Waits; false when the download was stopped meanwhile.
+    fn sleep(&self, wait: Duration) -> bool {
+        let end = Instant::now() + wait;
+        while !self.stop.load(Ordering::Relaxed) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+        false
+    }
+
+    /// One request, from the first missing byte to the end of the file.
+    fn attempt(&self, partial: &mut Partial) -> Result<(), Fault> {
+        if partial.is_complete() {
+            return Ok(());
+        }
+        if partial.version().validator.is_none() {
+            // Nothing would tell whether the rest belongs to the same file.
+            partial.discard()?;
+        }
+        let (response, sha256) = self.request(partial)?;
+        let headers = response.headers();
+        match response.status().as_u16() {
+            // Also the answer to a range of a file that has changed, or of a server that knows no ranges.
+            200 => {
+                let total = number(headers, "content-length");
+                partial.restart(Version { validator: validator(headers), total, sha256 })?;
+            }
+            206 => self.check_range(headers, sha256, partial)?,
+            416 if partial.len() > 0 => return self.beyond_the_end(headers, partial),
+            status @ (408 | 425 | 429 | 500..=599) => {
+                let wait = number(headers, "retry-after").map(Duration::from_secs);
+                return Err(Fault::Passing { reason: format!("the server answered {status}"), wait });
+            }
+            status => return Err(DownloadError::Refused { url: self.url.clone(), status }.into()),
+        }
+        self.receive(response, partial)
+    }
+
+    /// Asks for what is missing. Gives the answer, and the file's SHA-256 if it was told on the way.
+    ///
+    /// The hub answers with a redirect to where the bytes are, and only that redirect tells the file's digest, in
+    /// `X-Linked-ETag`; so redirects are followed here.
+    fn request(&self, partial: &Partial) -> Result<(Response<Body>, Option<String>), Fault> {
+        let mut url = self.url.clone();
+        let mut sha256 = None;
+        for _ in 0..=MOST_REDIRECTS {
+            let mut request = self.agent.get(&url).header("Accept-Encoding", "identity");
+            if partial.len() > 0 {
+                request = request.header("Range", format!("bytes={}-", partial.len()));
+                if let Some(validator) = &partial.version().validator {
+                    request = request.header("If-Range", validator);
+                }
+            }
+            let response = request.call().map_err(|error| self.failed_call(error))?;
+            sha256 = sha256.or_else(|| linked_sha256(response.headers()));
+            match (response.status().as_u16(), header(response.headers(), "location")) {
+                (301 | 302 | 303 | 307 | 308, Some(location)) => url = join(&url, location),
+                _ => return Ok((response, sha256)),
+            }
+        }
+        Err(DownloadError::Address { url: self.url.clone(), reason: "it leads from one address to the next without end".into() }.into())
+    }
+
+    /// An error before there was an answer.
+    fn failed_call(&self, error: ureq::Error) -> Fault {
+        match error {
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::InvalidProxyUrl => {
+                DownloadError::Address { url: self.url.clone(), reason: error.to_string() }.into()
+            }
+            error => passing(error.to_string()),
+        }
+    }
+
+    /// The answer must go on right where the partial file ends, in the same version of the same length.
+    fn check_range(&self, headers: &HeaderMap, sha256: Option<String>, partial: &mut Partial) -> Result<(), Fault> {
+        let range = header(headers, "content-range").and_then(ContentRange::parse);
+        let version = partial.version();
+        let fits = range.is_some_and(|range| {
+            range.start == Some(partial.len()) && (range.total.is_none() || version.total.is_none() || range.total == version.total)
+        });
+        let same = validator(headers).is_none_or(|validator| version.validator.as_ref() == Some(&validator))
+            && (sha256.is_none() || version.sha256.is_none() || sha256 == version.sha256);
+        if !fits || !same {
+            partial.discard()?;
+            let what = if fits { "another version of the file" } else { "another part of the file than was asked for" };
+            return Err(passing(format!("the server sent {what}")));
+        }
+        if let (None, Some(total)) = (version.total, range.and_then(|range| range.total)) {
+            partial.set_total(total);
+        }
+        Ok(())
+    }
+
+    /// The server says that nothing follows: either all is there, or what is there belongs to something longer.
+    fn beyond_the_end(&self, headers: &HeaderMap, partial: &mut Partial) -> Result<(), Fault> {
+        let total = header(headers, "content-range").and_then(ContentRange::parse).and_then(|range| range.total);
+        if total == Some(partial.len()) {
+            return Ok(());
+        }
+        partial.discard()?;
+        Err(passing("the server's file is shorter than what it sent before"))
+    }
+
+    /// Writes the body behind what is there.
+    fn receive(&self, response: Response<Body>, partial: &mut Partial) -> Result<(), Fault> {
+        let total = partial.version().total;
+        (self.tell)(Event::Started { from: partial.len(), total });
+        let mut body = response.into_body().into_reader();
+        let mut block = vec![0; BLOCK];
+        let mut head = Vec::new();
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Fault::Stopped);
+            }
+            let read = match body.read(&mut block) {
+                Ok(0) => break,
+                Ok(read) => &block[..read],
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(passing(format!("the connection broke: {error}"))),
+            };
+            if partial.len() < MAGIC.len() as u64 {
+                head.extend(read.iter().take(MAGIC.len()));
+                if !head.starts_with(&MAGIC[..head.len().min(MAGIC.len())]) {
+                    partial.discard()?;
+                    return Err(passing("the server sent something else than a parquet file"));
+                }
+            }
+            if total.is_some_and(|total| partial.len() + read.len() as u64 > total) {
+                partial.discard()?;
+                return Err(passing("the server sent more than it promised"));
+            }
+            partial.append(read)?;
+            (self.tell)(Event::Advanced { bytes: partial.len() });
+        }
+        match total {
+            Some(total) if partial.len() < total => Err(passing(format!("the server stopped at {} of {total} bytes", partial.len()))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is wrong with a file that has all its bytes, if anything is.
+fn check(partial: &Partial) -> Result<Option<String>, DownloadError> {
+    if let Err(reason) = verify(partial.path()) {
+        return Ok(Some(format!("what came is not a whole parquet file: {reason}")));
+    }
+    let Some(expected) = &partial.version().sha256 else { return Ok(None) };
+    let mut hash = Sha256::new();
+    let mut block = vec![0; BLOCK];
+    let mut file = File::open(partial.path()).map_err(DownloadError::io(partial.path()))?;
+    loop {
+        match file.read(&mut block).map_err(DownloadError::io(partial.path()))? {
+            0 => break,
+            read => hash.update(&block[..read]),
+        }
+    }
+    let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok((digest != *expected).then(|| "what came has another SHA-256 than the server says".into()))
+}
+
+/// The digest that the hub tells of a large file.
+fn linked_sha256(headers: &HeaderMap) -> Option<String> {
+    let digest = header(headers, "x-linked-etag")?.trim_matches('"').to_ascii_lowercase();
+    (digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(digest)
+}
+
+/// The address that `location`, met at `url`, stands for.
+fn join(url: &str, location: &str) -> String {
+    if location.contains("://") {
+        return location.to_owned();
+    }
+    let host = url.find("://").map_or(0, |scheme| scheme + 3);
+    let path = url[host..].find('/').map_or(url.len(), |path| host + path);
+    if location.starts_with('/') {
+        return format!("{}{location}", &url[..path]);
+    }
+    let folder = url[path..].rfind('/').map_or(url.len(), |slash| path + slash);
+    format!("{}/{location}", &url[..folder])
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    header(headers, name)?.parse().ok()
+}
+
+/// A strong `ETag`, else `Last-Modified`. A weak tag promises no equal bytes.
+fn validator(headers: &HeaderMap) -> Option<String> {
+    let tag = header(headers, "etag").filter(|tag| !tag.starts_with("W/"));
+    tag.or_else(|| header(headers, "last-modified")).map(str::to_owned)
+}
+
+/// `Content-Range: bytes START-END/TOTAL`, where START-END or TOTAL may be `*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ContentRange {
+    start: Option<u64>,
+    total: Option<u64>,
+}
+
+impl ContentRange {
+    fn parse(value: &str) -> Option<Self> {
+        let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
+        let start = match range.trim() {
+            "*" => None,
+            range => Some(range.split_once('-')?.0.trim().parse().ok()?),
+        };
+        let total = match total.trim() {
+            "*" => None,
+            total => Some(total.parse().ok()?),
+        };
+        Some(Self { start, total })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges_are_understood_or_refused() {
+        let parsed = |value| ContentRange::parse(value).map(|range| (range.start, range.total));
+        assert_eq!(parsed("bytes 5-9/10"), Some((Some(5), Some(10))));
+        assert_eq!(parsed("bytes 5-9/*"), Some((Some(5), None)));
+        assert_eq!(parsed("bytes */10"), Some((None, Some(10))));
+        for bad in ["", "5-9/10", "bytes 5/10", "bytes -9/10", "bytes 5-9", "bytes 5-9/x"] {
+            assert_eq!(parsed(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn redirects_lead_where_they_say() {
+        for (location, expected) in [
+            ("https://cdn.example/x", "https://cdn.example/x"),
+            ("/x?y", "https://hub.example:8/x?y"),
+            ("x", "https://hub.example:8/a/b/x"),
+        ] {
+            assert_eq!(join("https://hub.example:8/a/b/c", location), expected);
+        }
+        assert_eq!((join("http://hub", "/x"), join("http://hub", "x")), ("http://hub/x".into(), "http://hub/x".into()));
+    }
+
+    #[test]
+    fn only_this_machine_is_reached_without_a_proxy() {
+        assert!(["http://127.0.0.1:80/a", "http://localhost", "http://[::1]:8080"].into_iter().all(is_this_machine));
+        assert!(!["http://127.0.0.1.example", "https://huggingface.co", "no address"].into_iter().any(is_this_machine));
+    }
+}
