@@ -10,7 +10,12 @@ use crate::checkpoint::home::Home;
 mod corpus;
 mod data;
 mod failure;
+mod generate;
+mod info;
+mod loaded;
+mod score;
 mod tokenizer;
+mod train;
 
 pub use failure::Failure;
 
@@ -41,6 +46,14 @@ enum Command {
     Tokenizer(tokenizer::Args),
     /// Download and inspect training data
     Data(data::Args),
+    /// Pretrain a base model
+    Train(train::Args),
+    /// Continue a text
+    Generate(generate::Args),
+    /// Print the log-probability of each next token of a text
+    Score(score::Args),
+    /// Show adapters, limits, runs and versions
+    Info(info::Args),
 }
 
 /// What a subcommand is handed besides its own options.
@@ -87,5 +100,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Tokenizer(args) => tokenizer::run(args, &context),
         Command::Data(args) => data::run(args, &context),
+        Command::Train(args) => train::run(args, &context),
+        Command::Generate(args) => generate::run(args, &context),
+        Command::Score(args) => score::run(args, &context),
+        Command::Info(args) => info::run(args, &context),
     }
 }

@@ -28,7 +28,7 @@ pub fn adapters() -> Vec<AdapterSummary> {
 pub(super) fn choose(wanted: Option<&str>) -> Result<wgpu::Adapter, GpuError> {
     let mut found = enumerate();
     if found.is_empty() {
-        return Err(GpuError::NoAdapter { how: how_to_get_a_driver() });
+        return Err(GpuError::no_adapter());
     }
     let Some(wanted) = wanted else {
         return Ok(found.swap_remove(0));
@@ -72,7 +72,7 @@ fn rank(kind: wgpu::DeviceType) -> u8 {
     }
 }
 
-fn how_to_get_a_driver() -> &'static str {
+pub(super) fn how_to_get_a_driver() -> &'static str {
     if cfg!(target_os = "macos") {
         "Metal comes with macOS 10.15 or newer: update the system"
     } else if cfg!(windows) {

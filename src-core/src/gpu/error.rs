@@ -64,6 +64,11 @@ pub enum GpuError {
 }
 
 impl GpuError {
+    /// There is no adapter, and how to get one here.
+    pub fn no_adapter() -> Self {
+        Self::NoAdapter { how: super::adapter::how_to_get_a_driver() }
+    }
+
     /// Whether a smaller batch could help.
     pub fn is_out_of_memory(&self) -> bool {
         matches!(self, Self::OutOfMemory { .. })

@@ -39,9 +39,18 @@ pub struct Parameters {
 }
 
 impl Parameters {
+    /// Allocates zeroed parameters without gradients, for a model that is only run. See [`allocate`](Self::allocate).
+    pub fn allocate_weights(gpu: &Gpu, config: &Config) -> Result<Self, GpuError> {
+        Self::with_gradients(gpu, config, false)
+    }
+
     /// Allocates zeroed parameters and gradients. Fails with [`GpuError::TooLarge`] when a parameter exceeds what the
     /// adapter binds at a time.
     pub fn allocate(gpu: &Gpu, config: &Config) -> Result<Self, GpuError> {
+        Self::with_gradients(gpu, config, true)
+    }
+
+    fn with_gradients(gpu: &Gpu, config: &Config, trainable: bool) -> Result<Self, GpuError> {
         let specs = config.param_specs();
         let (mut weights, mut gradients, mut gradient_buffers) = (HashMap::new(), HashMap::new(), Vec::new());
         for spec in specs.iter().filter(|spec| spec.group != Group::Matrix) {

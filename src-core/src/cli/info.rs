@@ -1,0 +1,85 @@
+//! `nc-core info`: adapters, versions and runs.
+
+use serde_json::json;
+
+use super::{Context, Failure};
+use crate::checkpoint::Run;
+use crate::gpu;
+
+/// Options of `nc-core info`.
+#[derive(clap::Args)]
+pub struct Args {}
+
+/// Runs the subcommand.
+pub fn run(_args: Args, context: &Context) -> Result<(), Failure> {
+    let adapters = gpu::adapters();
+    let runs = Run::list(&context.home)?;
+    let value = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "wgpu": "30",
+        "home": context.home.root(),
+        "adapters": adapters.iter().map(|adapter| json!({
+            "index": adapter.index,
+            "name": adapter.info.name,
+            "kind": format!("{:?}", adapter.info.device_type),
+            "backend": format!("{:?}", adapter.info.backend),
+            "driver": format!("{} {}", adapter.info.driver, adapter.info.driver_info).trim(),
+            "subgroup": [adapter.info.subgroup_min_size, adapter.info.subgroup_max_size],
+            "f16": adapter.features.contains(wgpu::Features::SHADER_F16),
+            "subgroups": adapter.features.contains(wgpu::Features::SUBGROUP),
+            "timestamps": adapter.features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            "max_binding_bytes": adapter.limits.max_storage_buffer_binding_size,
+            "max_buffer_bytes": adapter.limits.max_buffer_size,
+            "workgroup_memory_bytes": adapter.limits.max_compute_workgroup_storage_size,
+            "max_workgroup_invocations": adapter.limits.max_compute_invocations_per_workgroup,
+        })).collect::<Vec<_>>(),
+        "runs": runs.iter().map(|run| json!({ "name": run.name, "steps": run.steps })).collect::<Vec<_>>(),
+    });
+
+    let mut lines = vec![format!("nc-core {} on wgpu 30; files in {}", env!("CARGO_PKG_VERSION"), context.home.root().display())];
+    if adapters.is_empty() {
+        lines.push(format!("adapters: none; {}", gpu::GpuError::no_adapter()));
+    } else {
+        lines.push("adapters, best first (choose with --adapter):".into());
+    }
+    for adapter in &adapters {
+        let has = |feature, name: &'static str| adapter.features.contains(feature).then_some(name);
+        let features: Vec<&str> = [
+            has(wgpu::Features::SHADER_F16, "f16"),
+            has(wgpu::Features::SUBGROUP, "subgroups"),
+            has(wgpu::Features::TIMESTAMP_QUERY, "timestamps"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        lines.push(format!("  {} {}", adapter.index, adapter.info.name));
+        lines.push(format!(
+            "    {:?} by {:?}, {} {}",
+            adapter.info.device_type, adapter.info.backend, adapter.info.driver, adapter.info.driver_info
+        ));
+        lines.push(format!(
+            "    subgroups of {}; {}; binds {} MiB, buffers of {} MiB, {} KiB of workgroup memory",
+            sizes(adapter.info.subgroup_min_size, adapter.info.subgroup_max_size),
+            if features.is_empty() { "no optional features".to_owned() } else { features.join(", ") },
+            adapter.limits.max_storage_buffer_binding_size >> 20,
+            adapter.limits.max_buffer_size >> 20,
+            adapter.limits.max_compute_workgroup_storage_size >> 10,
+        ));
+    }
+    if runs.is_empty() {
+        lines.push("runs: none yet\nnext: nc-core train".into());
+    } else {
+        lines.push("runs:".into());
+        lines.extend(runs.iter().map(|run| match run.steps.last() {
+            Some(step) => format!("  {} (step {step})", run.name),
+            None => format!("  {} (no checkpoint yet)", run.name),
+        }));
+        lines.push(format!("next: nc-core generate --run {}", runs[0].name));
+    }
+    context.finish(&value, &lines.join("\n"));
+    Ok(())
+}
+
+fn sizes(least: u32, most: u32) -> String {
+    if least == most { least.to_string() } else { format!("{least} to {most}") }
+}

@@ -1,0 +1,72 @@
+//! A run's model on a GPU, as `generate` and `score` need it.
+
+use super::{Context, Failure};
+use crate::checkpoint::{self, Run};
+use crate::gpu::Gpu;
+use crate::model::{Model, Parameters};
+use crate::tokenizer::Tokenizer;
+use crate::train::pretrain::run_config;
+
+/// Which model to load.
+#[derive(clap::Args)]
+pub struct Which {
+    /// The run [default: the only one]
+    #[arg(long, value_name = "NAME")]
+    run: Option<String>,
+    /// The checkpoint's step [default: the newest]
+    #[arg(long, value_name = "N")]
+    step: Option<u64>,
+}
+
+/// A loaded model with its tokenizer.
+pub struct Loaded {
+    pub gpu: Gpu,
+    pub name: String,
+    pub step: u64,
+    pub model: Model,
+    pub tokenizer: Tokenizer,
+}
+
+impl Loaded {
+    /// Loads the model that `which` names.
+    pub fn open(which: &Which, context: &Context) -> Result<Self, Failure> {
+        let name = match &which.run {
+            Some(name) => name.clone(),
+            None => only_run(context)?,
+        };
+        let run = Run::open(&context.home, &name)?;
+        let config = run_config(&run)?.model;
+        let tokenizer = Tokenizer::from_file(&run.tokenizer_path())?;
+        if tokenizer.vocab_size() != config.vocab_size {
+            return Err(Failure::input(format!(
+                "run {name} has a model of {} ids and a tokenizer of {}; they do not belong together",
+                config.vocab_size,
+                tokenizer.vocab_size()
+            )));
+        }
+        let mut saved = checkpoint::load_model(&run, which.step)?;
+        let gpu = Gpu::open(context.adapter.as_deref())?;
+        let parameters = Parameters::allocate_weights(&gpu, &config)?;
+        let shapes: Vec<(&str, &[usize])> =
+            parameters.specs().iter().map(|spec| (spec.name.as_str(), spec.shape.as_slice())).collect();
+        saved.model.expect(&shapes)?;
+        for spec in parameters.specs() {
+            gpu.write(parameters.get(&spec.name), &saved.model.read(&spec.name)?);
+        }
+        let model = Model::new(&gpu, &config, parameters)?;
+        Ok(Self { gpu, name, step: saved.step, model, tokenizer })
+    }
+}
+
+/// The name of the only run that there is.
+pub fn only_run(context: &Context) -> Result<String, Failure> {
+    let mut runs = Run::list(&context.home)?;
+    match runs.len() {
+        1 => Ok(runs.remove(0).name),
+        0 => Err(Failure::input("there is no run yet; make one with `nc-core train`")),
+        _ => {
+            let names: Vec<String> = runs.into_iter().map(|run| run.name).collect();
+            Err(Failure::input(format!("say which run with --run NAME: {}", names.join(", "))))
+        }
+    }
+}
