@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::LazyLock;
 
+use nc_core::checkpoint::Run;
+use nc_core::checkpoint::home::Home;
 use nc_core::tokenizer::{SPECIAL_TOKENS, Tokenizer, TokenizerError, TrainOptions};
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -229,9 +231,14 @@ fn the_command_trains_measures_encodes_and_decodes() {
     assert_eq!(trained["path"], json!(shared));
     assert_eq!(trained["hash"], json!(Tokenizer::from_file(&shared).unwrap().hash()));
 
-    // The same text gives the same bytes, also as a run's own.
-    json_of(home, &["train", "--vocab-size", "2048", "--run", "small"], "");
-    assert_eq!(std::fs::read(&shared).unwrap(), std::fs::read(home.join("runs/small/tokenizer.json")).unwrap());
+    // The same text gives the same bytes.
+    let again = home.join("again.json");
+    json_of(home, &["train", "--vocab-size", "2048", "--out", again.to_str().unwrap()], "");
+    assert_eq!(std::fs::read(&shared).unwrap(), std::fs::read(&again).unwrap());
+
+    let json = std::fs::read_to_string(&shared).unwrap();
+    Run::create(&Home::at(home), "small", &json!({}), &json).unwrap();
+    std::fs::remove_file(&shared).unwrap();
 
     let compared = json_of(home, &["eval", "--run", "small"], "");
     let names: Vec<&str> = compared["contenders"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
@@ -244,15 +251,15 @@ fn the_command_trains_measures_encodes_and_decodes() {
     );
 
     let text = "Call me Ishmael. <|bos|>\n  — naïve 日本 ";
-    let encoded = json_of(home, &["encode", text], "");
-    assert_eq!(encoded, json_of(home, &["encode"], text));
+    let encoded = json_of(home, &["encode", text, "--run", "small"], "");
+    assert_eq!(encoded, json_of(home, &["encode", "--run", "small"], text));
     assert_eq!(encoded["bytes"], json!(text.len()));
-    assert_eq!(json_of(home, &["decode"], &encoded["ids"].to_string())["text"], json!(text));
+    assert_eq!(json_of(home, &["decode", "--run", "small"], &encoded["ids"].to_string())["text"], json!(text));
     let ids: Vec<String> = encoded["ids"].as_array().unwrap().iter().map(Value::to_string).collect();
-    let mut args = vec!["decode"];
+    let mut args = vec!["decode", "--run", "small"];
     args.extend(ids.iter().map(String::as_str));
     assert_eq!(json_of(home, &args, "")["text"], json!(text));
-    let (_, printed, _) = run(home, &["encode", text], b"");
+    let (_, printed, _) = run(home, &["encode", text, "--run", "small"], b"");
     assert_eq!(printed.trim_end(), ids.join(" "));
 }
 
@@ -281,14 +288,15 @@ fn bad_input_gets_one_sentence_and_exit_code_2() {
         (place("blank.txt", b" \n"), place("binary.txt", &[0, 159, 146, 150]), place("short.txt", b"so little text"));
     let (damaged, inside) = (place("damaged.json", b"{\"model\": "), place("plain", b""));
     let inside = format!("{inside}/tokenizer.json");
-    std::fs::create_dir_all(home.path().join("runs/old/checkpoints")).unwrap();
     std::fs::create_dir_all(home.path().join("unusable.json")).unwrap();
     let huge = home.path().join("huge.json");
     std::fs::File::create(&huge).unwrap().set_len(65 << 20).unwrap();
 
-    let cases: [(&[&str], &[u8], &str); 18] = [
+    let cases: [(&[&str], &[u8], &str); 16] = [
         (&["eval"], b"", "run `nc-core tokenizer train` first"),
-        (&["encode", "x", "--run", "none"], b"", "run `nc-core tokenizer train` first"),
+        (&["encode", "x", "--run", "none"], b"", "there is no run"),
+        (&["encode", "x", "--run", "../up"], b"", "there is no run"),
+        (&["encode", "x", "--run", "a", "--file", "b"], b"", "cannot be used with"),
         (&["encode", "x", "--file", &damaged], b"", "not a readable tokenizer.json"),
         (&["encode", "x", "--file", huge.to_str().unwrap()], b"", "longer than"),
         (&["train", "--vocab-size", "264"], b"", "too small"),
@@ -297,13 +305,9 @@ fn bad_input_gets_one_sentence_and_exit_code_2() {
         (&["train", "--data", &blank], b"", "blank.txt"),
         (&["train", "--data", &binary], b"", "binary.txt"),
         (&["train", "--data", "no-such-folder"], b"", "no-such-folder"),
-        (&["train", "--run", "../up"], b"", "no name for a run"),
-        (&["train", "--run", "."], b"", "no name for a run"),
-        (&["train", "--run", "old"], b"", "has checkpoints"),
         (&["train", "--vocab-size", "300", "--out", &inside], b"", "cannot write"),
         (&["train", "--vocab-size", "300", "--out", home.path().to_str().unwrap()], b"", "is a folder"),
         (&["train", "--max-chars", "0"], b"", "--max-chars"),
-        (&["train", "--run", "a", "--out", "b"], b"", "cannot be used with"),
         (&["decode", "--file", "unusable.json"], b"", "tokenizer"),
     ];
     for (args, stdin, expected) in cases {

@@ -1,12 +1,13 @@
 //! `nc-core tokenizer`: train a vocabulary, measure it, and use it by hand.
 
 use std::io::{IsTerminal, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde_json::json;
 
 use super::{Context, Failure, corpus};
+use crate::checkpoint::Run;
 use crate::data::{self, Split};
 use crate::tokenizer::{Comparison, SAMPLES, Tokenizer, TrainOptions};
 
@@ -46,10 +47,7 @@ struct TrainArgs {
     /// Read at most this many characters of a document
     #[arg(long, value_name = "N", default_value_t = TrainOptions::default().doc_cap as u64, value_parser = clap::value_parser!(u64).range(1..))]
     doc_cap: u64,
-    /// Save as the tokenizer of this run instead of the shared one
-    #[arg(long, value_name = "NAME", conflicts_with = "out")]
-    run: Option<String>,
-    /// Save to this file instead
+    /// Save to this file [default: the shared tokenizer, which new runs copy]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -101,17 +99,9 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
 }
 
 fn train(args: TrainArgs, context: &Context) -> Result<(), Failure> {
-    let path = match (&args.run, args.out) {
-        (Some(run), _) => of_run(context, run)?,
-        (None, Some(file)) => file,
-        (None, None) => shared(context),
-    };
+    let path = args.out.unwrap_or_else(|| shared(context));
     if path.is_dir() {
         return Err(Failure::input(format!("{} is a folder; name a file to save the tokenizer to", path.display())));
-    }
-    if args.run.is_some() && path.with_file_name("checkpoints").exists() {
-        let what = "has checkpoints that only its own tokenizer can read; choose another run name";
-        return Err(Failure::input(format!("run {} {what}", args.run.unwrap_or_default())));
     }
     let options = TrainOptions {
         vocab_size: args.vocab_size,
@@ -130,11 +120,7 @@ fn train(args: TrainArgs, context: &Context) -> Result<(), Failure> {
         "path": path, "vocab_size": size, "hash": trained.tokenizer.hash(),
         "documents": trained.documents, "chars": trained.chars, "bytes": trained.bytes, "seconds": seconds,
     });
-    let which = match &args.run {
-        Some(run) => format!(" --run {run}"),
-        None if path == shared(context) => String::new(),
-        None => format!(" --file {}", path.display()),
-    };
+    let which = if path == shared(context) { String::new() } else { format!(" --file {}", path.display()) };
     let words = format!(
         "trained a vocabulary of {size} on {read} in {seconds:.1} s\nwrote {}\nnext: nc-core tokenizer eval{which}",
         path.display()
@@ -244,22 +230,14 @@ fn texts(data: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
     if data.is_empty() { Ok(vec![corpus::shipped()?]) } else { Ok(data) }
 }
 
-/// The tokenizer that runs start from unless they have their own.
+/// The tokenizer that new runs copy.
 fn shared(context: &Context) -> PathBuf {
     context.home.root().join("tokenizer.json")
 }
 
-fn of_run(context: &Context, run: &str) -> Result<PathBuf, Failure> {
-    let plain = matches!(Path::new(run).components().collect::<Vec<_>>()[..], [std::path::Component::Normal(name)] if name == run);
-    if !plain {
-        return Err(Failure::input(format!("{run:?} is no name for a run: give a single folder name")));
-    }
-    Ok(context.home.run(run).join("tokenizer.json"))
-}
-
 fn open(which: &Which, context: &Context) -> Result<(Tokenizer, PathBuf), Failure> {
     let path = match (&which.run, &which.file) {
-        (Some(run), _) => of_run(context, run)?,
+        (Some(run), _) => Run::open(&context.home, run)?.tokenizer_path(),
         (None, Some(file)) => file.clone(),
         (None, None) => shared(context),
     };
