@@ -90,3 +90,23 @@ pub fn random(seed: u64, len: usize, span: f32) -> Vec<f32> {
 pub fn wide(data: &[f32]) -> Vec<f64> {
     data.iter().map(|&v| f64::from(v)).collect()
 }
+
+/// The sum of both, in f64: what a kernel that adds to `before` must leave.
+pub fn add(before: &[f32], more: &[f64]) -> Vec<f64> {
+    before.iter().zip(more).map(|(&before, more)| f64::from(before) + more).collect()
+}
+
+/// Asserts that `gradient` is that of `Σ g · forward(x)` by x, against central differences: a check of twins.
+pub fn assert_slopes(x: &[f64], g: &[f64], gradient: &[f64], forward: impl Fn(&[f64]) -> Vec<f64>) {
+    const STEP: f64 = 1e-5;
+    let loss = |x: &[f64]| forward(x).iter().zip(g).map(|(y, g)| y * g).sum::<f64>();
+    assert_eq!(x.len(), gradient.len());
+    for (i, &gradient) in gradient.iter().enumerate() {
+        let mut moved = x.to_vec();
+        moved[i] = x[i] + STEP;
+        let above = loss(&moved);
+        moved[i] = x[i] - STEP;
+        let slope = (above - loss(&moved)) / (2.0 * STEP);
+        assert!((slope - gradient).abs() <= 1e-7 * (1.0 + slope.abs()), "element {i}: slope {slope}, gradient {gradient}");
+    }
+}
