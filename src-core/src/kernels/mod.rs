@@ -9,6 +9,7 @@ pub mod autotune;
 pub mod axpy;
 pub mod cross_entropy;
 pub mod dot;
+pub mod embedding;
 pub mod matmul;
 pub mod norm;
 
@@ -19,5 +20,5 @@ use crate::gpu::Variant;
 
 /// Every specialisation that the program can ask for: tests validate and translate each of them.
 pub fn variants() -> Vec<Variant> {
-    [axpy::variants(), cross_entropy::variants(), dot::variants(), matmul::variants(), norm::variants()].concat()
+    [axpy::variants(), cross_entropy::variants(), dot::variants(), embedding::variants(), matmul::variants(), norm::variants()].concat()
 }

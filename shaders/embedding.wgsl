@@ -1,0 +1,92 @@
+// Rows of a table, by token.
+//
+//   y_n = table_id(n)          dL/dtable_v += Σ_{n: id(n) = v} s_n · dL/dy_n
+//
+// s is 1, or one number a head of channels: the gate of a value embedding.
+//
+// Forward: one subgroup a row, or one invocation where subgroups have no fixed size. Backward: the rows come sorted by
+// token, so every row of the table has one writer, which adds in the order of n; no atomics, the same bits every time.
+// A unit there is a token and every `chunks`-th piece of its channels. On a GPU a piece is a unit of its own, so that a
+// frequent token keeps more than a few lanes busy; a CPU adapter gets as few units as it can.
+
+struct Shape {
+    rows: u32,       // N forward, V backward
+    quads: u32,      // C / 4
+    chunks: u32,
+    heads: u32,      // K
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> ids: array<i32>;                  // [N]
+@group(0) @binding(2) var<storage, read> table: array<vec4<f32>>;          // [V, C]
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;        // [N, C]
+
+@group(0) @binding(4) var<storage, read> order: array<u32>;                // [N]  rows, sorted by token, then by n
+@group(0) @binding(5) var<storage, read> starts: array<u32>;               // [V + 1]  where a token's rows start in order
+@group(0) @binding(6) var<storage, read> dy: array<vec4<f32>>;             // [N, C]
+@group(0) @binding(7) var<storage, read_write> d_table: array<vec4<f32>>;  // [V, C]
+@group(0) @binding(8) var<storage, read> scale: array<f32>;                // [N, K]  s
+
+@compute @workgroup_size(ROW_WORKGROUP)
+fn forward(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let row = row_index(workgroup, groups, local);
+    if row >= shape.rows { return; }
+    let start = row * shape.quads;
+    let source = u32(ids[row]) * shape.quads;
+    for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+        y[start + c] = table[source + c];
+    }
+}
+
+// A quad of the i-th row in order, times its scale.
+fn term(i: u32, c: u32, head: u32) -> vec4<f32> {
+    let n = order[i];
+{% if scaled %}
+    return scale[n * shape.heads + head] * dy[n * shape.quads + c];
+{% else %}
+    return dy[n * shape.quads + c];
+{% endif %}
+}
+
+// Rows summed on their own before they join the total, for shorter chains of roundings.
+const BLOCK = 1024u;
+
+@compute @workgroup_size(ROW_WORKGROUP)
+fn backward(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let unit = row_index(workgroup, groups, local);
+    let v = unit / shape.chunks;
+    if v >= shape.rows { return; }
+    let first = starts[v];
+    let end = starts[v + 1u];
+    if first == end { return; }
+
+    let chunk = unit % shape.chunks;
+    for (var c = chunk * ROW_LANES + row_lane(local); c < shape.quads; c += shape.chunks * ROW_LANES) {
+        let head = c * shape.heads / shape.quads;
+        var total = vec4<f32>(0.0);
+        var i = first;
+        while i < end {
+            let stop = min(i + BLOCK, end);
+            var sum = vec4<f32>(0.0);
+            for (; i + 8u <= stop; i += 8u) {
+{% for j in range(8) %}
+                let t{{ j }} = term(i + {{ j }}u, c, head);
+{% endfor %}
+                sum = sum + t0 + t1 + t2 + t3 + t4 + t5 + t6 + t7;
+            }
+            for (; i < stop; i++) {
+                sum += term(i, c, head);
+            }
+            total += sum;
+        }
+        d_table[v * shape.quads + c] += total;
+    }
+}
