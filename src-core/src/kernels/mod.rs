@@ -12,13 +12,30 @@ pub mod dot;
 pub mod embedding;
 pub mod matmul;
 pub mod norm;
+pub mod relu2;
 
 #[cfg(test)]
 mod testing;
 
-use crate::gpu::Variant;
+use crate::gpu::{Tensor, Variant, grid};
 
 /// Every specialisation that the program can ask for: tests validate and translate each of them.
 pub fn variants() -> Vec<Variant> {
-    [axpy::variants(), cross_entropy::variants(), dot::variants(), embedding::variants(), matmul::variants(), norm::variants()].concat()
+    [
+        axpy::variants(),
+        cross_entropy::variants(),
+        dot::variants(),
+        embedding::variants(),
+        matmul::variants(),
+        norm::variants(),
+        relu2::variants(),
+    ]
+    .concat()
+}
+
+/// Groups of four elements in `x`, and the grid of a kernel that gives each of 64 invocations a workgroup one of them.
+fn elementwise(x: &Tensor) -> (u32, [u32; 3]) {
+    assert!(x.len().is_multiple_of(4), "{:?} is not in groups of four", x.shape());
+    let quads = x.len() / 4;
+    (quads as u32, grid(quads.div_ceil(64)))
 }
