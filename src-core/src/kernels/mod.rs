@@ -13,6 +13,7 @@ pub mod embedding;
 pub mod matmul;
 pub mod norm;
 pub mod relu2;
+pub mod residual;
 
 #[cfg(test)]
 mod testing;
@@ -29,6 +30,7 @@ pub fn variants() -> Vec<Variant> {
         matmul::variants(),
         norm::variants(),
         relu2::variants(),
+        residual::variants(),
     ]
     .concat()
 }

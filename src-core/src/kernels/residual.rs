@@ -1,0 +1,153 @@
+//! The residual stream mixed with the embedding it started from, with two learned numbers a layer.
+
+use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Variant};
+
+use super::dot::{self, Sums};
+use super::elementwise;
+
+static SHADER: Shader = crate::shader!("residual");
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Shape {
+    quads: u32,
+    layer: u32,
+    parts: u32,
+}
+
+/// `out = resid_lambdas[layer] · x + x0_lambdas[layer] · x0`.
+///
+/// `x`, `x0` and `out` are `[N, C]` with C a multiple of 4; the lambdas are `[n_layer]`.
+pub fn forward(rec: &mut Recorder, layer: usize, x: &Tensor, x0: &Tensor, resid_lambdas: &Tensor, x0_lambdas: &Tensor, out: &Tensor) {
+    assert!(x.len() == x0.len() && x.len() == out.len() && layer < resid_lambdas.len() && layer < x0_lambdas.len());
+    let (quads, groups) = elementwise(x);
+    rec.dispatch(Dispatch {
+        shader: &SHADER,
+        entry: "forward",
+        values: &[],
+        params: Shape { quads, layer: layer as u32, parts: 0 },
+        bind: &[(1, x), (2, x0), (3, resid_lambdas), (4, x0_lambdas), (5, out)],
+        groups,
+    });
+}
+
+/// Turns `dx`, on entry the gradient of the output, into that of x in place, and adds the other gradients:
+/// `dx0 += x0_lambdas[layer] · g`, `d_resid_lambdas[layer] += Σ g·x`, `d_x0_lambdas[layer] += Σ g·x0`.
+///
+/// `scratch` has [`scratch_len`] elements at least.
+#[expect(clippy::too_many_arguments, reason = "an operation's operands")]
+pub fn backward(
+    rec: &mut Recorder,
+    layer: usize,
+    x: &Tensor,
+    x0: &Tensor,
+    resid_lambdas: &Tensor,
+    x0_lambdas: &Tensor,
+    dx: &Tensor,
+    dx0: &Tensor,
+    d_resid_lambdas: &Tensor,
+    d_x0_lambdas: &Tensor,
+    scratch: &Tensor,
+) {
+    assert!([x0, dx, dx0].iter().all(|tensor| tensor.len() == x.len()) && layer < resid_lambdas.len() && layer < x0_lambdas.len());
+    assert!(x.len().is_multiple_of(4) && scratch.len() >= scratch_len());
+    let target = rec.gpu().target();
+    let quads = x.len() / 4;
+    let parts = dot::parts_of_quads(target, quads);
+    rec.dispatch(Dispatch {
+        shader: &SHADER,
+        entry: "backward",
+        values: &[],
+        params: Shape { quads: quads as u32, layer: layer as u32, parts: parts as u32 },
+        bind: &[(1, x), (2, x0), (3, resid_lambdas), (4, x0_lambdas), (6, dx), (7, dx0), (8, scratch)],
+        groups: target.rows(parts),
+    });
+    dot::finish(rec, Sums { start: 0, columns: 1, parts }, 1.0, d_resid_lambdas, layer, scratch);
+    dot::finish(rec, Sums { start: parts, columns: 1, parts }, 1.0, d_x0_lambdas, layer, scratch);
+}
+
+/// Elements of scratch that [`backward`] needs.
+pub fn scratch_len() -> usize {
+    2 * dot::MOST_PARTS
+}
+
+/// Every specialisation of this shader.
+pub fn variants() -> Vec<Variant> {
+    ["forward", "backward"].map(|entry| Variant { shader: &SHADER, entry, values: vec![] }).to_vec()
+}
+
+/// The same on the CPU in f64.
+pub mod twin {
+    use crate::kernels::dot::twin::dot;
+
+    /// Returns `r·x + w·x0`.
+    pub fn forward(x: &[f64], x0: &[f64], r: f64, w: f64) -> Vec<f64> {
+        x.iter().zip(x0).map(|(x, x0)| r * x + w * x0).collect()
+    }
+
+    /// Returns `(dL/dx, dL/dx0, dL/dr, dL/dw)` for the gradient `g` of the output.
+    pub fn backward(x: &[f64], x0: &[f64], r: f64, w: f64, g: &[f64]) -> (Vec<f64>, Vec<f64>, f64, f64) {
+        let scaled = |by: f64| g.iter().map(|g| by * g).collect();
+        (scaled(r), scaled(w), dot(g, x), dot(g, x0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{Bench, add, assert_slopes, random, wide};
+    use proptest::prelude::*;
+
+    fn check(len: usize, layers: usize, layer: usize, seed: u64) {
+        let bench = Bench::new();
+        let [x, x0, g, dx0] = [0, 1, 2, 3].map(|i| random(seed.wrapping_add(i), len, 1.0));
+        let [r, w, dr, dw] = [4, 5, 6, 7].map(|i| random(seed.wrapping_add(i), layers, 1.0));
+
+        let at = |lambdas: &[f32]| f64::from(lambdas[layer]);
+        let y_want = twin::forward(&wide(&x), &wide(&x0), at(&r), at(&w));
+        let (dx_want, dx0_want, dr_more, dw_more) = twin::backward(&wide(&x), &wide(&x0), at(&r), at(&w), &wide(&g));
+        let dx0_want = add(&dx0, &dx0_want);
+        let [mut dr_want, mut dw_want] = [&dr, &dw].map(|before| wide(before));
+        dr_want[layer] += dr_more;
+        dw_want[layer] += dw_more;
+
+        let [x, x0, dx, dx0] = [&x, &x0, &g, &dx0].map(|data| bench.tensor(&[len], data));
+        let [r, w, dr, dw] = [&r, &w, &dr, &dw].map(|data| bench.tensor(&[layers], data));
+        let (y, scratch) = (bench.empty(&[len]), bench.empty(&[scratch_len()]));
+        bench.run(|rec| {
+            forward(rec, layer, &x, &x0, &r, &w, &y);
+            backward(rec, layer, &x, &x0, &r, &w, &dx, &dx0, &dr, &dw, &scratch);
+        });
+        bench.close(&y, &y_want, 1e-6);
+        bench.close(&dx, &dx_want, 1e-6);
+        bench.close(&dx0, &dx0_want, 1e-6);
+        bench.close(&dr, &dr_want, 1e-5);
+        bench.close(&dw, &dw_want, 1e-5);
+    }
+
+    proptest! {
+        #![proptest_config(Bench::cases(24))]
+
+        #[test]
+        fn residual_equals_its_twin(rows in 1usize..70, quads in 1usize..80, layers in 1usize..6, pick: usize, seed: u64) {
+            check(rows * 4 * quads, layers, pick % layers, seed);
+        }
+    }
+
+    #[test]
+    fn residual_holds_at_the_edges_of_workgroups_and_parts() {
+        for quads in [1, 7, 8, 9, 63, 64, 65, 128 * 8 * 4 + 1, 100_000] {
+            check(4 * quads, 3, 1, quads as u64);
+        }
+    }
+
+    #[test]
+    fn residual_twin_is_its_own_derivative() {
+        let [x, x0, g] = [1, 2, 3].map(|seed| wide(&random(seed, 20, 1.0)));
+        let (r, w) = (0.7, -0.4);
+        let (dx, dx0, dr, dw) = twin::backward(&x, &x0, r, w, &g);
+        assert_slopes(&x, &g, &dx, |x| twin::forward(x, &x0, r, w));
+        assert_slopes(&x0, &g, &dx0, |x0| twin::forward(&x, x0, r, w));
+        assert_slopes(&[r, w], &g, &[dr, dw], |v| twin::forward(&x, &x0, v[0], v[1]));
+    }
+}
