@@ -7,6 +7,7 @@
 
 pub mod autotune;
 pub mod axpy;
+pub mod backout;
 pub mod cross_entropy;
 pub mod dot;
 pub mod embedding;
@@ -24,6 +25,7 @@ use crate::gpu::{Tensor, Variant, grid};
 pub fn variants() -> Vec<Variant> {
     [
         axpy::variants(),
+        backout::variants(),
         cross_entropy::variants(),
         dot::variants(),
         embedding::variants(),
