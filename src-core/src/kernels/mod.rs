@@ -15,6 +15,7 @@ pub mod matmul;
 pub mod norm;
 pub mod relu2;
 pub mod residual;
+pub mod smear;
 
 #[cfg(test)]
 mod testing;
@@ -33,6 +34,7 @@ pub fn variants() -> Vec<Variant> {
         norm::variants(),
         relu2::variants(),
         residual::variants(),
+        smear::variants(),
     ]
     .concat()
 }
