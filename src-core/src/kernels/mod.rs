@@ -16,6 +16,7 @@ pub mod norm;
 pub mod relu2;
 pub mod residual;
 pub mod smear;
+pub mod value_gate;
 
 #[cfg(test)]
 mod testing;
@@ -35,8 +36,17 @@ pub fn variants() -> Vec<Variant> {
         relu2::variants(),
         residual::variants(),
         smear::variants(),
+        value_gate::variants(),
     ]
     .concat()
+}
+
+/// Elements of f32 scratch that serve every kernel which takes `scratch`, on batches of `rows` rows in a model of
+/// `kv_heads` key-value heads.
+pub fn scratch_len(rows: usize, kv_heads: usize) -> usize {
+    [dot::scratch_len(), residual::scratch_len(), backout::scratch_len(), smear::scratch_len(rows), value_gate::scratch_len(rows, kv_heads)]
+        .into_iter()
+        .fold(0, usize::max)
 }
 
 /// Groups of four elements in `x`, and the grid of a kernel that gives each of 64 invocations a workgroup one of them.
