@@ -15,6 +15,7 @@ pub mod matmul;
 pub mod norm;
 pub mod relu2;
 pub mod residual;
+pub mod rotary;
 pub mod smear;
 pub mod value_gate;
 
@@ -35,6 +36,7 @@ pub fn variants() -> Vec<Variant> {
         norm::variants(),
         relu2::variants(),
         residual::variants(),
+        rotary::variants(),
         smear::variants(),
         value_gate::variants(),
     ]
