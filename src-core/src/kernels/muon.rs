@@ -1,0 +1,372 @@
+//! Muon on a stack of matrices of one shape: momentum, orthogonalisation by Polar Express, and an update whose scale is
+//! evened out over neurons.
+//!
+//! - Muon: <https://kellerjordan.github.io/posts/muon/>, with Nesterov momentum
+//! - row equilibration before it: <https://arxiv.org/abs/2603.28254>
+//! - Polar Express: <https://arxiv.org/abs/2505.16932>
+//! - Frobenius renormalisation after it: <https://arxiv.org/abs/2602.21545>
+//! - NorMuon, one second moment a neuron: <https://arxiv.org/abs/2510.05491>
+//! - cautious weight decay, only where it pulls with the update: <https://arxiv.org/abs/2510.12402>
+//!
+//! The whole step is some twenty dispatches, whatever the number of matrices.
+
+use crate::gpu::{DType, Dispatch, Gpu, GpuError, Memory, Recorder, Shader, Tensor, Values, Variant};
+use crate::kernels::matmul::{Add, Layout, Product, matmul};
+use crate::kernels::reduce::{self, Matrices};
+
+static SHADER: Shader = crate::shader!("muon");
+
+/// Coefficients (a, b, c) of `X ← aX + bAX + cA²X`, A = XXᵀ, for five iterations (safety factor 0.02, cushion 2).
+const POLAR_EXPRESS: [(f64, f64, f64); 5] = [
+    (8.156554524902461, -22.48329292557795, 15.878769915207462),
+    (4.042929935166739, -2.808917465908714, 0.5000178451051316),
+    (3.8916678022926607, -2.772484153217685, 0.5060648178503393),
+    (3.285753657755655, -2.3681294933425376, 0.46449024233003106),
+    (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
+];
+
+/// What changes from step to step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Learning rate, the factor for the matrix's shape included.
+    pub lr: f64,
+    /// Cautious weight decay.
+    pub weight_decay: f64,
+    /// μ.
+    pub momentum: f64,
+    /// Factor of the gradient.
+    pub gradient_scale: f64,
+}
+
+impl Step {
+    /// What the kernels read from their slot of `numbers`.
+    pub fn numbers(&self) -> [f32; 4] {
+        [1.0 - self.momentum, self.gradient_scale, self.lr, self.lr * self.weight_decay].map(|number| number as f32)
+    }
+}
+
+/// Length of the axis along which NorMuon keeps a second moment, and of the one that it sums over.
+fn axes(of: Matrices) -> (usize, usize) {
+    if of.rows >= of.columns { (of.rows, of.columns) } else { (of.columns, of.rows) }
+}
+
+/// Floats of one matrix's second moment.
+pub fn second_len(of: Matrices) -> usize {
+    axes(of).0
+}
+
+/// Floats from one matrix's second moment to the next: views of it need a 256-byte border.
+pub fn second_stride(of: Matrices) -> usize {
+    second_len(of).next_multiple_of(64)
+}
+
+/// A stack and its state.
+#[derive(Clone, Copy, Debug)]
+pub struct Stack<'a> {
+    /// `[N, stride]`.
+    pub param: &'a Tensor,
+    /// `[N, stride]`; the step overwrites it.
+    pub grad: &'a Tensor,
+    /// `[N, stride]`.
+    pub momentum_buffer: &'a Tensor,
+    /// `[N, second_stride]`.
+    pub second_momentum_buffer: &'a Tensor,
+}
+
+/// Memory that a step needs besides its stack. Stacks that are stepped one after the other share it.
+#[derive(Debug)]
+pub struct Scratch {
+    direction: Tensor,
+    gram: Tensor,
+    polynomial: Tensor,
+    squares: Tensor,
+    factors: Tensor,
+    partial: Tensor,
+}
+
+impl Scratch {
+    /// Room for the largest of `stacks`.
+    pub fn allocate(gpu: &Gpu, stacks: &[Matrices]) -> Result<Self, GpuError> {
+        let zeros = |label: &str, len: fn(&Matrices) -> usize| {
+            gpu.zeros(label, &[stacks.iter().map(len).max().unwrap_or(1)], DType::F32, Memory::Workspace)
+        };
+        Ok(Self {
+            direction: zeros("Muon direction", |of| of.count * of.stride)?,
+            gram: zeros("Muon Gram matrices", |of| of.count * gram_stride(of))?,
+            polynomial: zeros("Muon polynomials", |of| of.count * gram_stride(of))?,
+            squares: zeros("Muon squares", |of| of.count * of.rows.max(of.columns))?,
+            factors: zeros("Muon factors", |of| of.count * of.rows.max(of.columns))?,
+            partial: zeros("Muon partial sums", Matrices::column_scratch)?,
+        })
+    }
+}
+
+fn gram_stride(of: &Matrices) -> usize {
+    of.rows.min(of.columns).pow(2).next_multiple_of(4)
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Shape {
+    count: u32,
+    rows: u32,
+    quads: u32,
+    stride: u32,
+    slot: u32,
+    kept: u32,
+    summed: u32,
+    state: u32,
+    norm: f32,
+    rest2: f32,
+}
+
+/// Steps a stack. `numbers` is `[slots, 4]`; slot `slot` holds [`Step::numbers`]. `beta2` is the decay of the second moment.
+pub fn forward(rec: &mut Recorder, stack: Stack<'_>, of: Matrices, beta2: f64, scratch: &Scratch, numbers: &Tensor, slot: usize) {
+    let Stack { param, grad, momentum_buffer, second_momentum_buffer } = stack;
+    assert!(of.columns.is_multiple_of(4) && of.stride.is_multiple_of(4), "Muon of {of:?}");
+    assert!([param, grad, momentum_buffer].iter().all(|tensor| tensor.len() >= of.len()), "Muon of {of:?} in {:?}", param.shape());
+    assert!(second_momentum_buffer.len() >= second_stride(of) * of.count && numbers.len() >= 4 * (slot + 1), "Muon of {of:?}");
+    let (kept, summed) = axes(of);
+    let by_row = kept == of.rows;
+    let params = Shape {
+        count: of.count as u32,
+        rows: of.rows as u32,
+        quads: (of.columns / 4) as u32,
+        stride: (of.stride / 4) as u32,
+        slot: slot as u32,
+        kept: kept as u32,
+        summed: summed as u32,
+        state: second_stride(of) as u32,
+        norm: (of.rows.min(of.columns) as f64).sqrt() as f32,
+        rest2: (1.0 - beta2) as f32,
+    };
+    let target = rec.gpu().target();
+    let (each_row, each_matrix) = (target.rows(of.count * of.rows), target.rows(of.count));
+    let run = |rec: &mut Recorder, entry: &'static str, bind: &[(u32, &Tensor)], groups: [u32; 3]| {
+        rec.dispatch(Dispatch { shader: &SHADER, entry, values: &values(by_row), params, bind, groups });
+    };
+    let Scratch { direction, squares, factors, partial, .. } = scratch;
+
+    run(rec, "momentum", &[(1, numbers), (2, grad), (3, momentum_buffer), (4, squares)], each_row);
+    run(rec, "equilibrate", &[(5, squares), (6, factors)], each_matrix);
+    run(rec, "scale", &[(2, grad), (7, factors)], each_row);
+    polar_express(rec, grad, direction, scratch, of);
+    if by_row {
+        reduce::squares_by_row(rec, direction, squares, of);
+    } else {
+        reduce::squares_by_column(rec, direction, squares, partial, of);
+    }
+    run(rec, "variance", &[(5, squares), (6, factors), (8, second_momentum_buffer)], each_matrix);
+    let factor = if by_row { 7 } else { 10 };
+    run(rec, "update", &[(1, numbers), (9, direction), (factor, factors), (11, param)], each_row);
+}
+
+/// Five iterations from `x` to `y`, which are used in turn. The Gram matrix is taken over the longer axis.
+fn polar_express(rec: &mut Recorder, x: &Tensor, y: &Tensor, scratch: &Scratch, of: Matrices) {
+    let Matrices { count: batch, rows, columns, stride } = of;
+    let Scratch { gram, polynomial, .. } = scratch;
+    let (side, square) = (rows.min(columns), gram_stride(&of));
+    let tall = rows > columns;
+    let (mut from, mut to) = (x, y);
+    for (a, b, c) in POLAR_EXPRESS {
+        let layout = if tall { Layout::TN } else { Layout::NT };
+        let product = Product { batch, strides: [stride, stride, square], ..Product::new(layout, side, side, rows.max(columns)) };
+        matmul(rec, from, from, gram, product);
+
+        let (alpha, add) = (c as f32, Add::Scaled(gram, b as f32));
+        let product = Product { batch, strides: [square; 3], alpha, add, ..Product::new(Layout::NN, side, side, side) };
+        matmul(rec, gram, gram, polynomial, product);
+
+        let (left, right, strides) =
+            if tall { (from, polynomial, [stride, square, stride]) } else { (polynomial, from, [square, stride, stride]) };
+        let add = Add::Scaled(from, a as f32);
+        let product = Product { batch, strides, add, ..Product::new(Layout::NN, rows, columns, side) };
+        matmul(rec, left, right, to, product);
+        (from, to) = (to, from);
+    }
+}
+
+fn values(by_row: bool) -> Values {
+    vec![("by_row", by_row.into())]
+}
+
+/// Every specialisation of this shader.
+pub fn variants() -> Vec<Variant> {
+    let entries = ["momentum", "equilibrate", "scale", "variance", "update"];
+    let both = |entry| [true, false].map(|by_row| Variant { shader: &SHADER, entry, values: values(by_row) });
+    entries.into_iter().flat_map(both).collect()
+}
+
+/// The same on the CPU in f64.
+pub mod twin {
+    use super::{POLAR_EXPRESS, Step};
+    use crate::kernels::matmul::{Layout, twin::matmul};
+    use crate::kernels::reduce::twin::{squares_by_column, squares_by_row};
+
+    /// Steps one matrix with `columns` columns. `second` has the length of the longer axis.
+    pub fn forward(param: &mut [f64], grad: &[f64], momentum: &mut [f64], second: &mut [f64], columns: usize, beta2: f64, step: Step) {
+        let rows = param.len() / columns;
+        let mut x: Vec<f64> = grad
+            .iter()
+            .zip(momentum)
+            .map(|(g, m)| {
+                let g = g * step.gradient_scale;
+                *m += (g - *m) * (1.0 - step.momentum);
+                g + (*m - g) * step.momentum
+            })
+            .collect();
+
+        equilibrate(&mut x, columns);
+        let whole = 1.01 * norm(&x) + 1e-6;
+        x.iter_mut().for_each(|v| *v /= whole);
+        let mut x = polar_express(x, rows, columns);
+        let level = (rows.min(columns) as f64).sqrt() / norm(&x).max(1e-6);
+        x.iter_mut().for_each(|v| *v *= level);
+        even_out(&mut x, second, columns, beta2);
+
+        for (p, g) in param.iter_mut().zip(&x) {
+            let decay = if g * *p >= 0.0 { step.weight_decay * *p } else { 0.0 };
+            *p -= step.lr * (g + decay);
+        }
+    }
+
+    fn norm(x: &[f64]) -> f64 {
+        x.iter().map(|v| v * v).sum::<f64>().sqrt()
+    }
+
+    /// Every row to the mean row norm.
+    fn equilibrate(x: &mut [f64], columns: usize) {
+        let target = norm(x) / ((x.len() / columns) as f64).sqrt();
+        for row in x.chunks_exact_mut(columns) {
+            let factor = target / norm(row).max(1e-6);
+            row.iter_mut().for_each(|v| *v *= factor);
+        }
+    }
+
+    fn polar_express(mut x: Vec<f64>, rows: usize, columns: usize) -> Vec<f64> {
+        let side = rows.min(columns);
+        let tall = rows > columns;
+        for (a, b, c) in POLAR_EXPRESS {
+            let layout = if tall { Layout::TN } else { Layout::NT };
+            let gram = matmul(layout, side, side, rows.max(columns), &x, &x);
+            let squared = matmul(Layout::NN, side, side, side, &gram, &gram);
+            let polynomial: Vec<f64> = gram.iter().zip(&squared).map(|(g, s)| b * g + c * s).collect();
+            let (left, right) = if tall { (&x, &polynomial) } else { (&polynomial, &x) };
+            let product = matmul(Layout::NN, rows, columns, side, left, right);
+            x.iter_mut().zip(&product).for_each(|(v, p)| *v = a * *v + p);
+        }
+        x
+    }
+
+    /// NorMuon: divides every neuron by the root of its second moment and keeps the matrix's norm.
+    fn even_out(x: &mut [f64], second: &mut [f64], columns: usize, beta2: f64) {
+        let by_row = x.len() / columns >= columns;
+        let squares = if by_row { squares_by_row(x, columns) } else { squares_by_column(x, columns) };
+        let size = (x.len() / second.len()) as f64;
+        for (v, square) in second.iter_mut().zip(&squares) {
+            *v += (square / size - *v) * (1.0 - beta2);
+        }
+        let scale = |v: f64| 1.0 / v.max(1e-10).sqrt();
+        let after = squares.iter().zip(&*second).map(|(square, v)| square * scale(*v).powi(2)).sum::<f64>().sqrt();
+        let ratio = norm(x) / after.max(1e-10);
+        for (i, value) in x.iter_mut().enumerate() {
+            *value *= ratio * scale(second[if by_row { i / columns } else { i % columns }]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{Bench, random, relative_error, wide};
+    use proptest::prelude::*;
+
+    /// Of the update. Five iterations raise what is near zero a thousandfold, and rounding errors with it: 5e-6 is usual.
+    const BAR: f64 = 1e-4;
+
+    /// A stack stepped twice on the GPU and by the twin. `gradient` gives the gradient of (matrix, step).
+    fn check(of: Matrices, gradient: impl Fn(u64, u64) -> Vec<f32>, seed: u64, bar: f64) {
+        let bench = Bench::new();
+        let Matrices { count, rows, columns, stride } = of;
+        let size = rows * columns;
+        let stacked = |each: &dyn Fn(u64) -> Vec<f32>| -> Vec<f32> {
+            let padded = |i: u64| [each(i), vec![0.0; stride - size]].concat();
+            (0..count as u64).flat_map(padded).collect()
+        };
+        let initial = |i: u64| random(seed ^ i, size, 0.1);
+        let param = bench.tensor(&[count, stride], &stacked(&initial));
+        let momentum_buffer = bench.tensor(&[count, stride], &vec![0.0; count * stride]);
+        let second_momentum_buffer = bench.tensor(&[count, second_stride(of)], &vec![0.0; count * second_stride(of)]);
+        let scratch = Scratch::allocate(bench.gpu(), &[of]).unwrap();
+
+        let steps = [0.85, 0.9].map(|momentum| Step { lr: 0.02, weight_decay: 0.28, momentum, gradient_scale: 0.5 });
+        let mut twins: Vec<[Vec<f64>; 3]> = Vec::new();
+        for i in 0..count as u64 {
+            twins.push([wide(&initial(i)), vec![0.0; size], vec![0.0; second_len(of)]]);
+        }
+        for (t, step) in steps.into_iter().enumerate() {
+            let grad = bench.tensor(&[count, stride], &stacked(&|i| gradient(i, t as u64)));
+            let numbers = bench.tensor(&[1, 4], &step.numbers());
+            let stack =
+                Stack { param: &param, grad: &grad, momentum_buffer: &momentum_buffer, second_momentum_buffer: &second_momentum_buffer };
+            let before = bench.values(&param);
+            bench.run(|rec| forward(rec, stack, of, 0.9, &scratch, &numbers, 0));
+
+            let [after, momenta, seconds] = [&param, &momentum_buffer, &second_momentum_buffer].map(|tensor| bench.values(tensor));
+            for (i, [p, m, v]) in twins.iter_mut().enumerate() {
+                let was = p.clone();
+                twin::forward(p, &wide(&gradient(i as u64, t as u64)), m, v, columns, 0.9, step);
+                let moved: Vec<f64> = p.iter().zip(&was).map(|(p, was)| p - was).collect();
+                let at = i * stride..i * stride + size;
+                let got: Vec<f32> = after[at.clone()].iter().zip(&before[at.clone()]).map(|(p, was)| p - was).collect();
+                let errors = [
+                    relative_error(&got, &moved),
+                    relative_error(&momenta[at], m),
+                    relative_error(&seconds[i * second_stride(of)..][..second_len(of)], v),
+                ];
+                assert!(errors[0] <= bar && errors[1] <= 1e-6 && errors[2] <= bar, "{of:?} step {t} matrix {i}: {errors:?}");
+            }
+        }
+    }
+
+    fn matrices(count: usize, rows: usize, columns: usize) -> Matrices {
+        Matrices { count, rows, columns, stride: (rows * columns).next_multiple_of(64) }
+    }
+
+    proptest! {
+        #![proptest_config(Bench::cases(16))]
+
+        #[test]
+        fn muon_equals_its_twin(count in 1usize..4, rows in 1usize..80, quads in 1usize..20, seed: u64) {
+            check(matrices(count, rows, 4 * quads), |i, t| random(seed ^ (i + 7 * t + 3), rows * 4 * quads, 0.01), seed, BAR);
+        }
+    }
+
+    /// The gates' matrices have a row a head and twelve columns; the rest are squares and four times as long as wide.
+    #[test]
+    fn muon_holds_for_the_shapes_of_a_model() {
+        for (rows, columns) in [(1, 12), (2, 12), (10, 12), (12, 12), (20, 12), (64, 64), (32, 64), (128, 32), (32, 128)] {
+            check(matrices(3, rows, columns), |i, t| random(i + 7 * t + 3, rows * columns, 1e-4), 5, BAR);
+        }
+    }
+
+    /// At the start of training c_q, c_k and c_v have gradients of exactly zero: then the decay is all that moves.
+    #[test]
+    fn muon_without_a_gradient_only_decays() {
+        for (rows, columns) in [(16, 64), (64, 16)] {
+            check(matrices(2, rows, columns), |_, _| vec![0.0; rows * columns], 9, 1e-5);
+        }
+    }
+
+    /// A gradient of low rank, as small batches give: the null space then holds nothing but raised rounding errors.
+    #[test]
+    fn muon_holds_for_gradients_of_low_rank() {
+        let (rows, columns, rank) = (48, 64, 3);
+        let gradient = |i: u64, t: u64| {
+            let [left, right] = [0, 1].map(|k| random(100 + i + 10 * t + 50 * k, rank * rows.max(columns), 0.1));
+            let entry = |r: usize, c: usize| (0..rank).map(|k| left[k * rows + r] * right[k * columns + c]).sum();
+            (0..rows * columns).map(|at| entry(at / columns, at % columns)).collect()
+        };
+        check(matrices(2, rows, columns), gradient, 11, 5e-4);
+    }
+}
