@@ -20,7 +20,7 @@ pub mod smear;
 pub mod value_gate;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use crate::gpu::{Tensor, Variant, grid};
 

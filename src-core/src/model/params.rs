@@ -1,122 +1,315 @@
 //! Parameters and their gradients in GPU memory.
 //!
-//! Muon works on all matrices of one shape at once, so these lie in one stacked buffer, and so do their gradients; a
-//! layer's matrix is a view of the stack. A stack that would exceed what the adapter binds at a time is split. All
-//! other parameters have a buffer each.
+//! The matrices of blocks that have the same shape lie in one buffer, so that the optimizer steps them together; the
+//! model sees each of them as a view. Everything else has a buffer of its own.
 
 use std::collections::HashMap;
 
-use crate::gpu::{DType, Gpu, GpuError, Memory, Tensor};
+use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
 
+use super::init::initial_values;
 use super::{Config, Group, ParamSpec};
 
-/// Elements by which a matrix of a stack is padded, so that each starts on a 256-byte border, as views must.
-const STACK_MULTIPLE: usize = 64;
+/// Views must start on a border of this many floats.
+const ALIGNMENT: usize = 64;
 
-/// Matrices of one shape, in one buffer.
+/// Stacks are kept below this, where a matrix fits at all: an optimizer's scratch is as large as the largest stack.
+const STACK_BYTES: u64 = 256 << 20;
+
+/// One parameter.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Name, shape and group.
+    pub spec: ParamSpec,
+    /// The values.
+    pub value: Tensor,
+    /// The gradient, where the parameters are trained.
+    pub grad: Option<Tensor>,
+}
+
+/// Block matrices of one shape in one buffer.
+#[derive(Debug)]
 pub struct Stack {
-    /// Names of the matrices, in order.
-    pub names: Vec<String>,
     /// Rows of each matrix.
     pub rows: usize,
     /// Columns of each matrix.
-    pub cols: usize,
-    /// Elements from one matrix to the next: rows · cols, rounded up to a multiple of 64. The padding stays zero.
+    pub columns: usize,
+    /// Elements from one matrix to the next.
     pub stride: usize,
-    /// The matrices, `[n, stride]`.
-    pub weights: Tensor,
-    /// Their gradients, `[n, stride]`.
-    pub gradients: Tensor,
+    /// The matrices' names, in order.
+    pub names: Vec<String>,
+    /// `[N, stride]`.
+    pub value: Tensor,
+    /// `[N, stride]`, where the parameters are trained.
+    pub grad: Option<Tensor>,
 }
 
-/// All parameters of a model, and their gradients.
+/// All parameters of a model.
+#[derive(Debug)]
 pub struct Parameters {
-    specs: Vec<ParamSpec>,
-    weights: HashMap<String, Tensor>,
-    gradients: HashMap<String, Tensor>,
+    all: Vec<Parameter>,
+    index: HashMap<String, usize>,
     stacks: Vec<Stack>,
-    gradient_buffers: Vec<Tensor>,
+}
+
+/// Values that a model has no place for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParamError {
+    /// The model has no parameter of this name.
+    #[error("the model has no parameter {0}")]
+    Unknown(String),
+    /// The parameter has another shape.
+    #[error("{name} has the shape {got:?}, and the model needs {want:?}")]
+    Shape {
+        /// The parameter.
+        name: String,
+        /// The shape offered.
+        got: Vec<usize>,
+        /// The shape of the model.
+        want: Vec<usize>,
+    },
 }
 
 impl Parameters {
-    /// Allocates zeroed parameters without gradients, for a model that is only run. See [`allocate`](Self::allocate).
-    pub fn allocate_weights(gpu: &Gpu, config: &Config) -> Result<Self, GpuError> {
-        Self::with_gradients(gpu, config, false)
-    }
-
-    /// Allocates zeroed parameters and gradients. Fails with [`GpuError::TooLarge`] when a parameter exceeds what the
-    /// adapter binds at a time.
+    /// Zeroed parameters and gradients of `config`. Fails where a tensor exceeds the adapter's binding limit or memory
+    /// runs out.
     pub fn allocate(gpu: &Gpu, config: &Config) -> Result<Self, GpuError> {
-        Self::with_gradients(gpu, config, true)
+        Self::build(gpu, config, true, STACK_BYTES)
     }
 
-    fn with_gradients(gpu: &Gpu, config: &Config, trainable: bool) -> Result<Self, GpuError> {
+    /// Zeroed parameters of `config` without gradients: for inference.
+    pub fn frozen(gpu: &Gpu, config: &Config) -> Result<Self, GpuError> {
+        Self::build(gpu, config, false, STACK_BYTES)
+    }
+
+    fn build(gpu: &Gpu, config: &Config, trained: bool, stack_bytes: u64) -> Result<Self, GpuError> {
         let specs = config.param_specs();
-        let (mut weights, mut gradients, mut gradient_buffers) = (HashMap::new(), HashMap::new(), Vec::new());
-        for spec in specs.iter().filter(|spec| spec.group != Group::Matrix) {
-            weights.insert(spec.name.clone(), gpu.zeros(&spec.name, &spec.shape, DType::F32, Memory::Weights)?);
-            let gradient = gpu.zeros(&spec.name, &spec.shape, DType::F32, Memory::Gradients)?;
-            gradient_buffers.push(gradient.clone());
-            gradients.insert(spec.name.clone(), gradient);
-        }
+        let both = |label: &str, shape: &[usize]| -> Result<_, GpuError> {
+            let value = gpu.zeros(label, shape, DType::F32, Memory::Weights)?;
+            let grad = trained.then(|| gpu.zeros(label, shape, DType::F32, Memory::Gradients)).transpose()?;
+            Ok((value, grad))
+        };
+        let mut tensors: HashMap<&str, (Tensor, Option<Tensor>)> = HashMap::new();
         let mut stacks = Vec::new();
-        for (shape, names) in matrices_by_shape(&specs) {
-            let (rows, cols) = (shape[0], shape[1]);
-            let stride = (rows * cols).next_multiple_of(STACK_MULTIPLE);
-            let most = (gpu.binding_limit() as usize / (4 * stride)).max(1);
+        for (shape, names) in by_shape(&specs) {
+            let (rows, columns) = (shape[0], shape[1]);
+            let stride = (rows * columns).next_multiple_of(ALIGNMENT);
+            let bytes = stride as u64 * DType::F32.bytes();
+            let most = (gpu.binding_limit().min(stack_bytes) / bytes).max(1) as usize;
             for names in names.chunks(most) {
-                let label = format!("{} {rows}×{cols} matrices", names.len());
-                let allocate = |kind| gpu.zeros(&label, &[names.len(), stride], DType::F32, kind);
-                let stack = Stack {
-                    names: names.to_vec(),
-                    rows,
-                    cols,
-                    stride,
-                    weights: allocate(Memory::Weights)?,
-                    gradients: allocate(Memory::Gradients)?,
-                };
+                let (value, grad) = both(names[0], &[names.len(), stride])?;
                 for (i, name) in names.iter().enumerate() {
-                    weights.insert(name.clone(), stack.weights.view(i * stride, &shape));
-                    gradients.insert(name.clone(), stack.gradients.view(i * stride, &shape));
+                    let view = |stack: &Tensor| stack.view(i * stride, shape);
+                    tensors.insert(name, (view(&value), grad.as_ref().map(view)));
                 }
-                gradient_buffers.push(stack.gradients.clone());
-                stacks.push(stack);
+                let names = names.iter().map(|name| name.to_string()).collect();
+                stacks.push(Stack { rows, columns, stride, names, value, grad });
             }
         }
-        Ok(Self { specs, weights, gradients, stacks, gradient_buffers })
+        let mut all = Vec::with_capacity(specs.len());
+        for spec in &specs {
+            let (value, grad) = match tensors.remove(spec.name.as_str()) {
+                Some(views) => views,
+                None => both(&spec.name, &spec.shape)?,
+            };
+            all.push(Parameter { spec: spec.clone(), value, grad });
+        }
+        let index = specs.iter().enumerate().map(|(i, spec)| (spec.name.clone(), i)).collect();
+        Ok(Self { all, index, stacks })
     }
 
-    /// The parameters' names and shapes, in their fixed order.
-    pub fn specs(&self) -> &[ParamSpec] {
-        &self.specs
-    }
-
-    /// A parameter. Panics on a name that the configuration does not have.
+    /// The values of parameter `name`. Panics where the model has none: names are the program's own.
     pub fn get(&self, name: &str) -> &Tensor {
-        self.weights.get(name).unwrap_or_else(|| panic!("there is no parameter {name}"))
+        &self.find(name).value
     }
 
-    /// A parameter's gradient. Panics on a name that the configuration does not have.
+    /// The gradient of parameter `name`. Panics where the model has none, or is frozen.
     pub fn grad(&self, name: &str) -> &Tensor {
-        self.gradients.get(name).unwrap_or_else(|| panic!("there is no parameter {name}"))
+        self.find(name).grad.as_ref().unwrap_or_else(|| panic!("{name} is frozen"))
     }
 
-    /// The matrices that Muon optimises.
+    fn find(&self, name: &str) -> &Parameter {
+        self.index.get(name).map(|&i| &self.all[i]).unwrap_or_else(|| panic!("no parameter {name}"))
+    }
+
+    /// All parameters, in the order of [`Config::param_specs`].
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Parameter> {
+        self.all.iter()
+    }
+
+    /// The stacks of block matrices.
     pub fn stacks(&self) -> &[Stack] {
         &self.stacks
     }
 
-    /// Every buffer that holds gradients, once.
-    pub fn gradient_buffers(&self) -> &[Tensor] {
-        &self.gradient_buffers
+    /// Records zeroing all gradients.
+    pub fn clear_grads(&self, rec: &mut Recorder) {
+        let alone =
+            self.all.iter().filter(|parameter| parameter.spec.group != Group::Matrix).filter_map(|parameter| parameter.grad.as_ref());
+        for grad in self.stacks.iter().filter_map(|stack| stack.grad.as_ref()).chain(alone) {
+            rec.clear(grad);
+        }
+    }
+
+    /// Draws initial values for all parameters.
+    pub fn initialise(&self, gpu: &Gpu, config: &Config, seed: u64) {
+        for parameter in &self.all {
+            gpu.write(&parameter.value, &initial_values(config, &parameter.spec, seed));
+        }
+    }
+
+    /// Replaces the values of parameter `name`, which must have the shape `shape`.
+    pub fn upload(&self, gpu: &Gpu, name: &str, shape: &[usize], values: &[f32]) -> Result<(), ParamError> {
+        let parameter = self.index.get(name).map(|&i| &self.all[i]).ok_or_else(|| ParamError::Unknown(name.to_owned()))?;
+        let want = &parameter.spec.shape;
+        if shape != want || values.len() != parameter.spec.len() {
+            return Err(ParamError::Shape { name: name.to_owned(), got: shape.to_vec(), want: want.clone() });
+        }
+        gpu.write(&parameter.value, values);
+        Ok(())
     }
 }
 
-/// Names of the matrices by shape, shapes in ascending order.
-fn matrices_by_shape(specs: &[ParamSpec]) -> std::collections::BTreeMap<Vec<usize>, Vec<String>> {
-    let mut shapes = std::collections::BTreeMap::<Vec<usize>, Vec<String>>::new();
+/// Block matrices by shape: shapes in order of first appearance, names in order.
+fn by_shape(specs: &[ParamSpec]) -> Vec<(&[usize], Vec<&str>)> {
+    let mut shapes: Vec<(&[usize], Vec<&str>)> = Vec::new();
     for spec in specs.iter().filter(|spec| spec.group == Group::Matrix) {
-        shapes.entry(spec.shape.clone()).or_default().push(spec.name.clone());
+        match shapes.iter_mut().find(|(shape, _)| *shape == spec.shape) {
+            Some((_, names)) => names.push(&spec.name),
+            None => shapes.push((&spec.shape, vec![&spec.name])),
+        }
     }
     shapes
+}
+
+/// A model with a tensor that the adapter cannot bind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("at depth {depth}, {tensor} needs {bytes} bytes, but {adapter} binds at most {limit} bytes at a time; {}", advice(*.largest_depth))]
+pub struct DoesNotFit {
+    /// The depth asked for.
+    pub depth: usize,
+    /// The model's largest tensor.
+    pub tensor: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The adapter's limit in bytes.
+    pub limit: u64,
+    /// The adapter's name.
+    pub adapter: String,
+    /// The largest depth of the same options that fits.
+    pub largest_depth: Option<usize>,
+}
+
+fn advice(largest_depth: Option<usize>) -> String {
+    match largest_depth {
+        Some(depth) => format!("the largest depth that fits is {depth}: use --depth {depth}"),
+        None => "no depth fits: use a smaller vocabulary or --aspect-ratio".to_owned(),
+    }
+}
+
+/// Checks that every parameter of `config` fits a binding of `limit` bytes on `adapter`. `config` came from a depth with
+/// `aspect_ratio` and `head_dim`; the largest depth that fits is sought among those.
+pub fn check_fits(config: &Config, aspect_ratio: usize, head_dim: usize, limit: u64, adapter: &str) -> Result<(), DoesNotFit> {
+    let Some(largest) = config.largest_param().filter(|spec| bytes(spec) > limit) else {
+        return Ok(());
+    };
+    Err(DoesNotFit {
+        depth: config.n_layer,
+        bytes: bytes(&largest),
+        tensor: largest.name,
+        limit,
+        adapter: adapter.to_owned(),
+        largest_depth: largest_depth_that_fits(limit, config, aspect_ratio, head_dim),
+    })
+}
+
+/// The largest depth whose parameters each fit `limit` bytes, with the vocabulary and context of `config`.
+pub fn largest_depth_that_fits(limit: u64, config: &Config, aspect_ratio: usize, head_dim: usize) -> Option<usize> {
+    let fits = |depth: usize| {
+        let config = Config::from_depth(depth, aspect_ratio, head_dim, config.sequence_len, config.vocab_size, &config.window_pattern);
+        config.ok().and_then(|config| config.largest_param()).is_some_and(|largest| bytes(&largest) <= limit)
+    };
+    // Tensors grow with the depth, so the depths that fit are the first ones.
+    (1..).take_while(|&depth| fits(depth)).last()
+}
+
+fn bytes(spec: &ParamSpec) -> u64 {
+    spec.len() as u64 * DType::F32.bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::Bench;
+
+    fn config() -> Config {
+        Config { sequence_len: 64, vocab_size: 100, n_layer: 3, n_head: 4, n_kv_head: 2, n_embd: 64, window_pattern: "SL".into() }
+    }
+
+    #[test]
+    fn what_is_uploaded_by_name_is_read_back_and_nothing_else_changes() {
+        let bench = Bench::new();
+        let gpu = bench.gpu();
+        // Two 64 × 64 matrices a stack, so that shapes are split over several.
+        let parameters = Parameters::build(gpu, &config(), true, 2 * 64 * 64 * 4).unwrap();
+        assert!(parameters.stacks().iter().all(|stack| stack.names.len() <= 2 || stack.rows * stack.columns < 64 * 64));
+        assert_eq!(parameters.stacks().iter().map(|stack| stack.names.len()).sum::<usize>(), 3 * 6 + 2);
+        let values = |i: usize, len: usize| -> Vec<f32> { (0..len).map(|j| (i * 7919 + j) as f32).collect() };
+        for (i, parameter) in parameters.iter().enumerate() {
+            let spec = &parameter.spec;
+            parameters.upload(gpu, &spec.name, &spec.shape, &values(i, spec.len())).unwrap();
+        }
+        for (i, spec) in config().param_specs().iter().enumerate() {
+            assert_eq!(bench.values(parameters.get(&spec.name)), values(i, spec.len()), "{}", spec.name);
+            assert_eq!(parameters.get(&spec.name).shape(), spec.shape);
+        }
+        for stack in parameters.stacks() {
+            let whole = bench.values(&stack.value);
+            for (name, values) in stack.names.iter().zip(whole.chunks_exact(stack.stride)) {
+                assert_eq!(bench.values(parameters.get(name)), values[..stack.rows * stack.columns]);
+            }
+        }
+    }
+
+    #[test]
+    fn clearing_reaches_every_gradient() {
+        let bench = Bench::new();
+        let parameters = Parameters::allocate(bench.gpu(), &config()).unwrap();
+        for parameter in parameters.iter() {
+            bench.gpu().write(parameters.grad(&parameter.spec.name), &vec![1.0f32; parameter.spec.len()]);
+        }
+        bench.run(|rec| parameters.clear_grads(rec));
+        for parameter in parameters.iter() {
+            let grad = bench.values(parameters.grad(&parameter.spec.name));
+            assert!(grad.iter().all(|&g| g == 0.0), "{}", parameter.spec.name);
+        }
+    }
+
+    #[test]
+    fn values_of_another_name_or_shape_are_refused() {
+        let bench = Bench::new();
+        let parameters = Parameters::frozen(bench.gpu(), &config()).unwrap();
+        let upload = |name: &str, shape: &[usize]| {
+            let values = vec![0.0; shape.iter().product()];
+            parameters.upload(bench.gpu(), name, shape, &values).unwrap_err().to_string()
+        };
+        assert_eq!(upload("lm_tail.weight", &[1]), "the model has no parameter lm_tail.weight");
+        assert_eq!(upload("resid_lambdas", &[4]), "resid_lambdas has the shape [4], and the model needs [3]");
+        assert_eq!(upload("lm_head.weight", &[64, 128]), "lm_head.weight has the shape [64, 128], and the model needs [128, 64]");
+    }
+
+    #[test]
+    fn a_model_past_the_binding_limit_is_refused_with_the_depth_that_fits() {
+        let config = |depth| Config::from_depth(depth, 64, 128, 2048, 32768, "SSSL").unwrap();
+        let limit = 128 << 20;
+        // 32768 · 1024 floats are 128 MiB, and depth 16 is the deepest with 1024 channels.
+        assert_eq!(largest_depth_that_fits(limit, &config(20), 64, 128), Some(16));
+        assert_eq!(largest_depth_that_fits(1 << 20, &config(20), 64, 128), None);
+
+        check_fits(&config(16), 64, 128, limit, "llvmpipe").unwrap();
+        let error = check_fits(&config(17), 64, 128, limit, "llvmpipe").unwrap_err();
+        let sentence = "at depth 17, transformer.wte.weight needs 150994944 bytes, but llvmpipe binds at most 134217728 bytes at a time; \
+                        the largest depth that fits is 16: use --depth 16";
+        assert_eq!(error.to_string(), sentence);
+    }
 }

@@ -118,9 +118,9 @@ impl Config {
         self.num_scaling_params() + SMEAR_CHANNELS
     }
 
-    /// The largest parameter; it must fit one binding of the adapter.
+    /// The largest parameter, the first of equals; it must fit one binding of the adapter.
     pub fn largest_param(&self) -> Option<ParamSpec> {
-        self.param_specs().into_iter().max_by_key(ParamSpec::len)
+        self.param_specs().into_iter().rev().max_by_key(ParamSpec::len)
     }
 }
 
