@@ -1,8 +1,13 @@
 //! The optimizer: AdamW for tables and scalars, Muon for the matrices of the blocks, and the schedules they follow.
 //! Works on parameters that it is handed.
 
+pub mod groups;
 pub mod horizon;
+pub mod optimizer;
 pub mod schedule;
+pub mod twin;
 
+pub use groups::{AdamwRule, OptimizerConfig};
 pub use horizon::{Horizon, HorizonOptions};
+pub use optimizer::{Optimizer, StateTensor};
 pub use schedule::{Schedule, StepValues};

@@ -1,0 +1,132 @@
+//! The optimizer on the GPU against its twin in f64, on the parameters and gradients of the reference's models.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use nc_core::gpu::{Gpu, Recorder};
+use nc_core::model::{Config, Parameters};
+use nc_core::optim::twin::{Named, Twin};
+use nc_core::optim::{Optimizer, OptimizerConfig, StepValues};
+use nc_tests::golden_dirs;
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+/// What this test reads of a model case's header.
+#[derive(Deserialize)]
+struct Meta {
+    config: Config,
+    optimizer: Rates,
+    schedule: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Rates {
+    unembedding_lr: f64,
+    embedding_lr: f64,
+    matrix_lr: f64,
+    scalar_lr: f64,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    lr_multiplier: f64,
+    muon_momentum: f64,
+    muon_weight_decay: f64,
+}
+
+/// The model cases: every safetensors file of a golden folder whose header has `meta`.
+fn cases() -> Vec<(PathBuf, Vec<u8>, Meta)> {
+    let mut cases = Vec::new();
+    for entry in golden_dirs().iter().flat_map(|dir| fs::read_dir(dir).unwrap()) {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "safetensors") {
+            let bytes = fs::read(&path).unwrap();
+            let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+            if let Some(meta) = header.metadata().as_ref().and_then(|metadata| metadata.get("meta")) {
+                let meta = serde_json::from_str(meta).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                cases.push((path, bytes, meta));
+            }
+        }
+    }
+    cases
+}
+
+/// The tensors whose names begin with `prefix`, without it.
+fn named(file: &SafeTensors<'_>, prefix: &str) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+    let tensors = file.iter().filter_map(|(name, view)| Some((name.strip_prefix(prefix)?, view)));
+    tensors.map(|(name, view)| (name.to_owned(), (view.shape().to_vec(), bytemuck::pod_collect_to_vec(view.data())))).collect()
+}
+
+fn wide(values: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Named {
+    values.iter().map(|(name, (_, values))| (name.clone(), values.iter().map(|&v| f64::from(v)).collect())).collect()
+}
+
+/// The largest relative error of a tensor's update by AdamW: decay and update each round a parameter.
+const ADAMW_BAR: f64 = 1e-5;
+
+/// By Muon: Polar Express raises small singular values a thousandfold, and rounding errors with them.
+const MUON_BAR: f64 = 1e-4;
+
+/// The gradient of batch 0 is stepped with each of the case's schedule values in turn. The twin starts every step from
+/// the parameters that the GPU holds, so that each update is compared by itself.
+#[test]
+fn golden_optimizer_steps_equal_the_twin() {
+    let gpu = Gpu::open(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap();
+    let cases = cases();
+    assert!(!cases.is_empty());
+    for (path, bytes, meta) in cases {
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let specs = meta.config.param_specs();
+        let (params, grads) = (named(&file, "param."), named(&file, "grad."));
+        assert_eq!(params.len(), specs.len(), "{}", path.display());
+
+        let parameters = Parameters::allocate(&gpu, &meta.config).unwrap();
+        for (name, (shape, values)) in &params {
+            parameters.upload(&gpu, name, shape, values).unwrap();
+        }
+        let Rates { unembedding_lr, embedding_lr, matrix_lr, scalar_lr } = meta.optimizer;
+        let config = OptimizerConfig { n_embd: meta.config.n_embd, lr_scale: 1.0, unembedding_lr, embedding_lr, matrix_lr, scalar_lr };
+        let optimizer = Optimizer::new(&gpu, &parameters, &config).unwrap();
+        let mut rec = Recorder::new(&gpu);
+        optimizer.record(&mut rec);
+        let recording = rec.finish().unwrap();
+
+        let mut twin = Twin::default();
+        let mut before = wide(&params);
+        for (i, step) in meta.schedule.iter().enumerate() {
+            let values =
+                StepValues { lr_multiplier: step.lr_multiplier, momentum: step.muon_momentum, weight_decay: step.muon_weight_decay };
+            let t = i as u64 + 1;
+            for (name, (_, values)) in &grads {
+                gpu.write(parameters.grad(name), values);
+            }
+            optimizer.set_step(values, 1.0, t);
+            recording.run();
+
+            let mut want = before.clone();
+            twin.step(&specs, &mut want, &wide(&grads), &config, values, 1.0, t);
+            let mut after = Named::new();
+            for spec in &specs {
+                let got: Vec<f32> = gpu.read(parameters.get(&spec.name)).unwrap();
+                let got: Vec<f64> = got.into_iter().map(f64::from).collect();
+                let name = &spec.name;
+                let bar = if config.adamw(spec.group).is_some() { ADAMW_BAR } else { MUON_BAR };
+                let error = update_error(&got, &want[name], &before[name]);
+                assert!(error <= bar, "{}: step {t} of {name}: {error:.1e}", path.display());
+                after.insert(name.clone(), got);
+            }
+            before = after;
+        }
+    }
+}
+
+/// ‖(got − was) − (want − was)‖ / ‖want − was‖, without what a parameter in f32 cannot hold.
+fn update_error(got: &[f64], want: &[f64], was: &[f64]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference = norm(&mut got.iter().zip(want).map(|(got, want)| got - want));
+    let moved = norm(&mut want.iter().zip(was).map(|(want, was)| want - was));
+    let rounding = norm(&mut was.iter().copied()) * f64::from(f32::EPSILON) / 2.0;
+    assert!(difference.is_finite() && moved > 0.0);
+    (difference - rounding).max(0.0) / moved
+}
