@@ -46,12 +46,12 @@ impl Loaded {
         }
         let mut saved = checkpoint::load_model(&run, which.step)?;
         let gpu = Gpu::open(context.adapter.as_deref())?;
-        let parameters = Parameters::allocate_weights(&gpu, &config)?;
+        let parameters = Parameters::frozen(&gpu, &config)?;
         let shapes: Vec<(&str, &[usize])> =
-            parameters.specs().iter().map(|spec| (spec.name.as_str(), spec.shape.as_slice())).collect();
+            parameters.iter().map(|parameter| (parameter.spec.name.as_str(), parameter.spec.shape.as_slice())).collect();
         saved.model.expect(&shapes)?;
-        for spec in parameters.specs() {
-            gpu.write(parameters.get(&spec.name), &saved.model.read(&spec.name)?);
+        for parameter in parameters.iter() {
+            gpu.write(&parameter.value, &saved.model.read(&parameter.spec.name)?);
         }
         let model = Model::new(&gpu, &config, parameters)?;
         Ok(Self { gpu, name, step: saved.step, model, tokenizer })

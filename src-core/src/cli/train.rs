@@ -199,7 +199,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let (name, start, tokenizer, gpu) = if args.resume { resume(&args, context)? } else { fresh(args, context)? };
     autotune::enable(&context.home.cache());
     let mut tell = |event: Event| report(&event, context.json);
-    let outcome = pretrain(&gpu, &context.home, &name, start, &tokenizer, &interrupt, &mut tell)?;
+    let outcome = pretrain(&gpu, &context.home, &name, start, &Arc::new(tokenizer), &interrupt, &mut tell)?;
     finish(&name, &outcome, context);
     Ok(())
 }
@@ -230,9 +230,7 @@ fn fresh(args: Args, context: &Context) -> Result<Plan, Failure> {
 
     let seq = args.max_seq_len.unwrap_or(defaults.max_seq_len);
     let depth = args.depth.unwrap_or(defaults.depth);
-    let at_depth = |depth| {
-        Config::from_depth(depth, args.aspect_ratio, args.head_dim, seq, tokenizer.vocab_size(), &args.window_pattern)
-    };
+    let at_depth = |depth| Config::from_depth(depth, args.aspect_ratio, args.head_dim, seq, tokenizer.vocab_size(), &args.window_pattern);
     let model = match &from {
         Some(run) => crate::train::pretrain::run_config(run)?.model,
         None => at_depth(depth)?,
@@ -289,9 +287,8 @@ fn fresh(args: Args, context: &Context) -> Result<Plan, Failure> {
 /// The downloaded shards if there are any, else the sample corpus.
 fn default_data(context: &Context) -> Result<Vec<PathBuf>, Failure> {
     let shards = context.home.data();
-    let downloaded = std::fs::read_dir(&shards).is_ok_and(|mut files| {
-        files.any(|file| file.is_ok_and(|file| file.path().extension().is_some_and(|ending| ending == "parquet")))
-    });
+    let downloaded = std::fs::read_dir(&shards)
+        .is_ok_and(|mut files| files.any(|file| file.is_ok_and(|file| file.path().extension().is_some_and(|ending| ending == "parquet"))));
     Ok(vec![if downloaded { shards } else { corpus::shipped()? }])
 }
 

@@ -56,12 +56,7 @@ impl<'a> Generator<'a> {
 
     /// Continues `prompt` and returns the new tokens. `each` hears of every token as it comes and ends the text by
     /// returning false. When the context is full, its first half is forgotten.
-    pub fn generate(
-        &mut self,
-        prompt: &[u32],
-        options: &GenerateOptions,
-        each: &mut dyn FnMut(u32) -> bool,
-    ) -> Result<Vec<u32>, GpuError> {
+    pub fn generate(&mut self, prompt: &[u32], options: &GenerateOptions, each: &mut dyn FnMut(u32) -> bool) -> Result<Vec<u32>, GpuError> {
         let context = self.model.config.sequence_len;
         let mut sampler = Sampler::new(options.temperature, options.top_k, options.seed);
         let mut ids = prompt.to_vec();

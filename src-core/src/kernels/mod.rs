@@ -5,6 +5,8 @@
 //! of the program and panics while recording, never while training), and records. `twin` submodules hold the same
 //! operation on `f64` slices; tests compare the two over random shapes.
 
+pub mod adamw;
+pub mod attention;
 pub mod autotune;
 pub mod axpy;
 pub mod backout;
@@ -12,7 +14,9 @@ pub mod cross_entropy;
 pub mod dot;
 pub mod embedding;
 pub mod matmul;
+pub mod muon;
 pub mod norm;
+pub mod reduce;
 pub mod relu2;
 pub mod residual;
 pub mod rotary;
@@ -27,13 +31,17 @@ use crate::gpu::{Tensor, Variant, grid};
 /// Every specialisation that the program can ask for: tests validate and translate each of them.
 pub fn variants() -> Vec<Variant> {
     [
+        adamw::variants(),
+        attention::variants(),
         axpy::variants(),
         backout::variants(),
         cross_entropy::variants(),
         dot::variants(),
         embedding::variants(),
         matmul::variants(),
+        muon::variants(),
         norm::variants(),
+        reduce::variants(),
         relu2::variants(),
         residual::variants(),
         rotary::variants(),

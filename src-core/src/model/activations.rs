@@ -25,15 +25,15 @@ pub struct Activations {
     pub targets: Tensor,
     /// Loss of each token in nats, `[N]`.
     pub losses: Tensor,
-    pub(super) embedding: Tensor,       // [N, C]  wte[ids], then reused as the normed output
-    pub(super) embedded: Tensor,        // [N, C]  norm(wte[ids])
-    pub(super) embedded_scale: Tensor,  // [N]
-    pub(super) smear_sigmoid: Tensor,   // [N]
-    pub(super) stream: Vec<Tensor>,     // L + 1 of [N, C]: the residual stream before each layer, and after the last
-    pub(super) layers: Vec<Layer>,      // L
-    pub(super) output: Tensor,          // [N, C]  the final norm
-    pub(super) output_scale: Tensor,    // [N]
-    pub(super) logits: Tensor,          // [rows of a chunk, padded V]
+    pub(super) embedding: Tensor,      // [N, C]  wte[ids], then reused as the normed output
+    pub(super) embedded: Tensor,       // [N, C]  norm(wte[ids])
+    pub(super) embedded_scale: Tensor, // [N]
+    pub(super) smear_sigmoid: Tensor,  // [N]
+    pub(super) stream: Vec<Tensor>,    // L + 1 of [N, C]: the residual stream before each layer, and after the last
+    pub(super) layers: Vec<Layer>,     // L
+    pub(super) output: Tensor,         // [N, C]  the final norm
+    pub(super) output_scale: Tensor,   // [N]
+    pub(super) logits: Tensor,         // [rows of a chunk, padded V]
 }
 
 /// What one layer keeps.

@@ -48,7 +48,7 @@ impl Gradients {
             k: floats("key gradient", &[n, k, d])?,
             v: floats("value gradient", &[n, k, d])?,
             hidden: floats("MLP gradient", &[n, 4 * c])?,
-            scratch: floats("partial sums", &[kernels::scratch_len(n, c)])?,
+            scratch: floats("partial sums", &[kernels::scratch_len(n, k)])?,
         })
     }
 }
@@ -56,9 +56,7 @@ impl Gradients {
 impl Model {
     /// Records zeroing every parameter's gradient: once a step, before its first batch.
     pub fn record_clear(&self, rec: &mut Recorder) {
-        for gradient in self.parameters.gradient_buffers() {
-            rec.clear(gradient);
-        }
+        self.parameters.clear_grads(rec);
     }
 
     /// Records the losses of a batch and their gradients, added to the parameters' gradients. Follows

@@ -4,6 +4,7 @@ use crate::checkpoint::{CheckpointError, Mismatch, RunError, TensorFileError};
 use crate::data::DataError;
 use crate::gpu::GpuError;
 use crate::model::ConfigError;
+use crate::model::params::DoesNotFit;
 use crate::tokenizer::TokenizerError;
 
 use super::metrics::MetricsError;
@@ -62,23 +63,8 @@ pub enum TrainError {
         must: &'static str,
     },
     /// A parameter exceeds what the adapter binds at a time.
-    #[error(
-        "depth {depth} does not fit {adapter}: {label} needs {bytes} bytes and one binding holds {limit}; the largest depth that fits is {largest}"
-    )]
-    TooDeep {
-        /// What was asked for.
-        depth: usize,
-        /// The adapter's name.
-        adapter: String,
-        /// The parameter.
-        label: String,
-        /// Its size.
-        bytes: u64,
-        /// What a binding holds.
-        limit: u64,
-        /// The largest depth with the same other options that fits; 0 if none does.
-        largest: usize,
-    },
+    #[error(transparent)]
+    TooDeep(#[from] DoesNotFit),
     /// The run's config.json is not one of ours.
     #[error("config.json of run {run} cannot be used: {reason}")]
     RunConfig {

@@ -4,6 +4,7 @@
 //! losses are waited for only after the next step is submitted, so that the GPU never stands still for a log line.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use crate::data::{DataSet, Split};
 use crate::engine::{GenerateOptions, Generator};
 use crate::eval::bits_per_byte::BitsPerByte;
 use crate::gpu::{Gpu, GpuError};
-use crate::model::init;
+use crate::model::params::check_fits;
 use crate::optim::{OptimizerConfig, Schedule};
 use crate::tokenizer::Tokenizer;
 
@@ -82,7 +83,7 @@ pub fn pretrain(
     home: &Home,
     name: &str,
     start: Start,
-    tokenizer: &Tokenizer,
+    tokenizer: &Arc<Tokenizer>,
     interrupt: &AtomicBool,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Outcome, TrainError> {
@@ -110,7 +111,7 @@ fn train(
     home: &Home,
     run: &Run,
     start: &Start,
-    tokenizer: &Tokenizer,
+    tokenizer: &Arc<Tokenizer>,
     interrupt: &AtomicBool,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Outcome, TrainError> {
@@ -175,27 +176,9 @@ fn accumulation(config: &RunConfig, rows: usize) -> Result<usize, TrainError> {
 
 /// Refuses a model with a parameter that the adapter cannot bind, before anything is allocated.
 fn check_bindings(gpu: &Gpu, config: &RunConfig) -> Result<(), TrainError> {
-    let limit = gpu.binding_limit();
-    let largest_of = |model: &crate::model::Config| model.param_specs().into_iter().max_by_key(|spec| spec.len());
-    let bytes = |spec: &crate::model::ParamSpec| 4 * spec.len() as u64;
-    let Some(spec) = largest_of(&config.model).filter(|spec| bytes(spec) > limit) else {
-        return Ok(());
-    };
-    let head_dim = config.model.head_dim();
-    let aspect = config.model.n_embd.div_ceil(config.model.n_layer);
-    let fits = |depth: &usize| {
-        let model = &config.model;
-        crate::model::Config::from_depth(*depth, aspect, head_dim, model.sequence_len, model.vocab_size, &model.window_pattern)
-            .is_ok_and(|model| largest_of(&model).is_some_and(|spec| bytes(&spec) <= limit))
-    };
-    Err(TrainError::TooDeep {
-        depth: config.model.n_layer,
-        adapter: gpu.info().name.clone(),
-        label: spec.name.clone(),
-        bytes: bytes(&spec),
-        limit,
-        largest: (1..config.model.n_layer).rev().find(fits).unwrap_or(0),
-    })
+    let model = &config.model;
+    let aspect_ratio = model.n_embd.div_ceil(model.n_layer);
+    Ok(check_fits(model, aspect_ratio, model.head_dim(), gpu.binding_limit(), &gpu.info().name)?)
 }
 
 /// A run in progress.
@@ -206,7 +189,7 @@ struct Session<'a> {
     schedule: Schedule,
     trainer: Trainer,
     accumulation: usize,
-    tokenizer: &'a Tokenizer,
+    tokenizer: &'a Arc<Tokenizer>,
     token_bytes: Vec<u32>,
     batches: Prefetcher,
     loader: Option<LoaderState>,
@@ -231,7 +214,7 @@ impl<'a> Session<'a> {
         lock: RunLock,
         config: RunConfig,
         start: &Start,
-        tokenizer: &'a Tokenizer,
+        tokenizer: &'a Arc<Tokenizer>,
         tell: &mut dyn FnMut(Event),
     ) -> Result<Self, TrainError> {
         let run = lock.run().clone();
@@ -262,23 +245,20 @@ impl<'a> Session<'a> {
         match (resumed, start) {
             (Some(mut checkpoint), _) => {
                 weights.restore(&mut checkpoint.model)?;
-                GpuTensors { gpu, tensors: trainer.optimizer.state_tensors() }.restore(&mut checkpoint.optimizer)?;
+                GpuTensors { gpu, tensors: named_state(&trainer) }.restore(&mut checkpoint.optimizer)?;
             }
             (None, Start::From(_, source)) => {
                 let mut source = checkpoint::load_model(&Run::open(home, source)?, None)?;
                 weights.restore(&mut source.model)?;
             }
             _ => {
-                for spec in trainer.model.parameters.specs() {
-                    let values = init::initialize(&config.model, spec, config.training.seed);
-                    gpu.write(trainer.model.parameters.get(&spec.name), &values);
-                }
+                trainer.model.parameters.initialise(gpu, &config.model, config.training.seed);
             }
         }
 
         let data = DataSet::open(&config.training.data)?;
         let (rows, seq) = (trainer.rows(), config.model.sequence_len);
-        let shared = std::sync::Arc::new(tokenizer.clone());
+        let shared = tokenizer.clone();
         let loader = match &saved {
             Some(state) => Loader::resume(data.clone(), shared, state.loader.clone(), rows, seq)?,
             None => Loader::new(data.clone(), Split::Train, shared, rows, seq),
@@ -445,7 +425,7 @@ impl<'a> Session<'a> {
             Ok(())
         };
         if self.validation.is_empty() {
-            let encoder = std::sync::Arc::new(self.tokenizer.clone());
+            let encoder = self.tokenizer.clone();
             let loader = Loader::new(self.data.clone(), Split::Val, encoder, rows, seq);
             let mut batches = Prefetcher::start(loader, prefetch::AHEAD)?;
             for _ in 0..count {
@@ -492,11 +472,10 @@ impl<'a> Session<'a> {
             training_seconds: self.training_seconds,
             loader,
         };
-        let state =
-            serde_json::to_value(state).map_err(|error| TrainError::State { step: self.step, reason: error.to_string() })?;
+        let state = serde_json::to_value(state).map_err(|error| TrainError::State { step: self.step, reason: error.to_string() })?;
         self.metrics.sync()?;
         let mut model = GpuTensors { gpu: self.gpu, tensors: named_parameters(&self.trainer) };
-        let mut optimizer = GpuTensors { gpu: self.gpu, tensors: self.trainer.optimizer.state_tensors() };
+        let mut optimizer = GpuTensors { gpu: self.gpu, tensors: named_state(&self.trainer) };
         let snapshot = Snapshot { step: self.step, model: &mut model, optimizer: &mut optimizer, state: &state };
         let path = checkpoint::save(&self.lock, snapshot, self.config.training.keep_last.and_then(NonZeroUsize::new))?;
         tell(Event::Saved { step: self.step, path });
@@ -506,7 +485,11 @@ impl<'a> Session<'a> {
 
 fn named_parameters(trainer: &Trainer) -> Vec<(String, crate::gpu::Tensor)> {
     let parameters = &trainer.model.parameters;
-    parameters.specs().iter().map(|spec| (spec.name.clone(), parameters.get(&spec.name).clone())).collect()
+    parameters.iter().map(|parameter| (parameter.spec.name.clone(), parameter.value.clone())).collect()
+}
+
+fn named_state(trainer: &Trainer) -> Vec<(String, crate::gpu::Tensor)> {
+    trainer.optimizer.state_tensors().into_iter().map(|state| (state.name, state.value)).collect()
 }
 
 /// A trainer with batches of `rows` rows, or, where memory is too short for that, of half as many, and so on. A
@@ -535,10 +518,11 @@ fn trainer_that_fits(
 fn optimizer_config(config: &RunConfig) -> OptimizerConfig {
     let options = &config.training;
     OptimizerConfig {
-        embedding_lr: options.embedding_lr * options.lr_scale,
-        unembedding_lr: options.unembedding_lr * options.lr_scale,
-        matrix_lr: options.matrix_lr * options.lr_scale,
-        scalar_lr: options.scalar_lr * options.lr_scale,
         n_embd: config.model.n_embd,
+        lr_scale: options.lr_scale,
+        unembedding_lr: options.unembedding_lr,
+        embedding_lr: options.embedding_lr,
+        matrix_lr: options.matrix_lr,
+        scalar_lr: options.scalar_lr,
     }
 }

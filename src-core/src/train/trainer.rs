@@ -94,7 +94,8 @@ impl Trainer {
             readback.start(&[&self.acts.losses]);
             pending.batches.push((readback, batch));
         }
-        self.optimizer.set_step(step, values);
+        // The batches' losses are already divided by their number.
+        self.optimizer.set_step(values, 1.0, step + 1);
         self.update.run();
         self.gpu.check()?;
         Ok(pending)
