@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -392,20 +393,23 @@ fn waits_double_and_a_dead_server_is_given_up() {
 
 #[test]
 fn a_server_that_stalls_is_left_and_asked_for_the_rest() {
-    let file = shard(SIZE, 14);
+    let (file, dir) = (shard(SIZE, 14), tempfile::tempdir().unwrap());
     let served = file.clone();
-    let start = Instant::now();
-    let requests = must_fetch(&file, move |request, stream| match request.nth {
+    let server = Server::start(move |request, stream| match request.nth {
         0 => {
             let _open = honest(request, &served, "v").send_part(stream, 100_000);
-            std::thread::sleep(Duration::from_secs(20));
+            std::thread::sleep(Duration::from_secs(60));
         }
         // Nothing at all, not even a status.
-        1 => std::thread::sleep(Duration::from_secs(20)),
+        1 => std::thread::sleep(Duration::from_secs(60)),
         _ => honest(request, &served, "v").send(stream),
     });
-    assert_eq!(ranges(&requests), [None, Some(100_000), Some(100_000)]);
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    let patience = Patience { stall: Duration::from_secs(1), ..impatient() };
+    let start = Instant::now();
+    Download { patience, ..download(&server, dir.path()) }.run(&|_, _| {}).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    assert_eq!(ranges(&server.requests()), [None, Some(100_000), Some(100_000)]);
+    assert_whole(dir.path(), &file);
 }
 
 #[test]
@@ -625,6 +629,8 @@ fn the_command_fetches_the_first_shards_and_the_last() {
     let folder = home.path().join("data/climbmix");
     assert_eq!(listing(&folder), ["shard_00000.parquet", "shard_00001.parquet", "shard_06542.parquet"]);
     assert!(std::fs::read(folder.join("shard_06542.parquet")).unwrap() == shard(SIZE, 6542));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("shard_00001.parquet: fetching of ") && told.contains("shard_00001.parquet: whole, "), "{told}");
     let value = last_json(&output);
     assert_eq!((&value["fetched"], &value["present"]), (&3.into(), &0.into()));
 
@@ -749,8 +755,17 @@ fn a_full_disk_gets_a_sentence_and_keeps_what_is_there() {
 
 #[test]
 fn two_downloads_into_one_folder_do_not_meet() {
-    let (home, server) = (tempfile::tempdir().unwrap(), stalling(100_000));
-    let arguments = ["-n", "0", "--timeout", "3", "--base-url", &server.url];
+    let (home, go_on) = (tempfile::tempdir().unwrap(), Arc::new(AtomicBool::new(false)));
+    let told = Arc::clone(&go_on);
+    let server = Server::start(move |request, stream| {
+        let answer = honest(request, &shard(SIZE, 6542), "v");
+        let mut open = answer.send_part(stream, 100_000);
+        while !told.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = open.write_all(&answer.body[100_000..]);
+    });
+    let arguments = ["-n", "0", "--base-url", &server.url];
     let first = command(home.path(), &arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let folder = home.path().join("data/climbmix");
     wait_for_part(&folder, 100_000);
@@ -762,6 +777,8 @@ fn two_downloads_into_one_folder_do_not_meet() {
     #[cfg(unix)]
     assert!(sentence.contains(&format!("process {}", first.id())), "{sentence}");
 
-    assert!(first.wait_with_output().unwrap().status.success(), "the stall ends the connection, not the download");
+    go_on.store(true, Ordering::SeqCst);
+    assert!(first.wait_with_output().unwrap().status.success());
+    assert_eq!(server.requests().len(), 1);
     assert!(std::fs::read(folder.join("shard_06542.parquet")).unwrap() == shard(SIZE, 6542));
 }

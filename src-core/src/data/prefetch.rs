@@ -93,7 +93,8 @@ fn serve<E: Encode>(loader: &mut Loader<E>, stop: &AtomicBool, sender: &SyncSend
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
 
     use super::*;
     use crate::data::files::Split;
@@ -124,11 +125,12 @@ mod tests {
         }
     }
 
-    /// Sleeps at each refill.
-    struct Slow;
+    /// Counts how often it is asked.
+    struct Counting(Arc<AtomicUsize>);
 
-    impl Encode for Slow {
+    impl Encode for Counting {
         fn encode_batch(&self, texts: &[String]) -> Vec<Vec<u32>> {
+            self.0.fetch_add(1, Ordering::SeqCst);
             std::thread::sleep(Duration::from_millis(20));
             Bytes.encode_batch(texts)
         }
@@ -145,10 +147,17 @@ mod tests {
         waiting.next_batch().unwrap();
         drop(waiting);
 
-        // Filling up takes at least 10 of these naps, and each refill of this small set one epoch.
-        let start = Instant::now();
-        drop(Prefetcher::start(Loader::new(set, Split::Train, Slow, 1, 8), 1).unwrap());
-        assert!(start.elapsed() < Duration::from_millis(150), "{:?}", start.elapsed());
+        // 1000 documents come from this set in ten batches of 100: dropped during the first, few may follow.
+        let asked = Arc::new(AtomicUsize::new(0));
+        let working = Prefetcher::start(Loader::new(set, Split::Train, Counting(Arc::clone(&asked)), 1, 8), 1).unwrap();
+        while asked.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        drop(working);
+        let at_drop = asked.load(Ordering::SeqCst);
+        assert!(at_drop < 5, "{at_drop}");
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(asked.load(Ordering::SeqCst), at_drop, "the thread has ended");
     }
 
     struct Faulty;

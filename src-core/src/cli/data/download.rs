@@ -127,18 +127,18 @@ impl Bars {
                     bar.set_position(bytes);
                 }
             }
-            Event::Waiting { .. } => {
-                if let (Some(bar), Some(line)) = (transfers.get(name), line(event)) {
-                    bar.set_message(line);
-                }
-            }
+            Event::Waiting { .. } => match (transfers.get(name), line(event)) {
+                (Some(bar), Some(line)) => bar.set_message(line),
+                // Nothing has come yet, so there is no bar. A line that cannot be drawn is no reason to stop.
+                (None, Some(line)) => drop(self.all.println(format!("{name}: {line}"))),
+                (_, None) => {}
+            },
             Event::Present | Event::Finished { .. } | Event::Failed { .. } => {
                 if let Some(bar) = transfers.remove(name) {
                     bar.finish_and_clear();
                 }
                 if let Event::Failed { error } = event {
-                    // A bar that cannot be drawn is no reason to stop.
-                    let _ = self.all.println(format!("{name}: {error}"));
+                    drop(self.all.println(format!("{name}: {error}")));
                 }
                 self.files.inc(1);
             }

@@ -23,6 +23,8 @@ pub fn agent(base_url: &str, patience: &Patience) -> Agent {
     let stall = Some(patience.stall);
     let config = Agent::config_builder()
         .http_status_as_error(false)
+        // A redirect must not lead from a safe address to an open one.
+        .https_only(base_url.starts_with("https://"))
         // Redirects are followed here, not there: see `Transfer::request`.
         .max_redirects(0)
         .max_redirects_will_error(false)
