@@ -218,6 +218,12 @@ fn bad_data_gets_one_sentence_and_exit_code_2() {
         assert_eq!(output.status.code(), Some(2), "{name}: {stderr}");
         assert!(stderr.starts_with("error: ") && stderr.lines().count() == 1 && stderr.contains(told) && stderr.contains(name), "{stderr}");
     }
-    // The home is new, so nothing was downloaded.
-    assert_eq!(info(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn info_of_a_new_home_is_that_of_the_sample_corpus() {
+    let output = info(&["--json"]);
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(value["files"][0]["path"].as_str().unwrap().contains("corpus"), "{value}");
+    assert!(value["train"]["documents"].as_u64().unwrap() > value["val"]["documents"].as_u64().unwrap());
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Context, Failure};
-use crate::data::{DataSet, Split, Tally};
+use super::{Context, Failure, corpus};
+use crate::data::{DataSet, PUBLIC_SHARDS, Split, Tally};
 
 #[cfg(feature = "net")]
 mod download;
@@ -29,7 +29,7 @@ enum Command {
 /// Options of `nc-core data info`.
 #[derive(clap::Args)]
 struct InfoArgs {
-    /// Files (.parquet, .jsonl, .txt) or folders of them [default: the downloaded shards]
+    /// Files (.parquet, .jsonl, .txt) or folders of them [default: the downloaded shards, else the sample corpus]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
 }
@@ -59,7 +59,7 @@ struct FileInfo {
 }
 
 fn info(args: InfoArgs, context: &Context) -> Result<(), Failure> {
-    let paths = if args.paths.is_empty() { vec![context.home.data().join(crate::data::PUBLIC_SHARDS)] } else { args.paths };
+    let paths = if args.paths.is_empty() { vec![what_there_is(context)?] } else { args.paths };
     let set = DataSet::open(&paths)?;
     let documents = set.count_documents()?;
     let files = set.files().iter().zip(&documents).map(|(file, documents)| FileInfo {
@@ -70,9 +70,16 @@ fn info(args: InfoArgs, context: &Context) -> Result<(), Failure> {
     let info = Info { files: files.collect(), train: set.tally(Split::Train, &documents), val: set.tally(Split::Val, &documents) };
     let describe = |tally: &Tally| format!("{} documents in {}, {} bytes", tally.documents, files_in_words(tally.files), tally.bytes);
     let one = if set.files().len() == 1 { " (held out of the one file)" } else { "" };
-    let words = format!("training:   {}\nvalidation: {}{one}", describe(&info.train), describe(&info.val));
+    let names = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    let words = format!("{names}\ntraining:   {}\nvalidation: {}{one}", describe(&info.train), describe(&info.val));
     context.finish(&serde_json::json!(info), &words);
     Ok(())
+}
+
+/// The downloaded shards, else the sample corpus.
+fn what_there_is(context: &Context) -> Result<PathBuf, Failure> {
+    let shards = context.home.data().join(PUBLIC_SHARDS);
+    if shards.is_dir() { Ok(shards) } else { corpus::shipped() }
 }
 
 fn files_in_words(files: usize) -> String {
