@@ -219,9 +219,10 @@ def time_steps(config: Config, batch: int, steps: int, warm_up: int, compiled: b
 # Checking ------------------------------------------------------------------------------------------------------------
 
 # The largest relative distance that passes, per kind of number. Two float32 programs that sum in different orders
-# differ by the noise floor that tests/golden/README.md states; the bars are ten times that, and twice that for the
-# update, whose floor is already that of the worst tensor.
-BARS = {"logits": 2e-6, "loss": 1e-6, "gradient": 1e-5, "scalar gradient": 1e-4, "update": 2e-3}
+# differ by the noise floor that tests/golden/README.md states; the bars are ten times that. The floor of an update is
+# wide because a few tensors are ill-conditioned, so that a slightly wrong constant would hide in it: the median over
+# the tensors has a bar of its own.
+BARS = {"logits": 2e-6, "loss": 1e-6, "gradient": 1e-5, "scalar gradient": 1e-4, "update": 1e-3, "median update": 2e-5}
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -279,6 +280,7 @@ def check(path: Path) -> bool:
     for name, tensor in p.items():
         theirs = golden[f"stepped.{name}"]
         found.append(("update", name, distance(tensor.detach(), theirs, scale=theirs - start[name])))
+    found.append(("median update", "all tensors", statistics.median(d for kind, _, d in found if kind == "update")))
 
     print(path)
     for kind, bar in BARS.items():

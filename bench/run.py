@@ -62,11 +62,20 @@ def peers_python() -> str:
     installed = VENV / "installed.txt"
     if not installed.exists() or installed.read_text() != requirements.read_text():
         say("installing the peers into bench/.venv (some minutes, once)")
-        venv.create(VENV, clear=True, with_pip=True)
+        venv.create(VENV, clear=True, with_pip=True, symlinks=os.name != "nt")
         if subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", str(requirements)]).returncode != 0:
             raise BenchError("the peers' packages could not be installed; see above")
         installed.write_text(requirements.read_text())
     return python
+
+
+def check_peer(python: str) -> None:
+    """A PyTorch model that computes something else would be no peer: compares it with the golden files first."""
+    say("checking the PyTorch peer against tests/golden")
+    golden = sorted(str(path) for path in (ROOT / "tests/golden").glob("*.safetensors"))
+    done = subprocess.run([python, str(BENCH / "gpt_torch.py"), "--check", *golden], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise BenchError(f"the PyTorch peer is off from the golden numbers:\n{done.stdout.strip()[-2000:]}")
 
 
 def mesa26_runner() -> list[str]:
@@ -176,6 +185,7 @@ def main() -> int:
     try:
         nc_core = [*(mesa26_runner() if args.mesa26 else []), build_nc_core()]
         python = peers_python()
+        check_peer(python)
         about = machine()
         if about["load_before"] is not None and about["load_before"] > 0.5:
             say(f"the machine is busy (load {about['load_before']:.1f}): these numbers will not mean much")
