@@ -13,9 +13,16 @@ row=256
 batch=4
 steps=300
 
-# The command to be typed, then its output.
+# Prints a command as one would type it, then runs it.
 show() {
-    printf '\n$ %s\n' "$*"
+    local word line=
+    for word in "$@"; do
+        case "$word" in
+        *[!A-Za-z0-9_./=-]*) line="$line '$word'" ;;
+        *) line="$line $word" ;;
+        esac
+    done
+    printf '\n$%s\n' "$line"
     "$@"
 }
 
@@ -37,7 +44,7 @@ export PATH="$built:$PATH"
 if [ -e "$(home)/runs/demo" ]; then
     show rm -r "$(home)/runs/demo"
 fi
-show nc-core tokenizer train --data assets/corpus --vocab-size "$vocabulary" --model-tag demo
+show nc-core tokenizer train --data assets/corpus --vocab-size "$vocabulary" --run demo
 show nc-core train --data assets/corpus --model-tag demo --depth "$depth" --max-seq-len "$row" --device-batch-size "$batch" \
     --total-batch-size "$((batch * row))" --num-iterations "$steps" --eval-every 50 --sample-every 100 --save-every 100
 show nc-core generate --run demo --prompt 'My fellow citizens,'
