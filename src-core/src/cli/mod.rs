@@ -80,6 +80,11 @@ impl Context {
 /// Parses the arguments, runs the subcommand and turns its outcome into an exit code: 0, 2 for input or surroundings
 /// that the user can mend, 1 for a failure of the program or the device.
 pub fn main() -> ExitCode {
+    if std::env::var_os("NODEVICE_SELECT").is_none() {
+        // SAFETY: nothing else runs yet. Mesa's device-select layer looks for a desktop to choose a GPU by, and says
+        // on stderr that there is none; we choose by ourselves.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("NC_LOG").unwrap_or_else(|_| "warn,wgpu_hal=error".into()))

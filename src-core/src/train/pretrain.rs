@@ -204,7 +204,15 @@ struct Session<'a> {
     first_val_bpb: Option<f64>,
     min_val_bpb: Option<f64>,
     training_seconds: f64,
-    clock: Instant,
+    seconds_before: f64,
+}
+
+/// A step on its way.
+struct Submitted {
+    step: u64,
+    epoch: u64,
+    begun: Instant,
+    losses: PendingLoss,
 }
 
 impl<'a> Session<'a> {
@@ -292,7 +300,7 @@ impl<'a> Session<'a> {
             first_val_bpb: None,
             min_val_bpb: saved.as_ref().and_then(|state| state.min_val_bpb),
             training_seconds: saved.as_ref().map_or(0.0, |state| state.training_seconds),
-            clock: Instant::now(),
+            seconds_before: saved.as_ref().map_or(0.0, |state| state.training_seconds),
             config,
         })
     }
@@ -309,7 +317,7 @@ impl<'a> Session<'a> {
             memory: self.gpu.memory().current,
             adapter: self.gpu.info().name.clone(),
         });
-        let mut pending: Option<(u64, u64, PendingLoss)> = None;
+        let mut pending: Option<Submitted> = None;
         loop {
             let at_end = self.step >= last;
             let stop = interrupt.load(Ordering::Relaxed);
@@ -325,7 +333,7 @@ impl<'a> Session<'a> {
             };
             if eval || sample || save || at_end || stop {
                 if let Some(done) = pending.take() {
-                    self.log(done, tell)?;
+                    self.log(done, None, tell)?;
                 }
                 if eval {
                     self.validate(tell)?;
@@ -339,9 +347,9 @@ impl<'a> Session<'a> {
                 if at_end || stop {
                     break;
                 }
-                self.clock = Instant::now();
             }
 
+            let begun = Instant::now();
             let mut batches = Vec::with_capacity(self.accumulation);
             for _ in 0..self.accumulation {
                 let next = self.batches.next_batch()?;
@@ -349,9 +357,10 @@ impl<'a> Session<'a> {
                 self.loader = Some(next.state);
             }
             let epoch = self.loader.as_ref().map_or(1, |state| state.epoch);
-            let submitted = self.trainer.step(batches, self.step, self.schedule.at(self.step))?;
-            if let Some(done) = pending.replace((self.step, epoch, submitted)) {
-                self.log(done, tell)?;
+            let losses = self.trainer.step(batches, self.step, self.schedule.at(self.step))?;
+            let submitted = Submitted { step: self.step, epoch, begun, losses };
+            if let Some(done) = pending.replace(submitted) {
+                self.log(done, Some(begun), tell)?;
             }
             self.step += 1;
         }
@@ -368,11 +377,12 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Waits for a step's losses and reports them.
-    fn log(&mut self, (step, epoch, pending): (u64, u64, PendingLoss), tell: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
-        let done = self.trainer.finish(pending, &self.token_bytes)?;
-        let seconds = self.clock.elapsed().as_secs_f64();
-        self.clock = Instant::now();
+    /// Waits for a step's losses and reports them. `next` is when the step after it began, if one did: then that is
+    /// where this one's time ends, whether the driver works while we wait (GPUs) or within the submission (lavapipe).
+    fn log(&mut self, submitted: Submitted, next: Option<Instant>, tell: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
+        let Submitted { step, epoch, begun, losses } = submitted;
+        let done = self.trainer.finish(losses, &self.token_bytes)?;
+        let seconds = next.unwrap_or_else(Instant::now).duration_since(begun).as_secs_f64();
         self.training_seconds += seconds;
         if !done.loss.is_finite() {
             return Err(TrainError::Diverged { step, loss: done.loss });
@@ -394,7 +404,7 @@ impl<'a> Session<'a> {
             tokens_per_second,
             flops_per_second: tokens_per_second * self.config.model.flops_per_token() as f64,
             memory: self.gpu.memory().current,
-            eta_seconds: self.training_seconds / done_here.max(1.0) * (options.num_iterations - step - 1) as f64,
+            eta_seconds: (self.training_seconds - self.seconds_before) / done_here * (options.num_iterations - step - 1) as f64,
         };
         self.metrics.append(&report)?;
         self.events.scalars(
