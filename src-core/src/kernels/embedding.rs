@@ -88,11 +88,11 @@ pub fn backward(rec: &mut Recorder, order: &Tensor, starts: &Tensor, d_out: &Ten
 /// The fewest chunks with which no invocation takes more turns of its loops than Mesa 22.3 grants, should all rows hold
 /// the same token. That driver ends loops without a word after 65,535 turns, counted over all loops of an invocation.
 fn chunks_within_turns(rows: usize, pieces: usize) -> usize {
-    const MOST_TURNS: usize = 60_000;
+    const MOST_TURNS: usize = 65_000;
     // Eight rows a turn, and a little for blocks and tails.
-    let turns = rows.div_ceil(7);
+    let turns = rows.div_ceil(7) + 16;
     assert!(turns <= MOST_TURNS, "a batch of {rows} rows is more than a CPU adapter sums in one go");
-    (pieces * turns).div_ceil(MOST_TURNS).clamp(1, pieces)
+    pieces.div_ceil(MOST_TURNS / turns)
 }
 
 /// Every specialisation of this shader.
