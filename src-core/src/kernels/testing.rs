@@ -65,6 +65,20 @@ impl Bench {
         let error = relative_error(&got, want);
         assert!(error <= bar, "relative error {error:.2e} > {bar:.0e}");
     }
+
+    /// Asserts |got − want| ≤ bar · (1 + size) for every element: `size` is that of the terms of a sum, from [`sizes`].
+    pub fn close_sum(&self, got: &Tensor, want: &[f64], size: f64, bar: f64) {
+        let got = self.values(got);
+        assert_eq!(got.len(), want.len());
+        let error = got.iter().zip(want).map(|(&got, want)| (f64::from(got) - want).abs() / (1.0 + size));
+        // Not a maximum, which would pass over NaN.
+        error.for_each(|error| assert!(error <= bar, "error of a sum {error:.2e} > {bar:.0e}"));
+    }
+}
+
+/// `Σ |a·b|`: what the rounding of a dot product is measured by, since its terms may cancel.
+pub fn sizes(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| (f64::from(a) * f64::from(b)).abs()).sum()
 }
 
 /// ‖got − want‖ / ‖want‖, NaN and a difference from zero included.
