@@ -92,7 +92,7 @@ fn golden_optimizer_steps_equal_the_twin() {
         optimizer.record(&mut rec);
         let recording = rec.finish().unwrap();
 
-        let mut twin = Twin::default();
+        let mut twin = Twin::new(&specs, &config);
         let mut before = wide(&params);
         for (i, step) in meta.schedule.iter().enumerate() {
             let values =
@@ -105,7 +105,7 @@ fn golden_optimizer_steps_equal_the_twin() {
             recording.run();
 
             let mut want = before.clone();
-            twin.step(&specs, &mut want, &wide(&grads), &config, values, 1.0, t);
+            twin.step(&mut want, &wide(&grads), values, 1.0, t);
             let mut after = Named::new();
             for spec in &specs {
                 let got: Vec<f32> = gpu.read(parameters.get(&spec.name)).unwrap();

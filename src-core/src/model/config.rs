@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn a_bad_configuration_is_refused_with_a_sentence() {
-        let cases: [(fn(&mut Config), &str); 13] = [
+        type Spoil = fn(&mut Config);
+        let cases: [(Spoil, &str); 13] = [
             (|c| c.n_layer = 0, "depth (n_layer) is 0; it must be at least 1"),
             (|c| c.n_layer = 1_000_000, "depth (n_layer) is 1000000; nc-core goes up to 1000"),
             (|c| c.vocab_size = 0, "vocab_size is 0; it must be at least 1"),
