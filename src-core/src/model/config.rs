@@ -43,6 +43,9 @@ const MOST_LAYERS: usize = 1_000;
 const MOST_TOKENS: usize = 1 << 20;
 const MOST_ELEMENTS: usize = u32::MAX as usize;
 
+/// The longest axis is the MLP's, 4·C, and no loop of a kernel may have more steps than 65,535.
+const MOST_CHANNELS: usize = 65_535 / 4;
+
 /// Why a configuration makes no model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -141,8 +144,7 @@ impl Config {
         most("depth (n_layer)", self.n_layer, MOST_LAYERS)?;
         least("sequence_len", self.sequence_len, 2)?;
         most("sequence_len", self.sequence_len, MOST_TOKENS)?;
-        // The largest matrix has 4·C² elements, and the largest table V·C.
-        most("n_embd", self.n_embd, (MOST_ELEMENTS / 4).isqrt())?;
+        most("n_embd", self.n_embd, MOST_CHANNELS)?;
         most("vocab_size", self.vocab_size, (MOST_ELEMENTS / self.n_embd).min(i32::MAX as usize) - VOCAB_MULTIPLE)?;
         if !self.n_embd.is_multiple_of(self.n_head) {
             return Err(ConfigError::Heads { n_embd: self.n_embd, n_head: self.n_head });
@@ -216,7 +218,7 @@ mod tests {
             (|c| c.vocab_size = usize::MAX, "nc-core goes up to"),
             (|c| c.sequence_len = 1, "sequence_len is 1; it must be at least 2"),
             (|c| c.sequence_len = usize::MAX, "nc-core goes up to 1048576"),
-            (|c| c.n_embd = usize::MAX, "nc-core goes up to 32767"),
+            (|c| c.n_embd = usize::MAX, "nc-core goes up to 16383"),
             (|c| c.n_embd = 66, "n_embd 66 is not a multiple of n_head 4"),
             (|c| c.n_kv_head = 3, "n_kv_head 3 does not divide n_head 4"),
             (|c| (c.n_head, c.n_kv_head) = (32, 1), "the head dimension is 2; it must be a multiple of 4"),
