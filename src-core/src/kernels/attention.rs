@@ -1,31 +1,174 @@
-//! Attention, the plain form; the tiled kernels replace it.
-#![allow(missing_docs, clippy::too_many_arguments)]
-use crate::gpu::*;
-static SHADER: Shader = crate::shader!("attention_plain");
-#[derive(Clone, Copy, Debug)]
+//! Flash attention (Dao 2023, <https://arxiv.org/abs/2307.08691>): causal, with a sliding window and grouped queries,
+//! forward and backward, without ever holding a T × T matrix. Two shader files, one operation:
+//!
+//! - `attention_lane.wgsl`: register tiles, a subgroup a workgroup. CPU adapters run it several times as fast as tiles in
+//!   shared memory, because there is hardly a barrier in it.
+//! - `attention_tile.wgsl`: tiles in workgroup memory, 128 invocations a workgroup. GPUs get this one even where their
+//!   subgroups have a fixed size: there the lane form would load keys a row a lane, which memory systems serve badly,
+//!   and would leave a core with one small subgroup's worth of work in flight per 64 sums that each lane holds.
+//!
+//! The backward pass has two kernels, one that owns queries and writes dq, and one that owns keys and writes dk and dv.
+//! Both compute the probabilities again from the log-sum-exp that the forward pass kept. No sum is shared between
+//! workgroups, so there are no atomics and every run gives the same bits.
+
+use crate::gpu::{Dispatch, Recorder, Shader, Target, Tensor, Values, Variant};
+
+static LANE: Shader = Shader {
+    name: "attention_lane",
+    source: concat!(include_str!("../../../shaders/attention_common.wgsl"), include_str!("../../../shaders/attention_lane.wgsl")),
+};
+static TILE: Shader = Shader {
+    name: "attention_tile",
+    source: concat!(include_str!("../../../shaders/attention_common.wgsl"), include_str!("../../../shaders/attention_tile.wgsl")),
+};
+static DELTA: Shader = crate::shader!("attention_delta");
+
+/// The shape of an attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attention {
+    /// Sequences, B.
     pub batch: usize,
+    /// Tokens of a sequence, T.
     pub seq: usize,
+    /// Query heads, H.
     pub heads: usize,
+    /// Key and value heads, K, which divides H. Query head h reads head h / (H / K).
     pub kv_heads: usize,
+    /// Channels of a head, D: a multiple of 4, at most 256.
     pub head_dim: usize,
+    /// A query at row r sees columns c with 0 ≤ r − c ≤ window.
     pub window: usize,
 }
+
+impl Attention {
+    fn queries(&self) -> usize {
+        self.batch * self.seq * self.heads
+    }
+
+    fn check(&self, queries: &[&Tensor], keys: &[&Tensor], rows: &[&Tensor]) {
+        let keys_len = self.batch * self.seq * self.kv_heads * self.head_dim;
+        assert!(
+            self.head_dim.is_multiple_of(4)
+                && (4..=256).contains(&self.head_dim)
+                && self.heads.is_multiple_of(self.kv_heads)
+                && queries.iter().all(|tensor| tensor.len() == self.queries() * self.head_dim)
+                && keys.iter().all(|tensor| tensor.len() == keys_len)
+                && rows.iter().all(|tensor| tensor.len() == self.queries()),
+            "{self:?} of {queries:?}, {keys:?} and {rows:?}"
+        );
+    }
+
+    fn params(&self) -> Shape {
+        Shape {
+            seq: self.seq as u32,
+            heads: self.heads as u32,
+            kv_heads: self.kv_heads as u32,
+            window: self.window.min(self.seq) as u32,
+            scale: 1.0 / (self.head_dim as f32).sqrt(),
+            _pad: [0; 3],
+        }
+    }
+}
+
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Shape {
-    v: [u32; 6],
+    seq: u32,
+    heads: u32,
+    kv_heads: u32,
+    window: u32,
     scale: f32,
-    p: u32,
+    _pad: [u32; 3],
 }
-fn call(rec: &mut Recorder, entry: &'static str, d: Attention, n: usize, bind: &[(u32, &Tensor)]) {
-    let v = [d.batch * d.seq, d.seq, d.heads, d.kv_heads, d.head_dim / 4, d.window].map(|x| x as u32);
-    let params = Shape { v, scale: (d.head_dim as f32).powf(-0.5), p: 0 };
-    rec.dispatch(Dispatch { shader: &SHADER, entry, values: &[], params, bind, groups: grid(n.div_ceil(64)) });
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Rows {
+    rows: u32,
+    quads: u32,
+    _pad: [u32; 2],
 }
-pub fn forward(rec: &mut Recorder, q: &Tensor, k: &Tensor, v: &Tensor, o: &Tensor, lse: &Tensor, d: Attention) {
-    call(rec, "forward", d, d.batch * d.seq * d.heads, &[(1, q), (2, k), (3, v), (4, o), (5, lse)]);
+
+/// Which of the two shaders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kernel {
+    Lane,
+    Tile,
 }
+
+impl Kernel {
+    fn for_target(target: Target) -> Self {
+        if target.cpu && target.subgroup > 0 { Kernel::Lane } else { Kernel::Tile }
+    }
+
+    fn shader(self) -> &'static Shader {
+        match self {
+            Kernel::Lane => &LANE,
+            Kernel::Tile => &TILE,
+        }
+    }
+
+    /// Rows that a workgroup owns. Half as many for large heads, whose sums fill as many registers.
+    fn rows(self, head_dim: usize) -> u32 {
+        let small = head_dim <= 128;
+        match self {
+            Kernel::Lane => {
+                if small {
+                    16
+                } else {
+                    8
+                }
+            }
+            Kernel::Tile => {
+                if small {
+                    64
+                } else {
+                    32
+                }
+            }
+        }
+    }
+
+    fn values(self, pass: &'static str, head_dim: usize) -> Values {
+        let rows = self.rows(head_dim);
+        let mut values: Values = vec![("pass", pass.into()), ("head_dim", (head_dim as u32).into()), ("rows", rows.into())];
+        if self == Kernel::Tile {
+            values.push(("tile", (2048 / rows).into()));
+        }
+        values
+    }
+
+    fn record(self, rec: &mut Recorder, pass: &'static str, heads: usize, bind: &[(u32, &Tensor)], dims: &Attention) {
+        rec.dispatch(Dispatch {
+            shader: self.shader(),
+            entry: pass,
+            values: &self.values(pass, dims.head_dim),
+            params: dims.params(),
+            bind,
+            groups: [(dims.seq as u32).div_ceil(self.rows(dims.head_dim)), heads as u32, dims.batch as u32],
+        });
+    }
+}
+
+/// `o = softmax(q·kᵀ / √D)·v` over what the window lets a query see.
+///
+/// `q` and `o` are `[B, T, H, D]`, `k` and `v` are `[B, T, K, D]`; `lse` is `[B, T, H]` and keeps the natural logarithm of
+/// the sum of the exponentials of the scaled scores for [`backward`].
+pub fn forward(rec: &mut Recorder, q: &Tensor, k: &Tensor, v: &Tensor, o: &Tensor, lse: &Tensor, dims: Attention) {
+    let kernel = Kernel::for_target(rec.gpu().target());
+    forward_with(rec, kernel, [q, k, v], o, lse, &dims);
+}
+
+fn forward_with(rec: &mut Recorder, kernel: Kernel, [q, k, v]: [&Tensor; 3], o: &Tensor, lse: &Tensor, dims: &Attention) {
+    dims.check(&[q, o], &[k, v], &[lse]);
+    kernel.record(rec, "forward", dims.heads, &[(1, q), (2, k), (3, v), (4, o), (5, lse)], dims);
+}
+
+/// Gradients of [`forward`], with `o` and `lse` as it left them and `d_o` the gradient of `o`, `[B, T, H, D]`.
+///
+/// Overwrites `dq` of `[B, T, H, D]`, and `dk` and `dv` of `[B, T, K, D]`. `delta` of `[B, T, H]` is scratch: it is left
+/// holding Σ do·o over D.
+#[expect(clippy::too_many_arguments, reason = "an operation with six inputs and four outputs")]
 pub fn backward(
     rec: &mut Recorder,
     q: &Tensor,
@@ -38,14 +181,48 @@ pub fn backward(
     dq: &Tensor,
     dk: &Tensor,
     dv: &Tensor,
-    d: Attention,
+    dims: Attention,
 ) {
-    let n = d.batch * d.seq;
-    let b = [(1, q), (2, k), (3, v), (4, o), (5, lse), (6, d_o), (7, dq), (10, delta)];
-    call(rec, "backward_q", d, n * d.heads, &b);
-    let b = [(1, q), (2, k), (3, v), (5, lse), (6, d_o), (8, dk), (9, dv), (10, delta)];
-    call(rec, "backward_kv", d, n * d.kv_heads, &b);
+    let kernel = Kernel::for_target(rec.gpu().target());
+    backward_with(rec, kernel, [q, k, v], [o, lse, d_o, delta], [dq, dk, dv], &dims);
 }
+
+fn backward_with(
+    rec: &mut Recorder,
+    kernel: Kernel,
+    [q, k, v]: [&Tensor; 3],
+    [o, lse, d_o, delta]: [&Tensor; 4],
+    [dq, dk, dv]: [&Tensor; 3],
+    dims: &Attention,
+) {
+    dims.check(&[q, o, d_o, dq], &[k, v, dk, dv], &[lse, delta]);
+    rec.dispatch(Dispatch {
+        shader: &DELTA,
+        entry: "forward",
+        values: &[],
+        params: Rows { rows: dims.queries() as u32, quads: (dims.head_dim / 4) as u32, _pad: [0; 2] },
+        bind: &[(1, o), (2, d_o), (3, delta)],
+        groups: rec.gpu().target().rows(dims.queries()),
+    });
+    let given = [(1, q), (2, k), (3, v), (6, d_o), (7, lse), (8, delta)];
+    kernel.record(rec, "backward_queries", dims.heads, &[&given[..], &[(9, dq)]].concat(), dims);
+    kernel.record(rec, "backward_keys", dims.kv_heads, &[&given[..], &[(10, dk), (11, dv)]].concat(), dims);
+}
+
+/// Specialisations of the shaders: a head size for each number of rows and of registers, and one that fills no lane.
 pub fn variants() -> Vec<Variant> {
-    ["forward", "backward_q", "backward_kv"].map(|entry| Variant { shader: &SHADER, entry, values: vec![] }).to_vec()
+    let mut variants = vec![Variant { shader: &DELTA, entry: "forward", values: vec![] }];
+    for kernel in [Kernel::Lane, Kernel::Tile] {
+        for head_dim in [24, 64, 128, 256] {
+            for entry in ["forward", "backward_queries", "backward_keys"] {
+                variants.push(Variant { shader: kernel.shader(), entry, values: kernel.values(entry, head_dim) });
+            }
+        }
+    }
+    variants
 }
+
+pub mod twin;
+
+#[cfg(test)]
+mod tests;
