@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::checkpoint::home::Home;
 
+mod bench;
 mod corpus;
 mod data;
 mod failure;
@@ -52,6 +53,8 @@ enum Command {
     Generate(generate::Args),
     /// Print the log-probability of each next token of a text
     Score(score::Args),
+    /// Measure how fast kernels and a training step are here
+    Bench(bench::Args),
     /// Show adapters, limits, runs and versions
     Info(info::Args),
 }
@@ -108,6 +111,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Train(args) => train::run(args, &context),
         Command::Generate(args) => generate::run(args, &context),
         Command::Score(args) => score::run(args, &context),
+        Command::Bench(args) => bench::run(args, &context),
         Command::Info(args) => info::run(args, &context),
     }
 }

@@ -1,0 +1,192 @@
+//! `nc-core bench`: how fast the kernels and a whole training step are on an adapter.
+
+use std::time::Instant;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{Context, Failure};
+use crate::data::loader::Batch;
+use crate::gpu::{DType, Gpu, KernelTime, Memory, Recorder};
+use crate::kernels::autotune;
+use crate::kernels::matmul::{Layout, Product, matmul};
+use crate::model::Config;
+use crate::optim::{OptimizerConfig, Schedule};
+use crate::train::trainer::Trainer;
+
+/// Options of `nc-core bench`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// f32 products of square matrices
+    Matmul(MatmulArgs),
+    /// A whole training step, and where its time goes kernel by kernel
+    Step(StepArgs),
+}
+
+#[derive(clap::Args)]
+struct MatmulArgs {
+    /// Sizes: a product of N × N matrices for each
+    #[arg(value_name = "N", default_values_t = [512, 1024], value_parser = clap::value_parser!(u32).range(1..=8192))]
+    sizes: Vec<u32>,
+    /// Repeats; the median counts
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    repeats: u32,
+}
+
+#[derive(clap::Args)]
+struct StepArgs {
+    /// Layers
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    depth: usize,
+    /// Tokens of a row
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    seq: usize,
+    /// Ids in the vocabulary
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    vocab: usize,
+    /// Rows of a batch; a step is one batch
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    batch: usize,
+    /// Attention windows of the layers: S short, L full
+    #[arg(long, value_name = "LETTERS", default_value = "SSSL")]
+    window_pattern: String,
+    /// Steps that are timed; the median counts
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    steps: u32,
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    autotune::enable(&context.home.cache());
+    let gpu = Gpu::open(context.adapter.as_deref())?;
+    match args.command {
+        Command::Matmul(args) => bench_matmul(&args, &gpu, context),
+        Command::Step(args) => bench_step(&args, &gpu, context),
+    }
+}
+
+fn bench_matmul(args: &MatmulArgs, gpu: &Gpu, context: &Context) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    let mut lines = vec![format!("f32 matmul on {}, median of {}", gpu.info().name, args.repeats)];
+    for &size in &args.sizes {
+        let n = size as usize;
+        let data: Vec<f32> = (0..n * n).map(|i| ((i * 7919) % 1009) as f32 / 1009.0 - 0.5).collect();
+        let operand = |name: &str| gpu.upload(name, &[n, n], DType::F32, Memory::Workspace, &data);
+        let (a, b, c) = (operand("A")?, operand("B")?, operand("C")?);
+        let mut rec = Recorder::new(gpu);
+        matmul(&mut rec, &a, &b, &c, Product::new(Layout::NN, n, n, n));
+        let recording = rec.finish()?;
+        recording.run();
+        gpu.wait()?;
+        let seconds = median(args.repeats, || {
+            recording.run();
+            gpu.wait()
+        })?;
+        let gflops = 2.0 * (n * n * n) as f64 / seconds / 1e9;
+        lines.push(format!("  {n:>5}³  {:>9.3} ms  {gflops:>8.1} GFLOP/s", seconds * 1e3));
+        rows.push(json!({ "m": n, "n": n, "k": n, "seconds": seconds, "gflops": gflops }));
+    }
+    context.finish(&json!({ "matmul": rows, "adapter": gpu.info().name, "driver": gpu.info().driver_info }), &lines.join("\n"));
+    Ok(())
+}
+
+fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failure> {
+    let config = Config::from_depth(args.depth, 64, 128, args.seq, args.vocab, &args.window_pattern)?;
+    if args.batch == 0 {
+        return Err(Failure::input("--batch is 0; it must be at least 1"));
+    }
+    let optimizer = OptimizerConfig::new(config.n_embd, 1.0);
+    let mut trainer = Trainer::new(gpu, &config, &optimizer, args.batch)?;
+    trainer.model.parameters.initialise(gpu, &config, 42);
+    let tokens = args.batch * args.seq;
+    let batch = random_batch(args.batch, args.seq, args.vocab);
+    let schedule = Schedule::pretraining(1000, 0.28);
+    let bytes = vec![1; args.vocab];
+
+    let mut step = 0;
+    let mut once = |trainer: &mut Trainer| {
+        let pending = trainer.step(vec![batch.clone()], step, schedule.at(step))?;
+        step += 1;
+        trainer.finish(pending, &bytes)?;
+        gpu.wait()
+    };
+    once(&mut trainer)?;
+    let seconds = median(args.steps, || once(&mut trainer))?;
+    let memory = gpu.memory();
+
+    let mut kernels: Vec<KernelTime> = Vec::new();
+    for (_, recording) in trainer.recordings() {
+        kernels.extend(recording.profile()?);
+    }
+    kernels.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    let total: f64 = kernels.iter().map(|kernel| kernel.seconds).sum();
+    let flops = (config.flops_per_token() * tokens as u64) as f64;
+
+    let mut lines = vec![
+        format!(
+            "training step on {}: depth {}, {} rows of {}, vocabulary {}, windows {}",
+            gpu.info().name,
+            args.depth,
+            args.batch,
+            args.seq,
+            args.vocab,
+            args.window_pattern
+        ),
+        format!(
+            "  {:.1} ms a step (median of {}), {:.0} tokens/s, {:.1} GFLOP/s, {:.0} MiB of GPU memory",
+            seconds * 1e3,
+            args.steps,
+            tokens as f64 / seconds,
+            flops / seconds / 1e9,
+            memory.peak as f64 / 1_048_576.0
+        ),
+        format!("  kernel by kernel, each call on its own ({:.1} ms in all):", total * 1e3),
+    ];
+    lines.extend(kernels.iter().map(|kernel| {
+        let share = 100.0 * kernel.seconds / total;
+        format!("  {:>9.2} ms {share:>5.1}% {:>5} × {}", kernel.seconds * 1e3, kernel.calls, kernel.kernel)
+    }));
+    let value = json!({
+        "step_seconds": seconds,
+        "tokens_per_second": tokens as f64 / seconds,
+        "flops_per_second": flops / seconds,
+        "peak_memory": memory.peak,
+        "adapter": gpu.info().name,
+        "driver": gpu.info().driver_info,
+        "depth": args.depth, "seq": args.seq, "vocab": args.vocab, "batch": args.batch, "window_pattern": args.window_pattern,
+        "kernels": kernels
+            .iter()
+            .map(|kernel| json!({ "kernel": kernel.kernel, "calls": kernel.calls, "seconds": kernel.seconds }))
+            .collect::<Vec<_>>(),
+    });
+    context.finish(&value, &lines.join("\n"));
+    Ok(())
+}
+
+/// A batch of tokens in no order, the same each time.
+fn random_batch(rows: usize, seq: usize, vocab: usize) -> Batch {
+    let ids: Vec<i32> = (0..rows * (seq + 1))
+        .map(|i| ((i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize % vocab)
+        .map(|id| id as i32)
+        .collect();
+    let window = |offset: usize| ids.chunks_exact(seq + 1).flat_map(|row| row[offset..offset + seq].to_vec()).collect();
+    Batch { rows, row_len: seq, inputs: window(0), targets: window(1) }
+}
+
+/// Median seconds of `run` over `repeats` calls.
+fn median<E>(repeats: u32, mut run: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
+    let mut seconds = Vec::with_capacity(repeats as usize);
+    for _ in 0..repeats {
+        let start = Instant::now();
+        run()?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds[seconds.len() / 2])
+}
