@@ -51,8 +51,10 @@ impl Readback {
     /// Waits for the values, though not for work submitted after them, and unmaps the buffer, which can then be used
     /// again.
     pub fn wait<E: bytemuck::Pod>(&mut self) -> Result<Vec<E>, GpuError> {
-        if self.state.load(Ordering::Acquire) == PENDING {
+        // Where another thread polls the device too, it may have taken this buffer's callback and not yet have run it.
+        while self.state.load(Ordering::Acquire) == PENDING {
             self.gpu.wait_for(self.submission.take())?;
+            std::thread::yield_now();
         }
         self.gpu.check()?;
         if self.state.load(Ordering::Acquire) != READY {
