@@ -19,6 +19,7 @@ struct Shape {
     c_stride: u32,
     alpha: f32,
     beta: f32,
+    upper: u32,           // 1 to leave out tiles below the diagonal
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -39,6 +40,7 @@ fn forward(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let row = tile.x * {{ rows }}u;
+    if shape.upper == 1u && (tile.y + 1u) * {{ subgroup * quads * 4 }}u <= row { return; }
     let column = tile.y * {{ subgroup * quads }}u + lane;     // in quads; the next of this lane is {{ subgroup }} further
     let last = shape.n_quads - 1u;
 {% for q in range(quads) %}

@@ -13,6 +13,7 @@ struct Shape {
     c_stride: u32,
     alpha: f32,
     beta: f32,
+    upper: u32,           // of the tiled kernels
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;

@@ -18,6 +18,7 @@ struct Shape {
     c_stride: u32,
     alpha: f32,
     beta: f32,
+    upper: u32,           // 1 to leave out tiles below the diagonal
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -53,6 +54,7 @@ fn forward(
     @builtin(workgroup_id) tile: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
+    if shape.upper == 1u && tile.y < tile.x { return; }
     let row = tile.x * SIDE_QUADS;           // in quads
     let column = tile.y * SIDE_QUADS;
     let a_start = tile.z * shape.a_stride;

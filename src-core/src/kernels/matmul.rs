@@ -10,6 +10,8 @@
 
 use crate::gpu::{Dispatch, Recorder, Shader, Target, Tensor, Value, Values, Variant};
 
+use super::mirror;
+
 static LANE: Shader = crate::shader!("matmul_lane");
 static TILE: Shader = crate::shader!("matmul_tile");
 static PLAIN: Shader = crate::shader!("matmul_plain");
@@ -79,12 +81,14 @@ pub struct Product<'a> {
     pub alpha: f32,
     /// What is added to it.
     pub add: Add<'a>,
+    /// Whether C is known to be symmetric. Then tiles below the diagonal are copied from above instead of computed.
+    pub symmetric: bool,
 }
 
 impl Product<'_> {
     /// One `C = op(A)·op(B)`.
     pub fn new(layout: Layout, m: usize, n: usize, k: usize) -> Self {
-        Product { m, n, k, layout, batch: 1, strides: [0; 3], alpha: 1.0, add: Add::Nothing }
+        Product { m, n, k, layout, batch: 1, strides: [0; 3], alpha: 1.0, add: Add::Nothing, symmetric: false }
     }
 }
 
@@ -177,6 +181,7 @@ struct Shape {
     strides: [u32; 3],
     alpha: f32,
     beta: f32,
+    upper: u32,
 }
 
 /// Records a product with the kernel that measured best on this adapter, or the likely best where none was measured.
@@ -187,7 +192,7 @@ pub fn matmul(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, product: P
 
 /// Records a product with a given kernel.
 pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, product: Product<'_>, kernel: Kernel) {
-    let Product { m, n, k, layout, batch, strides, alpha, add } = product;
+    let Product { m, n, k, layout, batch, strides, alpha, add, symmetric } = product;
     let holds = |tensor: &Tensor, size: usize, stride: usize| tensor.len() >= stride * (batch - 1) + size;
     assert!(
         k <= 65_535 * 4 && holds(a, m * k, strides[0]) && holds(b, k * n, strides[1]) && holds(c, m * n, strides[2]),
@@ -214,10 +219,15 @@ pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, produ
             strides: strides.map(|stride| (stride / unit) as u32),
             alpha,
             beta,
+            upper: u32::from(symmetric),
         },
         bind: &bind,
         groups: kernel.groups(rec.gpu().target(), &product),
     });
+    if symmetric && kernel != Kernel::Plain {
+        assert_eq!(m, n, "a symmetric matrix is square");
+        mirror::forward(rec, c, batch, n, strides[2]);
+    }
 }
 
 /// Every specialisation of the three shaders.
@@ -292,7 +302,7 @@ mod tests {
         }
         let [ta, tb, td] = [(&a, 0), (&b, 1), (&d, 2)].map(|(data, i)| bench.tensor(&[sizes[i]], data));
         let add = [Add::Nothing, Add::Into, Add::Scaled(&td, beta)][mode];
-        let product = Product { m, n, k, layout, batch, strides, alpha, add };
+        let product = Product { m, n, k, layout, batch, strides, alpha, add, symmetric: false };
         let mut first: Option<Vec<f32>> = None;
         for kernel in kernels(&product, bench.gpu().target()) {
             let c = bench.tensor(&[sizes[2]], &before);
@@ -323,6 +333,34 @@ mod tests {
                 check(layout, [size, 64, 16, 1], 0, size as u64);
                 check(layout, [64, size, 20, 2], 1, size as u64);
                 check(layout, [32, 4, size, 1], 2, size as u64);
+            }
+        }
+    }
+
+    /// A symmetric product has the bits that it has without the short cut.
+    #[test]
+    fn matmul_of_a_symmetric_product_skips_tiles_and_keeps_the_bits() {
+        let bench = Bench::new();
+        for (side, k, batch) in [(4, 8, 1), (36, 20, 3), (128, 16, 2), (260, 12, 2)] {
+            for layout in [Layout::NT, Layout::TN] {
+                let x = bench.tensor(&[batch, side * k], &random(side as u64, batch * side * k, 1.0));
+                let strides = [side * k, side * k, side * side];
+                let gram = bench.empty(&[batch, side * side]);
+                let full = Product { batch, strides, ..Product::new(layout, side, side, k) };
+                bench.run(|rec| matmul_with(rec, &x, &x, &gram, full, Kernel::Plain));
+                let squared = bench.empty(&[batch, side * side]);
+                let add = Add::Scaled(&gram, 0.5);
+                let square = Product { batch, strides: [side * side; 3], add, ..Product::new(Layout::NN, side, side, side) };
+                bench.run(|rec| matmul_with(rec, &gram, &gram, &squared, square, Kernel::Plain));
+
+                for kernel in kernels(&full, bench.gpu().target()) {
+                    for (operand, product, want) in [(&x, full, &gram), (&gram, square, &squared)] {
+                        let c = bench.empty(&[batch, side * side]);
+                        let product = Product { symmetric: true, ..product };
+                        bench.run(|rec| matmul_with(rec, operand, operand, &c, product, kernel));
+                        assert!(bench.values(&c) == bench.values(want), "{kernel:?} of {product:?}");
+                    }
+                }
             }
         }
     }

@@ -14,6 +14,7 @@ pub mod cross_entropy;
 pub mod dot;
 pub mod embedding;
 pub mod matmul;
+pub mod mirror;
 pub mod muon;
 pub mod norm;
 pub mod reduce;
@@ -39,6 +40,7 @@ pub fn variants() -> Vec<Variant> {
         dot::variants(),
         embedding::variants(),
         matmul::variants(),
+        mirror::variants(),
         muon::variants(),
         norm::variants(),
         reduce::variants(),

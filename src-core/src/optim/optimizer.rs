@@ -228,7 +228,7 @@ mod tests {
         assert!(saved != whole.everything(&bench));
     }
 
-    /// The whole step is a few dozen dispatches: twenty-odd for each shape of matrix, and one for each other tensor.
+    /// The whole step is a few dozen dispatches: thirty or so for each shape of matrix, and one for each other tensor.
     #[test]
     fn a_step_is_batched_over_matrices_of_one_shape() {
         let bench = Bench::new();
@@ -237,6 +237,6 @@ mod tests {
         training.optimizer.record(&mut rec);
         let (shapes, others) = (training.optimizer.muon.len(), training.optimizer.adamw.len());
         assert_eq!(shapes, 5);
-        assert!(rec.finish().unwrap().dispatches() <= 23 * shapes + others);
+        assert!(rec.finish().unwrap().dispatches() <= 33 * shapes + others);
     }
 }
