@@ -27,10 +27,10 @@ pub mod value_gate;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use crate::gpu::{Tensor, Variant, grid};
+use crate::gpu::{Target, Tensor, Variant, grid};
 
-/// Every specialisation that the program can ask for: tests validate and translate each of them.
-pub fn variants() -> Vec<Variant> {
+/// Every specialisation that the program can ask for on `target`: tests validate and translate each of them.
+pub fn variants(target: Target) -> Vec<Variant> {
     [
         adamw::variants(),
         attention::variants(),
@@ -39,7 +39,7 @@ pub fn variants() -> Vec<Variant> {
         cross_entropy::variants(),
         dot::variants(),
         embedding::variants(),
-        matmul::variants(),
+        matmul::variants(target),
         mirror::variants(),
         muon::variants(),
         norm::variants(),
