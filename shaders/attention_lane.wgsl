@@ -65,21 +65,25 @@ select(vec4<f32>(MASKED), scores[at{{ i }} + quad], away{{ i }} <= vec4<u32>(sha
 {# One lane writes for an owned row, even where there are more lanes than rows. #}
 {% macro one(i) %}{% if rows % lanes %}if lane + {{ i * lanes }}u < {{ rows }}u {% endif %}{% endmacro %}
 
-{# sum[owned row] += Σ over the tile of weight · x, lanes along D. #}
+{#
+  sum[owned row] += Σ over the tile of weight · x, lanes along D. Two rows of the tile a turn: four would be no faster, and
+  take a driver on a CPU a quarter longer to compile.
+#}
 {% macro gather(sum, weights, x, x_start, x_stride) %}
-        for (var quad = 0u; quad < quads_here; quad++) {
+        for (var pair = 0u; pair < 2u * quads_here; pair++) {
 {% for i in range(shares) %}
-            let own{{ i }} = {{ weights }}[at{{ i }} + quad];
+            let four{{ i }} = {{ weights }}[at{{ i }} + pair / 2u];
+            let own{{ i }} = select(four{{ i }}.xy, four{{ i }}.zw, pair % 2u == 1u);
 {% endfor %}
-{% for j in range(4) %}
-            let x{{ j }}_at = {{ x_start }} + min(tile + 4u * quad + {{ j }}u, last) * {{ x_stride }};
+{% for j in range(2) %}
+            let x{{ j }}_at = {{ x_start }} + min(tile + 2u * pair + {{ j }}u, last) * {{ x_stride }};
 {% for c in range(outs) %}
             let x{{ j }}_{{ c }} = {{ x }}[x{{ j }}_at + min(lane + {{ c * lanes }}u, {{ dq - 1 }}u)];
 {% endfor %}
 {% endfor %}
 {% for r in range(rows) %}
             let w{{ r }} = subgroupBroadcast(own{{ r // lanes }}, {{ r % lanes }}u);
-{% for j in range(4) %}{% for c in range(outs) %}
+{% for j in range(2) %}{% for c in range(outs) %}
             {{ sum }}{{ r }}_{{ c }} = fma(vec4<f32>(w{{ r }}[{{ j }}]), x{{ j }}_{{ c }}, {{ sum }}{{ r }}_{{ c }});
 {% endfor %}{% endfor %}
 {% endfor %}
