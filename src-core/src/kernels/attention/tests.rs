@@ -68,7 +68,7 @@ proptest! {
     #[test]
     fn attention_equals_its_twin(
         batch in 1usize..3, seq in 1usize..150, kv_heads in 1usize..3, group in prop::sample::select(vec![1usize, 2, 4]),
-        head_dim in prop::sample::select(vec![4usize, 16, 24, 64, 96]), window in 0usize..160, seed: u64,
+        head_dim in prop::sample::select(vec![4usize, 16, 24, 64]), window in 0usize..160, seed: u64,
     ) {
         check(Attention { batch, seq, heads: kv_heads * group, kv_heads, head_dim, window }, 2.0, 1.0, seed);
     }
@@ -85,7 +85,7 @@ fn attention_holds_at_the_edges_of_tiles_and_windows() {
 
 #[test]
 fn attention_holds_for_large_heads() {
-    for (head_dim, window) in [(128, 300), (128, 50), (256, 300), (200, 33)] {
+    for (head_dim, window) in [(128, 300), (128, 50), (256, 40)] {
         check(Attention { batch: 1, seq: 130, heads: 2, kv_heads: 1, head_dim, window }, 1.0, 1.0, head_dim as u64);
     }
 }
