@@ -18,7 +18,7 @@ pub enum RunError {
         why: &'static str,
     },
     /// A run of that name exists.
-    #[error("there is a run {name:?} already, in {folder}: choose another name, or resume it", folder = folder.display())]
+    #[error("there is a run {name:?} already, in {folder}: choose another name, or go on with it by `nc-core train --resume --run {name}`", folder = folder.display())]
     Exists {
         /// The name as given.
         name: String,

@@ -42,15 +42,22 @@ pub struct RunSummary {
 }
 
 impl Run {
+    /// Checks that a run of this name can be made: for refusing early what [`create`](Self::create) would refuse.
+    pub fn check_vacant(home: &Home, name: &str) -> Result<(), RunError> {
+        name::check(name).map_err(|why| RunError::BadName { name: name.to_owned(), why })?;
+        let folder = home.run(name);
+        if folder.symlink_metadata().is_ok() {
+            return Err(RunError::Exists { name: name.to_owned(), folder });
+        }
+        Ok(())
+    }
+
     /// Makes the folder of a new run, whole or not at all, and refuses a name that exists. `config` and
     /// `tokenizer_json` are kept as they are.
     pub fn create(home: &Home, name: &str, config: &Value, tokenizer_json: &str) -> Result<Self, RunError> {
-        name::check(name).map_err(|why| RunError::BadName { name: name.to_owned(), why })?;
+        Self::check_vacant(home, name)?;
         let (runs, folder) = (home.runs(), home.run(name));
         let exists = || RunError::Exists { name: name.to_owned(), folder: folder.clone() };
-        if folder.symlink_metadata().is_ok() {
-            return Err(exists());
-        }
         fs::create_dir_all(&runs).map_err(RunError::io("make", &runs))?;
         remove_abandoned(&runs);
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Context, Failure, corpus};
-use crate::data::{DataSet, PUBLIC_SHARDS, Split, Tally};
+use crate::data::{DataSet, Split, Tally};
 
 #[cfg(feature = "net")]
 mod download;
@@ -59,7 +59,7 @@ struct FileInfo {
 }
 
 fn info(args: InfoArgs, context: &Context) -> Result<(), Failure> {
-    let paths = if args.paths.is_empty() { vec![what_there_is(context)?] } else { args.paths };
+    let paths = if args.paths.is_empty() { vec![corpus::downloaded_or_shipped(context)?] } else { args.paths };
     let set = DataSet::open(&paths)?;
     let documents = set.count_documents()?;
     let files = set.files().iter().zip(&documents).map(|(file, documents)| FileInfo {
@@ -72,14 +72,7 @@ fn info(args: InfoArgs, context: &Context) -> Result<(), Failure> {
     let one = if set.files().len() == 1 { " (held out of the one file)" } else { "" };
     let names = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     let words = format!("{names}\ntraining:   {}\nvalidation: {}{one}", describe(&info.train), describe(&info.val));
-    context.finish(&serde_json::json!(info), &words);
-    Ok(())
-}
-
-/// The downloaded shards, else the sample corpus.
-fn what_there_is(context: &Context) -> Result<PathBuf, Failure> {
-    let shards = context.home.data().join(PUBLIC_SHARDS);
-    if shards.is_dir() { Ok(shards) } else { corpus::shipped() }
+    context.finish(&serde_json::json!(info), &words)
 }
 
 fn files_in_words(files: usize) -> String {

@@ -3,6 +3,10 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::data::DataError;
+use crate::gpu::GpuError;
+use crate::train::TrainError;
+
 /// A failure as the user sees it.
 #[derive(Debug)]
 pub struct Failure {
@@ -34,8 +38,9 @@ impl fmt::Display for Failure {
 }
 
 /// Library errors reach the user as their own sentence, followed by what caused them where that adds something.
-impl<E: Error> From<E> for Failure {
+impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
+        let code = if is_internal(&error) { 1 } else { 2 };
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
@@ -46,6 +51,17 @@ impl<E: Error> From<E> for Failure {
             }
             source = cause.source();
         }
-        Self::input(message)
+        Self { message, code }
     }
+}
+
+/// Whether the program or the device failed, rather than something that the user can mend.
+fn is_internal(error: &(dyn Error + 'static)) -> bool {
+    // An error that speaks through another (`#[error(transparent)]`) hides it from `source`.
+    let gpu = match error.downcast_ref::<TrainError>() {
+        Some(TrainError::Gpu(gpu)) => Some(gpu),
+        Some(TrainError::Data(DataError::Panicked | DataError::Stopped)) => return true,
+        _ => error.downcast_ref::<GpuError>(),
+    };
+    matches!(gpu, Some(GpuError::Lost { .. } | GpuError::Refused { .. })) || error.source().is_some_and(is_internal)
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::loaded::{Loaded, Which};
-use super::{Context, Failure};
+use super::{Context, Failure, note, print};
 use crate::engine::{GenerateOptions, Generator};
 
 /// Options of `nc-core generate`.
@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 128)]
     max_tokens: usize,
     /// 0 takes the likeliest token each time; higher is more varied
-    #[arg(long, short, value_name = "T", default_value_t = 0.8)]
+    #[arg(long, short, value_name = "T", default_value_t = 0.8, allow_negative_numbers = true)]
     temperature: f64,
     /// Draw from the likeliest N tokens only; 0 for all
     #[arg(long, short = 'k', value_name = "N", default_value_t = 50)]
@@ -52,10 +52,13 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     };
 
     let streaming = !context.json;
-    let mut out = std::io::stdout();
-    if streaming {
-        write!(out, "{}", args.prompt)?;
-        out.flush()?;
+    // Says whether somebody still reads.
+    let show = |text: &str| {
+        let mut out = std::io::stdout();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+    };
+    if streaming && !show(&args.prompt) {
+        return print("");
     }
     let mut written: Vec<u32> = Vec::new();
     let mut shown = 0;
@@ -72,20 +75,20 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
             Err(error) if error.error_len().is_none() => shown + error.valid_up_to(),
             Err(_) => bytes.len(),
         };
-        let shown_now = write!(out, "{}", String::from_utf8_lossy(&bytes[shown..whole])).and_then(|()| out.flush());
+        let text = String::from_utf8_lossy(&bytes[shown..whole]);
         shown = whole;
-        shown_now.is_ok()
+        show(&text)
     })?;
     let seconds = start.elapsed().as_secs_f64();
     if streaming {
-        writeln!(out)?;
-        eprintln!("({} tokens, {:.1} a second)", written.len(), written.len() as f64 / seconds);
+        print(&String::from_utf8_lossy(&tokenizer.decode_bytes(&written)[shown..]))?;
+        note(&format!("({} tokens, {:.1} a second)", written.len(), written.len() as f64 / seconds));
+        Ok(())
     } else {
         let value = json!({
             "run": name, "step": step, "prompt": args.prompt, "text": tokenizer.decode(&written), "ids": written,
             "tokens_per_second": written.len() as f64 / seconds,
         });
-        println!("{value}");
+        print(&value.to_string())
     }
-    Ok(())
 }

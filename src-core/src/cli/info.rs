@@ -76,8 +76,7 @@ pub fn run(_args: Args, context: &Context) -> Result<(), Failure> {
         }));
         lines.push(format!("next: nc-core generate --run {}", runs[0].name));
     }
-    context.finish(&value, &lines.join("\n"));
-    Ok(())
+    context.finish(&value, &lines.join("\n"))
 }
 
 fn sizes(least: u32, most: u32) -> String {

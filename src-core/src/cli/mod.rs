@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, thin. A subcommand parses its options, calls the library, and says
 //! what it wrote and what to run next. With `--json` the last line of stdout is one JSON document.
 
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -20,9 +21,18 @@ mod train;
 
 pub use failure::Failure;
 
+/// The environment variables that every subcommand heeds.
+const ENVIRONMENT: &str = "Environment:
+  NC_HOME          Folder of runs, data and caches [default: the platform's data folder]
+  NC_LOG           What to log on stderr: error, warn, info, debug or trace [default: warn]
+  NC_MEMORY_LIMIT  Most bytes of tensors on the GPU, for one that is shared [default: what there is]";
+
+/// What is logged when `NC_LOG` is not set. That a driver is missing is said in our own words.
+const LOGGED: &str = "warn,wgpu_hal=error,wgpu_hal::vulkan::instance=off";
+
 /// nanochat on any GPU: train, evaluate and sample language models with WGSL compute shaders.
 #[derive(Parser)]
-#[command(name = "nc-core", version, propagate_version = true)]
+#[command(name = "nc-core", version, propagate_version = true, after_help = ENVIRONMENT)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -70,14 +80,24 @@ pub struct Context {
 }
 
 impl Context {
-    /// Ends a subcommand: prints `value` as the last line with `--json`, and `words` otherwise.
-    pub fn finish(&self, value: &serde_json::Value, words: &str) {
-        if self.json {
-            println!("{value}");
-        } else {
-            println!("{words}");
-        }
+    /// Ends a subcommand: prints `value` as the last line with `--json`, and `words` otherwise. Fails where stdout
+    /// cannot take the result.
+    pub fn finish(&self, value: &serde_json::Value, words: &str) -> Result<(), Failure> {
+        if self.json { print(&value.to_string()) } else { print(words) }
     }
+}
+
+/// Prints a line on stdout. A reader that has gone, such as `head`, wants no more of it, and that is no failure.
+fn print(line: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::input(format!("cannot write to stdout: {error}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Tells a person something on stderr. It may be closed: no work is given up for want of a listener.
+fn note(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Parses the arguments, runs the subcommand and turns its outcome into an exit code: 0, 2 for input or surroundings
@@ -88,16 +108,22 @@ pub fn main() -> ExitCode {
         // on stderr that there is none; we choose by ourselves.
         unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
+    #[cfg(unix)]
+    // SAFETY: nothing else runs yet. Past a limit on file sizes, writing shall fail like on a full disk, not end us.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("NC_LOG").unwrap_or_else(|_| "warn,wgpu_hal=error".into()))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("NC_LOG").unwrap_or_else(|_| LOGGED.into()))
         .without_time()
         .init();
     let cli = Cli::parse();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            note(&format!("error: {failure}"));
             ExitCode::from(failure.code())
         }
     }

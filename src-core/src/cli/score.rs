@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::loaded::{Loaded, Which};
-use super::{Context, Failure};
+use super::{Context, Failure, print};
 use crate::engine;
 use crate::eval::bits_per_byte::BitsPerByte;
 
@@ -66,6 +66,5 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         "run": name, "step": step, "ids": ids, "logprobs": logprobs,
         "mean_nats": nats / logprobs.len() as f64, "perplexity": (nats / logprobs.len() as f64).exp(), "bits_per_byte": bits,
     });
-    println!("{value}");
-    Ok(())
+    print(&value.to_string())
 }

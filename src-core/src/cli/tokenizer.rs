@@ -1,6 +1,6 @@
 //! `nc-core tokenizer`: train a vocabulary, measure it, and use it by hand.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -125,8 +125,7 @@ fn train(args: TrainArgs, context: &Context) -> Result<(), Failure> {
         "trained a vocabulary of {size} on {read} in {seconds:.1} s\nwrote {}\nnext: nc-core tokenizer eval{which}",
         path.display()
     );
-    context.finish(&value, &words);
-    Ok(())
+    context.finish(&value, &words)
 }
 
 fn eval(args: EvalArgs, context: &Context) -> Result<(), Failure> {
@@ -148,8 +147,7 @@ fn eval(args: EvalArgs, context: &Context) -> Result<(), Failure> {
     let mut value = serde_json::to_value(&comparison)?;
     value["path"] = json!(path);
     let words = format!("{}\n\ntokenizer: {}\nnext: nc-core train", table(&comparison), path.display());
-    context.finish(&value, &words);
-    Ok(())
+    context.finish(&value, &words)
 }
 
 /// Bytes per token of each contender, and how many tokens fewer ours takes than the others.
@@ -185,7 +183,7 @@ fn encode(args: EncodeArgs, context: &Context) -> Result<(), Failure> {
     };
     let ids = tokenizer.encode(&text);
     let words: Vec<String> = ids.iter().map(u32::to_string).collect();
-    context.finish(&json!({ "ids": ids, "tokens": ids.len(), "bytes": text.len() }), &words.join(" "));
+    context.finish(&json!({ "ids": ids, "tokens": ids.len(), "bytes": text.len() }), &words.join(" "))?;
     hint("nc-core tokenizer decode IDS… for the way back")
 }
 
@@ -197,7 +195,7 @@ fn decode(args: DecodeArgs, context: &Context) -> Result<(), Failure> {
         return Err(Failure::input(format!("there is no id {id}: the vocabulary has {size}, counted from 0")));
     }
     let text = tokenizer.decode(&ids);
-    context.finish(&json!({ "text": text, "tokens": ids.len(), "bytes": tokenizer.decode_bytes(&ids).len() }), &text);
+    context.finish(&json!({ "text": text, "tokens": ids.len(), "bytes": tokenizer.decode_bytes(&ids).len() }), &text)?;
     hint("nc-core tokenizer encode TEXT for the way back")
 }
 
@@ -218,9 +216,8 @@ fn stdin() -> Result<String, Failure> {
 
 /// Says what to run next, where a person reads it: stdout holds the result alone.
 fn hint(next: &str) -> Result<(), Failure> {
-    std::io::stdout().flush()?;
     if std::io::stdout().is_terminal() {
-        eprintln!("next: {next}");
+        super::note(&format!("next: {next}"));
     }
     Ok(())
 }

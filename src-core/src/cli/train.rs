@@ -1,22 +1,25 @@
 //! `nc-core train`: pretrain a base model.
 
-use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::io::{IsTerminal, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
-use super::{Context, Failure, corpus};
-use crate::checkpoint::Run;
-use crate::data::{self, Split};
+use super::{Context, Failure, corpus, note};
+use crate::checkpoint::{self, Run};
+use crate::data::{self, DataSet, Split};
 use crate::gpu::Gpu;
 use crate::kernels::autotune;
-use crate::model::Config;
+use crate::model::params::largest_depth_that_fits;
+use crate::model::{Config, ConfigError};
 use crate::optim::{Horizon, HorizonOptions};
-use crate::tokenizer::{Tokenizer, TrainOptions};
+use crate::tokenizer::{Tokenizer, TokenizerError, TrainOptions};
 use crate::train::options::RUN_CONFIG_FORMAT;
-use crate::train::{Event, Outcome, PretrainOptions, RunConfig, Start, StepReport, pretrain};
+use crate::train::pretrain::run_config;
+use crate::train::{self, Event, Outcome, PretrainOptions, RunConfig, Source, Start, StepReport, pretrain};
 
 /// Options of `nc-core train`, spelled as the reference's.
 ///
@@ -26,11 +29,11 @@ pub struct Args {
     /// Name of the run [default: d and the depth]
     #[arg(long, visible_alias = "run", value_name = "NAME")]
     model_tag: Option<String>,
-    /// Go on with a run where its newest whole checkpoint stopped
-    #[arg(long, conflicts_with = "from")]
+    /// Go on with a run where its newest whole checkpoint stopped, with the options that it began with
+    #[arg(long, conflicts_with_all = RECORDED)]
     resume: bool,
-    /// Begin with the weights of another run
-    #[arg(long, value_name = "RUN")]
+    /// Begin with the newest weights of another run, which also decide the model and the tokenizer
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["tokenizer", "depth", "aspect_ratio", "head_dim", "max_seq_len", "window_pattern"])]
     from: Option<String>,
     /// Files or folders of text: .parquet, .jsonl, .txt; the last file is validation [default: downloaded shards, else the sample corpus]
     #[arg(long, value_name = "PATH", num_args = 1..)]
@@ -40,63 +43,63 @@ pub struct Args {
     tokenizer: Option<PathBuf>,
 
     /// Layers; the one dial of the model's size
-    #[arg(long, value_name = "N", help_heading = "Model")]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Model")]
     depth: Option<usize>,
     /// Channels per layer of depth
-    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Model")]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 64, help_heading = "Model")]
     aspect_ratio: usize,
     /// Channels of an attention head
-    #[arg(long, value_name = "N", default_value_t = 128, help_heading = "Model")]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 128, help_heading = "Model")]
     head_dim: usize,
     /// Tokens of a row: the context
-    #[arg(long, value_name = "N", help_heading = "Model")]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Model")]
     max_seq_len: Option<usize>,
     /// Attention windows of the layers, in turn: S short, L full
     #[arg(long, value_name = "LETTERS", default_value = "SSSL", help_heading = "Model")]
     window_pattern: String,
 
     /// Optimizer steps
-    #[arg(long, value_name = "N", help_heading = "Horizon")]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Horizon")]
     num_iterations: Option<u64>,
     /// Train until this many floating-point operations
-    #[arg(long, value_name = "N", help_heading = "Horizon")]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Horizon")]
     target_flops: Option<f64>,
     /// Train on this many tokens per scaling parameter [default: 12 on a GPU]
-    #[arg(long, value_name = "R", help_heading = "Horizon")]
+    #[arg(long, allow_negative_numbers = true, value_name = "R", help_heading = "Horizon")]
     target_param_data_ratio: Option<f64>,
 
     /// Rows of a batch; halved by itself when memory runs short
-    #[arg(long, value_name = "N", help_heading = "Optimization")]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Optimization")]
     device_batch_size: Option<usize>,
     /// Tokens of a step [default: chosen from the horizon on a GPU]
-    #[arg(long, value_name = "N", help_heading = "Optimization")]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Optimization")]
     total_batch_size: Option<u64>,
     /// Learning rate of the token embedding
-    #[arg(long, value_name = "LR", default_value_t = 0.3, help_heading = "Optimization")]
+    #[arg(long, allow_negative_numbers = true, value_name = "LR", default_value_t = 0.3, help_heading = "Optimization")]
     embedding_lr: f64,
     /// Learning rate of lm_head
-    #[arg(long, value_name = "LR", default_value_t = 0.008, help_heading = "Optimization")]
+    #[arg(long, allow_negative_numbers = true, value_name = "LR", default_value_t = 0.008, help_heading = "Optimization")]
     unembedding_lr: f64,
     /// Learning rate of the matrices
-    #[arg(long, value_name = "LR", default_value_t = 0.02, help_heading = "Optimization")]
+    #[arg(long, allow_negative_numbers = true, value_name = "LR", default_value_t = 0.02, help_heading = "Optimization")]
     matrix_lr: f64,
     /// Learning rate of the lambdas
-    #[arg(long, value_name = "LR", default_value_t = 0.5, help_heading = "Optimization")]
+    #[arg(long, allow_negative_numbers = true, value_name = "LR", default_value_t = 0.5, help_heading = "Optimization")]
     scalar_lr: f64,
     /// Muon's weight decay at depth 12; scaled to the horizon
-    #[arg(long, value_name = "WD", default_value_t = 0.28, help_heading = "Optimization")]
+    #[arg(long, allow_negative_numbers = true, value_name = "WD", default_value_t = 0.28, help_heading = "Optimization")]
     weight_decay: f64,
     /// Steps over which the learning rate rises
-    #[arg(long, value_name = "N", default_value_t = 40, help_heading = "Optimization")]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 40, help_heading = "Optimization")]
     warmup_steps: u64,
     /// Part of the run over which the learning rate falls
-    #[arg(long, value_name = "R", default_value_t = 0.65, help_heading = "Optimization")]
+    #[arg(long, allow_negative_numbers = true, value_name = "R", default_value_t = 0.65, help_heading = "Optimization")]
     warmdown_ratio: f64,
     /// What is left of the learning rate at the end
-    #[arg(long, value_name = "R", default_value_t = 0.05, help_heading = "Optimization")]
+    #[arg(long, allow_negative_numbers = true, value_name = "R", default_value_t = 0.05, help_heading = "Optimization")]
     final_lr_frac: f64,
     /// Seed of the initial weights
-    #[arg(long, value_name = "N", default_value_t = 42, help_heading = "Optimization")]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 42, help_heading = "Optimization")]
     seed: u64,
     /// Precision of the computation
     #[arg(long, value_enum, default_value_t = DType::F32, help_heading = "Optimization")]
@@ -106,7 +109,7 @@ pub struct Args {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Evaluation")]
     eval_every: Option<i64>,
     /// Tokens of a validation
-    #[arg(long, value_name = "N", help_heading = "Evaluation")]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Evaluation")]
     eval_tokens: Option<u64>,
     /// Steps between samples; -1 for none
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Evaluation")]
@@ -115,9 +118,40 @@ pub struct Args {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Evaluation")]
     save_every: Option<i64>,
     /// Checkpoints that are kept
-    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Evaluation")]
-    keep_last: usize,
+    #[arg(long, value_name = "N", default_value = "2", help_heading = "Evaluation")]
+    keep_last: NonZeroUsize,
 }
+
+/// Options that a run's `config.json` records: a resumed run has them already.
+const RECORDED: [&str; 27] = [
+    "from",
+    "data",
+    "tokenizer",
+    "aspect_ratio",
+    "head_dim",
+    "max_seq_len",
+    "window_pattern",
+    "num_iterations",
+    "target_flops",
+    "target_param_data_ratio",
+    "device_batch_size",
+    "total_batch_size",
+    "embedding_lr",
+    "unembedding_lr",
+    "matrix_lr",
+    "scalar_lr",
+    "weight_decay",
+    "warmup_steps",
+    "warmdown_ratio",
+    "final_lr_frac",
+    "seed",
+    "dtype",
+    "eval_every",
+    "eval_tokens",
+    "sample_every",
+    "save_every",
+    "keep_last",
+];
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum DType {
@@ -190,18 +224,28 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let flag = interrupt.clone();
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
-            // The second time, whoever asks does not want to wait.
-            std::process::exit(130);
+            stop_at_once();
         }
-        eprintln!("\nstopping after this step; once more to stop at once");
+        note("\nstopping after this step; once more to stop at once");
     })?;
 
     let (name, start, tokenizer, gpu) = if args.resume { resume(&args, context)? } else { fresh(args, context)? };
     autotune::enable(&context.home.cache());
     let mut tell = |event: Event| report(&event, context.json);
     let outcome = pretrain(&gpu, &context.home, &name, start, &Arc::new(tokenizer), &interrupt, &mut tell)?;
-    finish(&name, &outcome, context);
-    Ok(())
+    finish(&name, &outcome, context)
+}
+
+/// Ends the process without waiting for the GPU's threads, which may be in the middle of a step. No checkpoint is
+/// harmed: saving outlives an end at any moment.
+fn stop_at_once() -> ! {
+    #[cfg(unix)]
+    // SAFETY: `_exit` takes no memory and runs nothing of ours.
+    unsafe {
+        libc::_exit(130)
+    }
+    #[cfg(not(unix))]
+    std::process::exit(130)
 }
 
 type Plan = (String, Start, Tokenizer, Gpu);
@@ -220,28 +264,76 @@ fn resume(args: &Args, context: &Context) -> Result<Plan, Failure> {
 fn fresh(args: Args, context: &Context) -> Result<Plan, Failure> {
     let gpu = Gpu::open(context.adapter.as_deref())?;
     let defaults = Defaults::for_adapter(gpu.info().device_type);
-    let from = args.from.as_deref().map(|name| Run::open(&context.home, name)).transpose()?;
-    let data = if args.data.is_empty() { default_data(context)? } else { args.data };
-    let tokenizer = match (&from, &args.tokenizer) {
-        (Some(run), _) => Tokenizer::from_file(&run.tokenizer_path())?,
-        (None, Some(file)) => Tokenizer::from_file(file)?,
-        (None, None) => shared_tokenizer(context, &data, defaults.vocab_size)?,
+    let source = args.from.as_deref().map(|name| Run::open(&context.home, name)).transpose()?;
+    let data = if args.data.is_empty() { vec![corpus::downloaded_or_shipped(context)?] } else { args.data.clone() };
+    // A run may be resumed from another folder.
+    let data = data.iter().map(std::path::absolute).collect::<Result<Vec<_>, _>>()?;
+    DataSet::open(&data)?;
+    let shared = context.home.root().join("tokenizer.json");
+    let tokenizer = match (&source, &args.tokenizer) {
+        (Some(run), _) => Some(Tokenizer::from_file(&run.tokenizer_path())?),
+        (None, Some(file)) => Some(Tokenizer::from_file(file)?),
+        (None, None) => shared.exists().then(|| Tokenizer::from_file(&shared)).transpose()?,
     };
 
-    let seq = args.max_seq_len.unwrap_or(defaults.max_seq_len);
-    let depth = args.depth.unwrap_or(defaults.depth);
-    let at_depth = |depth| Config::from_depth(depth, args.aspect_ratio, args.head_dim, seq, tokenizer.vocab_size(), &args.window_pattern);
-    let model = match &from {
-        Some(run) => crate::train::pretrain::run_config(run)?.model,
-        None => at_depth(depth)?,
+    let vocab_size = tokenizer.as_ref().map_or(defaults.vocab_size, Tokenizer::vocab_size);
+    let config = match &source {
+        Some(run) => {
+            let from = Source { run: run.name().to_owned(), step: checkpoint::load_model(run, None)?.step };
+            let model = run_config(run)?.model;
+            let reference = at_reference_depth(&model, model.n_embd.div_ceil(model.n_layer), model.head_dim());
+            plan(&args, &defaults, model, &reference, Some(from), data)?
+        }
+        None => {
+            let model = model(&args, &defaults, vocab_size, &gpu)?;
+            let reference = at_reference_depth(&model, args.aspect_ratio, args.head_dim);
+            plan(&args, &defaults, model, &reference, None, data)?
+        }
     };
-    let given = args.num_iterations.is_some() || args.target_flops.is_some() || args.target_param_data_ratio.is_some();
-    if [args.target_flops, args.target_param_data_ratio].iter().flatten().any(|value| !(value.is_finite() && *value > 0.0)) {
-        return Err(Failure::input("--target-flops and --target-param-data-ratio must be numbers above 0"));
+    let name = args.model_tag.unwrap_or_else(|| format!("d{}", config.model.n_layer));
+    // Everything that can be refused is refused before a tokenizer is trained, which may take minutes.
+    Run::check_vacant(&context.home, &name)?;
+    train::check(&gpu, &config)?;
+    let tokenizer = match tokenizer {
+        Some(tokenizer) => tokenizer,
+        None => train_tokenizer(&shared, &config.training.data, vocab_size)?,
+    };
+    Ok((name, Start::Fresh(config), tokenizer, gpu))
+}
+
+/// The model that the options ask for.
+fn model(args: &Args, defaults: &Defaults, vocab_size: usize, gpu: &Gpu) -> Result<Config, Failure> {
+    let (seq, aspect_ratio, head_dim) = (args.max_seq_len.unwrap_or(defaults.max_seq_len), args.aspect_ratio, args.head_dim);
+    let depth = args.depth.unwrap_or(defaults.depth);
+    let at_depth = |depth| Config::from_depth(depth, aspect_ratio, head_dim, seq, vocab_size, &args.window_pattern);
+    at_depth(depth).map_err(|error| {
+        let smallest = if matches!(error, ConfigError::TooLarge { .. }) { at_depth(1).ok() } else { None };
+        let fits = smallest.and_then(|config| largest_depth_that_fits(gpu.binding_limit(), &config, aspect_ratio, head_dim));
+        match fits {
+            Some(fits) => Failure::input(format!("{error}; the largest depth that fits {} is {fits}: use --depth {fits}", gpu.info().name)),
+            None => error.into(),
+        }
+    })
+}
+
+/// The run that trains `model` as the options ask; `reference` is the model of the same shape at depth 12.
+fn plan(
+    args: &Args,
+    defaults: &Defaults,
+    model: Config,
+    reference: &Config,
+    from: Option<Source>,
+    data: Vec<PathBuf>,
+) -> Result<RunConfig, Failure> {
+    for (option, value) in [("--target-flops", args.target_flops), ("--target-param-data-ratio", args.target_param_data_ratio)] {
+        if let Some(value) = value.filter(|value| !(value.is_finite() && *value > 0.0)) {
+            return Err(Failure::input(format!("{option} is {value}; it must be a number above 0")));
+        }
     }
+    let given = args.num_iterations.is_some() || args.target_flops.is_some() || args.target_param_data_ratio.is_some();
     let horizon = Horizon::plan(
         &model,
-        &at_depth(12)?,
+        reference,
         &HorizonOptions {
             num_iterations: args.num_iterations.or(defaults.num_iterations.filter(|_| !given)),
             target_flops: args.target_flops,
@@ -250,9 +342,15 @@ fn fresh(args: Args, context: &Context) -> Result<Plan, Failure> {
             weight_decay: args.weight_decay,
         },
     );
+    if args.total_batch_size.is_none_or(|given| given > 0) && args.num_iterations.is_none() && horizon.num_iterations == 0 {
+        let tokens = horizon.total_batch_size;
+        return Err(Failure::input(format!(
+            "training would be shorter than one step of {tokens} tokens; raise --target-flops or --target-param-data-ratio, or give --num-iterations"
+        )));
+    }
     // A batch larger than a step would leave nothing to accumulate: shrink the default, but never what was asked for.
-    let step_rows = (horizon.total_batch_size as usize / seq.max(1)).max(1);
-    let device_batch_size = args.device_batch_size.unwrap_or_else(|| defaults.device_batch_size.min(step_rows));
+    let step_rows = usize::try_from(horizon.total_batch_size).unwrap_or(usize::MAX) / model.sequence_len;
+    let device_batch_size = args.device_batch_size.unwrap_or_else(|| defaults.device_batch_size.min(step_rows.max(1)));
     let every = |given: Option<i64>, default: i64| u64::try_from(given.unwrap_or(default)).ok().filter(|&every| every > 0);
     let training = PretrainOptions {
         data,
@@ -273,42 +371,38 @@ fn fresh(args: Args, context: &Context) -> Result<Plan, Failure> {
         eval_tokens: args.eval_tokens.unwrap_or(defaults.eval_tokens),
         sample_every: every(args.sample_every, defaults.sample_every),
         save_every: every(args.save_every, defaults.save_every),
-        keep_last: Some(args.keep_last.max(1)),
+        keep_last: Some(args.keep_last.get()),
     };
-    let name = args.model_tag.unwrap_or_else(|| format!("d{}", model.n_layer));
-    let config = RunConfig { format: RUN_CONFIG_FORMAT, model, training };
-    let start = match args.from {
-        Some(source) => Start::From(config, source),
-        None => Start::Fresh(config),
-    };
-    Ok((name, start, tokenizer, gpu))
+    Ok(RunConfig { format: RUN_CONFIG_FORMAT, model, training, from })
 }
 
-/// The downloaded shards if there are any, else the sample corpus.
-fn default_data(context: &Context) -> Result<Vec<PathBuf>, Failure> {
-    let shards = context.home.data();
-    let downloaded = std::fs::read_dir(&shards)
-        .is_ok_and(|mut files| files.any(|file| file.is_ok_and(|file| file.path().extension().is_some_and(|ending| ending == "parquet"))));
-    Ok(vec![if downloaded { shards } else { corpus::shipped()? }])
+/// `model` at depth 12, where the constants of the horizon were tuned. Only counted, never built, so it may exceed what
+/// a model may have.
+fn at_reference_depth(model: &Config, aspect_ratio: usize, head_dim: usize) -> Config {
+    const DEPTH: usize = 12;
+    let n_head = (DEPTH * aspect_ratio).div_ceil(head_dim);
+    Config { n_layer: DEPTH, n_head, n_kv_head: n_head, n_embd: n_head * head_dim, ..model.clone() }
 }
 
-/// The tokenizer that runs share; trained now if nobody has.
-fn shared_tokenizer(context: &Context, data: &[PathBuf], vocab_size: usize) -> Result<Tokenizer, Failure> {
-    let path = context.home.root().join("tokenizer.json");
-    if path.exists() {
-        return Ok(Tokenizer::from_file(&path)?);
-    }
-    eprintln!("there is no tokenizer yet: training one of {vocab_size} ids (`nc-core tokenizer train` makes others)");
+/// Trains the tokenizer that runs share, and saves it.
+fn train_tokenizer(path: &Path, data: &[PathBuf], vocab_size: usize) -> Result<Tokenizer, Failure> {
+    note(&format!("there is no tokenizer yet: training one of {vocab_size} ids (`nc-core tokenizer train` makes others)"));
     let options = TrainOptions { vocab_size, progress: true, ..TrainOptions::default() };
-    let trained = Tokenizer::train(data::documents(data, Split::Train)?, &options)?;
-    trained.tokenizer.save(&path)?;
-    eprintln!("wrote {}", path.display());
+    let trained = Tokenizer::train(data::documents(data, Split::Train)?, &options).map_err(|error| match error {
+        TokenizerError::VocabularyTooLarge { possible, .. } => Failure::input(format!(
+            "the text is too short for a vocabulary of {vocab_size}; make a smaller one first with `nc-core tokenizer train --data … --vocab-size {possible}`, or give more text"
+        )),
+        error => error.into(),
+    })?;
+    trained.tokenizer.save(path)?;
+    note(&format!("wrote {}", path.display()));
     Ok(trained.tokenizer)
 }
 
 /// Prints what happens: on stdout, or on stderr where stdout is for JSON.
 fn report(event: &Event, json: bool) {
-    let say = |words: String| if json { eprintln!("{words}") } else { println!("{words}") };
+    // Whoever listened may have gone: no training is given up for that.
+    let say = |words: String| if json { note(&words) } else { drop(writeln!(std::io::stdout(), "{words}")) };
     match event {
         Event::Start { step, num_iterations, parameters, flops_per_token, device_batch_size, accumulation, memory, adapter } => {
             let times = if *accumulation > 1 { format!(" × {accumulation} batches") } else { String::new() };
@@ -346,10 +440,11 @@ fn step_line(step: &StepReport) -> String {
     )
 }
 
-fn finish(name: &str, outcome: &Outcome, context: &Context) {
+fn finish(name: &str, outcome: &Outcome, context: &Context) -> Result<(), Failure> {
     let value = json!({
         "run": name,
         "path": context.home.run(name),
+        "first_step": outcome.first_step,
         "step": outcome.step,
         "num_iterations": outcome.num_iterations,
         "interrupted": outcome.interrupted,
@@ -370,6 +465,10 @@ fn finish(name: &str, outcome: &Outcome, context: &Context) {
     } else {
         format!("nc-core generate --run {name} --prompt \"The\"")
     };
+    if outcome.first_step == outcome.num_iterations {
+        return context
+            .finish(&value, &format!("run {name} is complete: all of its {} steps are done\nnext: {next}", outcome.num_iterations));
+    }
     let stopped = if outcome.interrupted { "stopped at" } else { "trained" };
     context.finish(
         &value,
@@ -381,10 +480,11 @@ fn finish(name: &str, outcome: &Outcome, context: &Context) {
             bytes(outcome.peak_memory),
             context.home.run(name).display(),
         ),
-    );
+    )?;
     if std::io::stdout().is_terminal() && !context.json {
-        eprintln!("curves: tensorboard --logdir {}", context.home.run(name).join("tensorboard").display());
+        note(&format!("curves: tensorboard --logdir {}", context.home.run(name).join("tensorboard").display()));
     }
+    Ok(())
 }
 
 fn bytes(count: u64) -> String {

@@ -29,5 +29,11 @@ fn score_window(gpu: &Gpu, model: &Model, ids: &[u32]) -> Result<Vec<f32>, GpuEr
     model.record_evaluation(&mut rec, &acts);
     rec.finish()?.run();
     let losses: Vec<f32> = gpu.read(&acts.losses)?;
+    if losses.iter().any(|loss| loss.is_nan()) {
+        return Err(GpuError::Refused {
+            what: "the log-probabilities of the tokens".into(),
+            reason: "they are not numbers; the weights are damaged or training diverged".into(),
+        });
+    }
     Ok(losses.into_iter().map(|loss| -loss).collect())
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::memory::Ledger;
-use super::{DType, GpuError, Memory, MemoryUse, Target, Tensor, Variant, adapter};
+use super::{DType, GpuError, Memory, MemoryUse, Target, Tensor, Variant, adapter, memory};
 
 /// An open GPU. Clones share the device.
 #[derive(Clone)]
@@ -21,6 +21,7 @@ struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     ledger: Arc<Ledger>,
+    memory_limit: Option<u64>,
     pipelines: Mutex<HashMap<String, Pipeline>>,
     lost: Arc<OnceLock<GpuError>>,
     fault: Arc<Mutex<Option<GpuError>>>,
@@ -42,10 +43,11 @@ const WANTED: wgpu::Features = wgpu::Features::SUBGROUP
 
 impl Gpu {
     /// Opens the adapter that `wanted` names (an index or part of a name), or the best one, with every limit raised to
-    /// what it has.
+    /// what it has. `NC_MEMORY_LIMIT` in the environment sets the most bytes that tensors may take together.
     pub fn open(wanted: Option<&str>) -> Result<Self, GpuError> {
         let adapter = adapter::choose(wanted)?;
         let info = adapter.get_info();
+        let memory_limit = memory::limit(info.device_type == wgpu::DeviceType::Cpu)?;
         let limits = adapter.limits();
         let features = adapter.features() & WANTED;
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
@@ -81,6 +83,7 @@ impl Gpu {
                 device,
                 queue,
                 ledger: Arc::default(),
+                memory_limit,
                 pipelines: Mutex::default(),
                 lost,
                 fault,
@@ -134,13 +137,18 @@ impl Gpu {
     }
 
     /// A zeroed tensor. Fails with [`GpuError::TooLarge`] past the binding limit and [`GpuError::OutOfMemory`] when the
-    /// driver has no more.
+    /// driver has no more, or when the tensors together would exceed `NC_MEMORY_LIMIT` bytes or the memory of a machine
+    /// that lends its own.
     pub fn zeros(&self, label: &str, shape: &[usize], dtype: DType, kind: Memory) -> Result<Tensor, GpuError> {
         let bytes = shape.iter().try_fold(dtype.bytes(), |bytes, &axis| bytes.checked_mul(axis as u64));
         let limit = self.binding_limit();
         let size = bytes.map(|bytes| bytes.max(4).next_multiple_of(4)).filter(|&bytes| bytes <= limit).ok_or_else(|| {
             GpuError::TooLarge { label: label.to_owned(), bytes: bytes.unwrap_or(u64::MAX), limit, adapter: self.inner.info.name.clone() }
         })?;
+        let in_use = self.memory().current;
+        if self.inner.memory_limit.is_some_and(|most| in_use.saturating_add(size) > most) {
+            return Err(GpuError::OutOfMemory { label: label.to_owned(), bytes: size, in_use });
+        }
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let buffer = self.buffer(label, size, usage)?;
         Ok(Tensor::new(buffer, shape, dtype, self.inner.ledger.enter(kind, size)))

@@ -35,6 +35,12 @@ pub enum GpuError {
         /// Bytes allocated on the device before it.
         in_use: u64,
     },
+    /// `NC_MEMORY_LIMIT` is no number.
+    #[error("NC_MEMORY_LIMIT is {value:?}; it must be a number of bytes, such as 2000000000")]
+    BadMemoryLimit {
+        /// Its value.
+        value: String,
+    },
     /// A tensor exceeds what one buffer or one binding may hold on this adapter.
     #[error("{label} needs {bytes} bytes, but {adapter} binds at most {limit} bytes at a time")]
     TooLarge {

@@ -3,6 +3,35 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::GpuError;
+
+/// The environment variable that holds the most bytes of tensors that this process may have on the GPU: for machines
+/// whose GPU is shared.
+pub(super) const LIMIT_VARIABLE: &str = "NC_MEMORY_LIMIT";
+
+/// The most bytes of tensors: what the user allows; else, where the device's memory is the machine's own (`on_host`),
+/// what the machine has, because the system would end the process rather than refuse an allocation.
+pub(super) fn limit(on_host: bool) -> Result<Option<u64>, GpuError> {
+    match std::env::var(LIMIT_VARIABLE) {
+        Ok(value) if value.trim().is_empty() => Ok(host_memory().filter(|_| on_host)),
+        Ok(value) => value.trim().parse().map(Some).map_err(|_| GpuError::BadMemoryLimit { value }),
+        Err(std::env::VarError::NotUnicode(value)) => Err(GpuError::BadMemoryLimit { value: value.to_string_lossy().into_owned() }),
+        Err(std::env::VarError::NotPresent) => Ok(host_memory().filter(|_| on_host)),
+    }
+}
+
+/// Bytes of the machine's memory, where the system says.
+fn host_memory() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        // SAFETY: both calls only read what the system knows about itself.
+        let (pages, page) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+        u64::try_from(pages).ok()?.checked_mul(u64::try_from(page).ok()?).filter(|&bytes| bytes > 0)
+    }
+    #[cfg(not(unix))]
+    None
+}
+
 /// What a buffer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {

@@ -42,7 +42,7 @@ pub enum TrainError {
     /// The batch sizes do not divide.
     #[error(
         "--total-batch-size {total} is not a multiple of --device-batch-size {batch} × --max-seq-len {seq} = {} tokens; use a multiple of that",
-        batch * seq
+        *batch as u128 * *seq as u128
     )]
     Indivisible {
         /// Tokens of a step.
@@ -61,6 +61,30 @@ pub enum TrainError {
         value: String,
         /// What it must be.
         must: &'static str,
+    },
+    /// A row's activations exceed what the adapter binds at a time.
+    #[error(
+        "a row of {seq} tokens needs {bytes} bytes in the MLP, but {adapter} binds at most {limit} bytes at a time; the longest row that fits is --max-seq-len {longest}"
+    )]
+    RowTooLong {
+        /// Tokens of a row.
+        seq: usize,
+        /// Bytes of its widest activation.
+        bytes: u64,
+        /// The adapter's limit in bytes.
+        limit: u64,
+        /// The adapter's name.
+        adapter: String,
+        /// Tokens of the longest row that fits.
+        longest: u64,
+    },
+    /// The tokenizer has another vocabulary than the model.
+    #[error("the model has {model} ids and the tokenizer {tokenizer}; put the run's own tokenizer.json back, or start a new run")]
+    OtherVocabulary {
+        /// Ids of the model.
+        model: usize,
+        /// Ids of the tokenizer.
+        tokenizer: usize,
     },
     /// A parameter exceeds what the adapter binds at a time.
     #[error(transparent)]
@@ -83,7 +107,7 @@ pub enum TrainError {
     },
     /// The loss is not a number any more.
     #[error(
-        "the loss at step {step} is {loss}: training has diverged; start again from the last checkpoint with lower learning rates (--matrix-lr, --embedding-lr, --unembedding-lr)"
+        "the loss at step {step} is {loss}: training has diverged; train a new run with lower learning rates (--matrix-lr, --embedding-lr, --unembedding-lr), with --from RUN to begin with the last checkpoint"
     )]
     Diverged {
         /// The step.

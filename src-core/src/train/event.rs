@@ -59,7 +59,7 @@ pub enum Event {
         /// The adapter's name.
         adapter: String,
     },
-    /// GPU memory ran short: the batch has now `to` rows.
+    /// GPU memory is short: a batch has `to` rows instead of the `from` that were asked for.
     BatchHalved {
         /// Rows before.
         from: usize,

@@ -12,5 +12,5 @@ pub mod trainer;
 
 pub use error::TrainError;
 pub use event::{Event, StepReport};
-pub use options::{PretrainOptions, RunConfig};
-pub use pretrain::{Outcome, Start, pretrain};
+pub use options::{PretrainOptions, RunConfig, Source};
+pub use pretrain::{Outcome, Start, check, pretrain};

@@ -15,6 +15,18 @@ pub struct RunConfig {
     pub model: Config,
     /// How it is trained.
     pub training: PretrainOptions,
+    /// The weights that it begins with; freshly initialised ones if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Source>,
+}
+
+/// A checkpoint of another run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The run.
+    pub run: String,
+    /// The checkpoint's step.
+    pub step: u64,
 }
 
 /// The version of `config.json` that this program writes.

@@ -11,13 +11,13 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::checkpoint::home::Home;
-use crate::checkpoint::{self, Run, RunLock, Snapshot};
+use crate::checkpoint::{self, Checkpoint, CheckpointError, Run, RunLock, Snapshot};
 use crate::data::loader::{Batch, Loader, LoaderState};
 use crate::data::prefetch::{self, Prefetcher};
 use crate::data::{DataSet, Split};
 use crate::engine::{GenerateOptions, Generator};
 use crate::eval::bits_per_byte::BitsPerByte;
-use crate::gpu::{Gpu, GpuError};
+use crate::gpu::{DType, Gpu, GpuError};
 use crate::model::params::check_fits;
 use crate::optim::{OptimizerConfig, Schedule};
 use crate::tokenizer::Tokenizer;
@@ -42,20 +42,25 @@ const SMOOTHING: f64 = 0.9;
 /// Validation batches are kept from one validation to the next up to this many tokens.
 const KEPT_EVAL_TOKENS: u64 = 1 << 22;
 
+/// The most tokens of a step, whose batches are in memory together, and the most steps: past them counts would overflow
+/// long before anybody saw the end.
+const MOST_STEP_TOKENS: u64 = 1 << 28;
+const MOST_STEPS: u64 = 1 << 32;
+
 /// How a run begins.
 #[derive(Clone, Debug)]
 pub enum Start {
-    /// With freshly initialised weights, in a new run.
+    /// A new run.
     Fresh(RunConfig),
-    /// With the newest weights of the named run, in a new run.
-    From(RunConfig, String),
-    /// Where the newest whole checkpoint of the run stopped.
+    /// Where the newest whole checkpoint of the run stopped; from the beginning if it never got to save one.
     Resume,
 }
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
+    /// The step that this process began with. Equal to `num_iterations` where the run was complete already.
+    pub first_step: u64,
     /// Steps done.
     pub step: u64,
     /// Steps of the run.
@@ -88,19 +93,23 @@ pub fn pretrain(
     tell: &mut dyn FnMut(Event),
 ) -> Result<Outcome, TrainError> {
     let run = match &start {
-        Start::Fresh(config) | Start::From(config, _) => {
-            config.model.validate()?;
-            check_options(config)?;
-            check_bindings(gpu, config)?;
+        Start::Fresh(config) => {
             // Everything that can be refused is refused before the run's folder exists.
+            check(gpu, config)?;
             DataSet::open(&config.training.data)?;
             Run::create(home, name, &serde_json::to_value(config).unwrap_or_default(), &tokenizer.to_json())?
         }
         Start::Resume => Run::open(home, name)?,
     };
-    let outcome = train(gpu, home, &run, &start, tokenizer, interrupt, tell);
-    if outcome.is_err() && !matches!(start, Start::Resume) && run.steps().is_ok_and(|steps| steps.is_empty()) {
-        // A run that never got anywhere would only stand in the way of the next try.
+    let lock = run.lock()?;
+    let mut trained = false;
+    let outcome = train(gpu, home, &lock, &start, tokenizer, interrupt, &mut |event| {
+        trained |= matches!(event, Event::Step(_) | Event::Saved { .. });
+        tell(event);
+    });
+    if outcome.is_err() && !trained && matches!(start, Start::Fresh(_)) {
+        // A run that never got anywhere would only stand in the way of the next try. Nobody else can have taken it up
+        // meanwhile: it is still locked.
         let _ = std::fs::remove_dir_all(run.folder());
     }
     outcome
@@ -109,18 +118,74 @@ pub fn pretrain(
 fn train(
     gpu: &Gpu,
     home: &Home,
-    run: &Run,
+    lock: &RunLock,
     start: &Start,
     tokenizer: &Arc<Tokenizer>,
     interrupt: &AtomicBool,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Outcome, TrainError> {
-    let lock = run.lock()?;
-    let config: RunConfig = run_config(run)?;
-    let mut session = Session::open(gpu, home, lock, config, start, tokenizer, tell)?;
+    let config = run_config(lock.run())?;
+    if tokenizer.vocab_size() != config.model.vocab_size {
+        return Err(TrainError::OtherVocabulary { model: config.model.vocab_size, tokenizer: tokenizer.vocab_size() });
+    }
+    let saved = match start {
+        Start::Fresh(_) => None,
+        Start::Resume => Saved::newest(lock.run(), tell)?,
+    };
+    if let Some(saved) = saved.as_ref().filter(|saved| saved.checkpoint.step >= config.training.num_iterations) {
+        return Ok(saved.outcome(&config));
+    }
+    let mut session = Session::open(gpu, home, lock, config, saved, start, tokenizer, tell)?;
     let mut outcome = session.run(interrupt, tell)?;
     outcome.peak_memory = gpu.memory().peak;
     Ok(outcome)
+}
+
+/// A checkpoint to go on from.
+struct Saved {
+    checkpoint: Checkpoint,
+    state: TrainState,
+}
+
+impl Saved {
+    /// The newest whole one of `run`; none if there never was one. Tells which newer ones are not whole.
+    fn newest(run: &Run, tell: &mut dyn FnMut(Event)) -> Result<Option<Self>, TrainError> {
+        let (checkpoint, rejected) = match checkpoint::load_latest_good(run) {
+            Ok(found) => found,
+            Err(CheckpointError::Empty { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if !rejected.is_empty() {
+            tell(Event::Rejected { reasons: rejected.iter().map(ToString::to_string).collect() });
+        }
+        let state = serde_json::from_value(checkpoint.state.clone())
+            .map_err(|error| TrainError::State { step: checkpoint.step, reason: error.to_string() })?;
+        Ok(Some(Self { checkpoint, state }))
+    }
+
+    /// The outcome of a run that has nothing left to train.
+    fn outcome(&self, config: &RunConfig) -> Outcome {
+        let step = self.checkpoint.step;
+        Outcome {
+            first_step: step,
+            step,
+            num_iterations: config.training.num_iterations,
+            interrupted: false,
+            val_bpb: None,
+            min_val_bpb: self.state.min_val_bpb,
+            first_val_bpb: None,
+            loss: step.checked_sub(1).map(|last| debiased(self.state.smooth_loss, last)),
+            training_seconds: self.state.training_seconds,
+            peak_memory: 0,
+        }
+    }
+}
+
+/// Checks that `config` can be trained on `gpu`, before anything is allocated or written.
+pub fn check(gpu: &Gpu, config: &RunConfig) -> Result<(), TrainError> {
+    config.model.validate()?;
+    check_options(config)?;
+    check_bindings(gpu, config)
 }
 
 /// The configuration in a run's `config.json`.
@@ -143,6 +208,14 @@ fn check_options(config: &RunConfig) -> Result<(), TrainError> {
     at_least_one("--device-batch-size", options.device_batch_size as u64)?;
     at_least_one("--total-batch-size", options.total_batch_size)?;
     at_least_one("--num-iterations", options.num_iterations)?;
+    if options.total_batch_size > MOST_STEP_TOKENS {
+        let value = options.total_batch_size.to_string();
+        return Err(TrainError::BadOption { option: "--total-batch-size", value, must: "at most 268435456 tokens" });
+    }
+    if options.num_iterations > MOST_STEPS {
+        let value = options.num_iterations.to_string();
+        return Err(TrainError::BadOption { option: "--num-iterations", value, must: "at most 4294967296" });
+    }
     for (option, value) in [
         ("--embedding-lr", options.embedding_lr),
         ("--unembedding-lr", options.unembedding_lr),
@@ -151,8 +224,9 @@ fn check_options(config: &RunConfig) -> Result<(), TrainError> {
         ("--weight-decay", options.weight_decay),
         ("--final-lr-frac", options.final_lr_frac),
     ] {
-        if !(value.is_finite() && value >= 0.0) {
-            return Err(TrainError::BadOption { option, value: value.to_string(), must: "a number, 0 or more" });
+        // Far below where f32 ends, and far above where anything is learnt.
+        if !(0.0..=1e9).contains(&value) {
+            return Err(TrainError::BadOption { option, value: value.to_string(), must: "a number from 0 to 1e9" });
         }
     }
     if !(0.0..=1.0).contains(&options.warmdown_ratio) {
@@ -174,17 +248,23 @@ fn accumulation(config: &RunConfig, rows: usize) -> Result<usize, TrainError> {
     }
 }
 
-/// Refuses a model with a parameter that the adapter cannot bind, before anything is allocated.
+/// Refuses a model with a parameter, or a row of it, that the adapter cannot bind.
 fn check_bindings(gpu: &Gpu, config: &RunConfig) -> Result<(), TrainError> {
-    let model = &config.model;
-    let aspect_ratio = model.n_embd.div_ceil(model.n_layer);
-    Ok(check_fits(model, aspect_ratio, model.head_dim(), gpu.binding_limit(), &gpu.info().name)?)
+    let (model, limit, adapter) = (&config.model, gpu.binding_limit(), &gpu.info().name);
+    check_fits(model, model.n_embd.div_ceil(model.n_layer), model.head_dim(), limit, adapter)?;
+    // The widest activation of a token is the MLP's, of 4·C floats.
+    let token = 4 * model.n_embd as u64 * DType::F32.bytes();
+    let (seq, bytes) = (model.sequence_len, model.sequence_len as u64 * token);
+    if bytes > limit {
+        return Err(TrainError::RowTooLong { seq, bytes, limit, adapter: adapter.clone(), longest: limit / token });
+    }
+    Ok(())
 }
 
 /// A run in progress.
 struct Session<'a> {
     gpu: &'a Gpu,
-    lock: RunLock,
+    lock: &'a RunLock,
     config: RunConfig,
     schedule: Schedule,
     trainer: Trainer,
@@ -192,13 +272,16 @@ struct Session<'a> {
     tokenizer: &'a Arc<Tokenizer>,
     token_bytes: Vec<u32>,
     batches: Prefetcher,
-    loader: Option<LoaderState>,
+    /// Where reading stands after the last batch that was trained on.
+    loader: LoaderState,
     data: DataSet,
     validation: Vec<Batch>,
     metrics: MetricsLog,
     events: EventWriter,
     first_step: u64,
     step: u64,
+    /// The step of the newest checkpoint.
+    saved_step: Option<u64>,
     smooth_loss: f64,
     val_bpb: Option<f64>,
     first_val_bpb: Option<f64>,
@@ -216,52 +299,36 @@ struct Submitted {
 }
 
 impl<'a> Session<'a> {
+    #[allow(clippy::too_many_arguments)] // called once
     fn open(
         gpu: &'a Gpu,
         home: &Home,
-        lock: RunLock,
+        lock: &'a RunLock,
         config: RunConfig,
+        saved: Option<Saved>,
         start: &Start,
         tokenizer: &'a Arc<Tokenizer>,
         tell: &mut dyn FnMut(Event),
     ) -> Result<Self, TrainError> {
-        let run = lock.run().clone();
-        let resumed = match start {
-            Start::Resume => {
-                let (checkpoint, rejected) = checkpoint::load_latest_good(&run)?;
-                if !rejected.is_empty() {
-                    tell(Event::Rejected { reasons: rejected.iter().map(ToString::to_string).collect() });
-                }
-                Some(checkpoint)
-            }
-            _ => None,
-        };
-        let saved: Option<TrainState> = match &resumed {
-            Some(checkpoint) => Some(
-                serde_json::from_value(checkpoint.state.clone())
-                    .map_err(|error| TrainError::State { step: checkpoint.step, reason: error.to_string() })?,
-            ),
-            None => None,
-        };
-
-        let step = resumed.as_ref().map_or(0, |checkpoint| checkpoint.step);
+        let run = lock.run();
+        let (checkpoint, saved) = saved.map(|saved| (saved.checkpoint, saved.state)).unzip();
+        let saved_step = checkpoint.as_ref().map(|checkpoint| checkpoint.step);
+        let step = saved_step.unwrap_or(0);
         let rows = saved.as_ref().map_or(config.training.device_batch_size, |state| state.device_batch_size);
         let trainer = trainer_that_fits(gpu, &config, rows, saved.is_some(), tell)?;
         let accumulation = accumulation(&config, trainer.rows())?;
 
         let weights = GpuTensors { gpu, tensors: named_parameters(&trainer) };
-        match (resumed, start) {
+        match (checkpoint, &config.from) {
             (Some(mut checkpoint), _) => {
                 weights.restore(&mut checkpoint.model)?;
                 GpuTensors { gpu, tensors: named_state(&trainer) }.restore(&mut checkpoint.optimizer)?;
             }
-            (None, Start::From(_, source)) => {
-                let mut source = checkpoint::load_model(&Run::open(home, source)?, None)?;
+            (None, Some(source)) => {
+                let mut source = checkpoint::load_model(&Run::open(home, &source.run)?, Some(source.step))?;
                 weights.restore(&mut source.model)?;
             }
-            _ => {
-                trainer.model.parameters.initialise(gpu, &config.model, config.training.seed);
-            }
+            (None, None) => trainer.model.parameters.initialise(gpu, &config.model, config.training.seed),
         }
 
         let data = DataSet::open(&config.training.data)?;
@@ -282,19 +349,20 @@ impl<'a> Session<'a> {
         Ok(Self {
             gpu,
             metrics: MetricsLog::open(&run.metrics_path(), Some(step))?,
-            events: EventWriter::create(&run.tensorboard_path(), saved.as_ref().map(|_| step))?,
+            events: EventWriter::create(&run.tensorboard_path(), matches!(start, Start::Resume).then_some(step))?,
             lock,
             schedule,
             trainer,
             accumulation,
             tokenizer,
             token_bytes: tokenizer.token_bytes(),
+            loader: loader.state(),
             batches: Prefetcher::start(loader, prefetch::AHEAD)?,
-            loader: saved.as_ref().map(|state| state.loader.clone()),
             data,
             validation: Vec::new(),
             first_step: step,
             step,
+            saved_step,
             smooth_loss: saved.as_ref().map_or(0.0, |state| state.smooth_loss),
             val_bpb: None,
             first_val_bpb: None,
@@ -324,11 +392,11 @@ impl<'a> Session<'a> {
             let due = |every: Option<u64>| every.is_some_and(|every| at_end || self.step.is_multiple_of(every.max(1)));
             let (eval, sample, save) = {
                 let options = &self.config.training;
-                let moved = self.step > self.first_step;
+                let unsaved = self.saved_step != Some(self.step);
                 (
                     !stop && due(options.eval_every),
                     !stop && self.step > 0 && due(options.sample_every),
-                    moved && (at_end || stop || due(options.save_every)),
+                    unsaved && (at_end || stop || (self.step > 0 && due(options.save_every))),
                 )
             };
             if eval || sample || save || at_end || stop {
@@ -354,9 +422,9 @@ impl<'a> Session<'a> {
             for _ in 0..self.accumulation {
                 let next = self.batches.next_batch()?;
                 batches.push(next.batch);
-                self.loader = Some(next.state);
+                self.loader = next.state;
             }
-            let epoch = self.loader.as_ref().map_or(1, |state| state.epoch);
+            let epoch = self.loader.epoch;
             let losses = self.trainer.step(batches, self.step, self.schedule.at(self.step))?;
             let submitted = Submitted { step: self.step, epoch, begun, losses };
             if let Some(done) = pending.replace(submitted) {
@@ -365,13 +433,14 @@ impl<'a> Session<'a> {
             self.step += 1;
         }
         Ok(Outcome {
+            first_step: self.first_step,
             step: self.step,
             num_iterations: last,
             interrupted: self.step < last,
             val_bpb: self.val_bpb,
             min_val_bpb: self.min_val_bpb,
             first_val_bpb: self.first_val_bpb,
-            loss: (self.step > 0).then(|| self.debiased(self.step - 1)),
+            loss: self.step.checked_sub(1).map(|last| debiased(self.smooth_loss, last)),
             training_seconds: self.training_seconds,
             peak_memory: 0,
         })
@@ -395,7 +464,7 @@ impl<'a> Session<'a> {
             step,
             num_iterations: options.num_iterations,
             loss: done.loss,
-            smooth_loss: self.debiased(step),
+            smooth_loss: debiased(self.smooth_loss, step),
             bpb: done.bpb,
             lr_multiplier: self.schedule.at(step).lr_multiplier,
             tokens: (step + 1) * options.total_batch_size,
@@ -418,10 +487,6 @@ impl<'a> Session<'a> {
         )?;
         tell(Event::Step(report));
         Ok(())
-    }
-
-    fn debiased(&self, step: u64) -> f64 {
-        self.smooth_loss / (1.0 - SMOOTHING.powf((step + 1) as f64))
     }
 
     /// Bits per byte over the first batches of the validation split.
@@ -449,6 +514,9 @@ impl<'a> Session<'a> {
             self.validation.iter().try_for_each(add)?;
         }
         let bpb = sum.value();
+        if bpb.is_nan() {
+            return Err(TrainError::Diverged { step: self.step, loss: bpb });
+        }
         let min_bpb = self.min_val_bpb.map_or(bpb, |min| min.min(bpb));
         (self.val_bpb, self.min_val_bpb) = (Some(bpb), Some(min_bpb));
         self.first_val_bpb.get_or_insert(bpb);
@@ -465,7 +533,14 @@ impl<'a> Session<'a> {
             let mut ids = vec![self.tokenizer.bos()];
             ids.extend(self.tokenizer.encode(prompt));
             let options = GenerateOptions { max_tokens: SAMPLE_TOKENS, temperature: 0.0, ..GenerateOptions::default() };
-            let written = generator.generate(&ids, &options, &mut |_| true)?;
+            let written = match generator.generate(&ids, &options, &mut |_| true) {
+                // Training goes on without samples where only they do not fit.
+                Err(error) if error.is_out_of_memory() => {
+                    tracing::warn!("no samples: {error}");
+                    return Ok(());
+                }
+                written => written?,
+            };
             ids.extend(written);
             tell(Event::Sample { step: self.step, text: self.tokenizer.decode(&ids[1..]) });
         }
@@ -473,24 +548,29 @@ impl<'a> Session<'a> {
     }
 
     fn save(&mut self, tell: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
-        let Some(loader) = self.loader.clone() else { return Ok(()) };
         self.gpu.wait()?;
         let state = TrainState {
             device_batch_size: self.trainer.rows(),
             smooth_loss: self.smooth_loss,
             min_val_bpb: self.min_val_bpb.filter(|bpb| bpb.is_finite()),
             training_seconds: self.training_seconds,
-            loader,
+            loader: self.loader.clone(),
         };
         let state = serde_json::to_value(state).map_err(|error| TrainError::State { step: self.step, reason: error.to_string() })?;
         self.metrics.sync()?;
         let mut model = GpuTensors { gpu: self.gpu, tensors: named_parameters(&self.trainer) };
         let mut optimizer = GpuTensors { gpu: self.gpu, tensors: named_state(&self.trainer) };
         let snapshot = Snapshot { step: self.step, model: &mut model, optimizer: &mut optimizer, state: &state };
-        let path = checkpoint::save(&self.lock, snapshot, self.config.training.keep_last.and_then(NonZeroUsize::new))?;
+        let path = checkpoint::save(self.lock, snapshot, self.config.training.keep_last.and_then(NonZeroUsize::new))?;
+        self.saved_step = Some(self.step);
         tell(Event::Saved { step: self.step, path });
         Ok(())
     }
+}
+
+/// The exponential average after `step`, without its pull towards the 0 that it began with.
+fn debiased(smooth_loss: f64, step: u64) -> f64 {
+    smooth_loss / (1.0 - SMOOTHING.powf((step + 1) as f64))
 }
 
 fn named_parameters(trainer: &Trainer) -> Vec<(String, crate::gpu::Tensor)> {
@@ -502,23 +582,30 @@ fn named_state(trainer: &Trainer) -> Vec<(String, crate::gpu::Tensor)> {
     trainer.optimizer.state_tensors().into_iter().map(|state| (state.name, state.value)).collect()
 }
 
-/// A trainer with batches of `rows` rows, or, where memory is too short for that, of half as many, and so on. A
-/// resumed run keeps its rows: with others its sums would round differently.
+/// A trainer with batches of `rows` rows, or, where memory is too short for that, of half as many, and so on: an odd
+/// number is divided by its smallest divisor, so that the batches of a step stay whole. A resumed run keeps its rows:
+/// with others its sums would round differently.
 fn trainer_that_fits(
     gpu: &Gpu,
     config: &RunConfig,
-    mut rows: usize,
+    asked: usize,
     resumed: bool,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Trainer, TrainError> {
     let optimizer = optimizer_config(config);
+    let mut rows = asked;
     loop {
         match Trainer::new(gpu, &config.model, &optimizer, rows) {
-            Ok(trainer) => return Ok(trainer),
-            Err(GpuError::OutOfMemory { .. } | GpuError::TooLarge { .. }) if !resumed && rows > 1 && rows.is_multiple_of(2) => {
-                let accumulation = accumulation(config, rows / 2)?;
-                tell(Event::BatchHalved { from: rows, to: rows / 2, accumulation });
-                rows /= 2;
+            Ok(trainer) => {
+                if rows < asked {
+                    tell(Event::BatchHalved { from: asked, to: rows, accumulation: accumulation(config, rows)? });
+                }
+                return Ok(trainer);
+            }
+            Err(GpuError::OutOfMemory { .. } | GpuError::TooLarge { .. }) if !resumed && rows > 1 => {
+                rows /= (2..rows).find(|&divisor| rows.is_multiple_of(divisor)).unwrap_or(rows);
+                // The driver frees what the failed try held only now.
+                gpu.wait()?;
             }
             Err(error) => return Err(error.into()),
         }

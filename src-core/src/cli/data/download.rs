@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::super::{Context, Failure};
+use super::super::{Context, Failure, note};
 use crate::data::PUBLIC_SHARDS;
 use crate::data::download::{BASE_URL, Download, Event, LAST_SHARD, Patience, shard_names};
 
@@ -48,7 +48,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     };
     // Nothing needs tidying: whatever is on disk at any moment can be gone on with.
     ctrlc::set_handler(|| {
-        eprintln!("stopped; run the same command again and it goes on from here");
+        note("stopped; run the same command again and it goes on from here");
         std::process::exit(130);
     })?;
     let progress = Progress::new(download.names.len());
@@ -64,8 +64,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         summary.present,
         folder.display()
     );
-    context.finish(&value, &words);
-    Ok(())
+    context.finish(&value, &words)
 }
 
 /// Shows on stderr what happens: a bar for each file in transfer and one for all on a terminal, else a line for each
@@ -96,7 +95,7 @@ impl Progress {
             Some(bars) => bars.show(name, event),
             None => {
                 if let Some(line) = line(event) {
-                    eprintln!("{name}: {line}");
+                    note(&format!("{name}: {line}"));
                 }
             }
         }

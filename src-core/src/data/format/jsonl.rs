@@ -47,11 +47,7 @@ impl Reader {
             }
             let start = if self.offset == 0 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line) } else { &line };
             if !start.trim_ascii().is_empty() {
-                let parsed = serde_json::from_slice::<Line>(start).map_err(|error| {
-                    // The parser only saw this line: "at line 1 column 7" would mislead.
-                    let reason = error.to_string();
-                    self.broken(reason.split(" at line ").next().unwrap_or(&reason).to_owned())
-                })?;
+                let parsed = serde_json::from_slice::<Line>(start).map_err(|error| self.broken(reason(&error)))?;
                 documents.push(parsed.text);
             }
             self.offset += read as u64;
@@ -75,4 +71,14 @@ impl Reader {
             Err(source) => DataError::Io { path: self.path.clone(), source },
         }
     }
+}
+
+/// What the parser says, without what it read: of a value of another kind it would quote the text.
+fn reason(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    if error.is_data() && !said.starts_with("missing field") {
+        return "it is no object with a string `text`".to_owned();
+    }
+    // The parser only saw this line: "at line 1 column 7" would mislead.
+    said.split(" at line ").next().unwrap_or(&said).to_owned()
 }
