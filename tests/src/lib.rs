@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+pub mod workshop;
+
 /// The repository's own `tests/golden`, and `NC_GOLDEN_DIR` when it is set: every case in each is run.
 pub fn golden_dirs() -> Vec<PathBuf> {
     let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")];

@@ -18,16 +18,16 @@ pub struct Args {
     #[arg(long, short, value_name = "TEXT", default_value = "")]
     prompt: String,
     /// Tokens to write
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, allow_negative_numbers = true)]
     max_tokens: usize,
     /// 0 takes the likeliest token each time; higher is more varied
     #[arg(long, short, value_name = "T", default_value_t = 0.8, allow_negative_numbers = true)]
     temperature: f64,
     /// Draw from the likeliest N tokens only; 0 for all
-    #[arg(long, short = 'k', value_name = "N", default_value_t = 50)]
+    #[arg(long, short = 'k', value_name = "N", default_value_t = 50, allow_negative_numbers = true)]
     top_k: usize,
     /// Seed of the draws
-    #[arg(long, value_name = "N", default_value_t = 42)]
+    #[arg(long, value_name = "N", default_value_t = 42, allow_negative_numbers = true)]
     seed: u64,
 }
 

@@ -14,7 +14,7 @@ pub struct Which {
     #[arg(long, value_name = "NAME")]
     run: Option<String>,
     /// The checkpoint's step [default: the newest]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     step: Option<u64>,
 }
 

@@ -388,7 +388,8 @@ impl<'a> Session<'a> {
         let mut pending: Option<Submitted> = None;
         loop {
             let at_end = self.step >= last;
-            let stop = interrupt.load(Ordering::Relaxed);
+            // After the last step there is nothing to stop: what is left of the run is its last validation and saving.
+            let stop = !at_end && interrupt.load(Ordering::Relaxed);
             let due = |every: Option<u64>| every.is_some_and(|every| at_end || self.step.is_multiple_of(every.max(1)));
             let (eval, sample, save) = {
                 let options = &self.config.training;
@@ -403,8 +404,8 @@ impl<'a> Session<'a> {
                 if let Some(done) = pending.take() {
                     self.log(done, None, tell)?;
                 }
-                if eval {
-                    self.validate(tell)?;
+                if eval && !self.validate(&|| !at_end && interrupt.load(Ordering::Relaxed), tell)? {
+                    continue;
                 }
                 if sample {
                     self.sample(tell)?;
@@ -489,8 +490,9 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Bits per byte over the first batches of the validation split.
-    fn validate(&mut self, tell: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
+    /// Bits per byte over the first batches of the validation split. Gives up, and says false, when `stop` does: a
+    /// resumed run validates again.
+    fn validate(&mut self, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Event)) -> Result<bool, TrainError> {
         let (rows, seq) = (self.trainer.rows(), self.config.model.sequence_len);
         let count = (self.config.training.eval_tokens / (rows * seq) as u64).max(1);
         let mut sum = BitsPerByte::default();
@@ -503,15 +505,25 @@ impl<'a> Session<'a> {
             let encoder = self.tokenizer.clone();
             let loader = Loader::new(self.data.clone(), Split::Val, encoder, rows, seq);
             let mut batches = Prefetcher::start(loader, prefetch::AHEAD)?;
+            let mut kept = Vec::new();
             for _ in 0..count {
+                if stop() {
+                    return Ok(false);
+                }
                 let batch = batches.next_batch()?.batch;
                 add(&batch)?;
                 if count * (rows * seq) as u64 <= KEPT_EVAL_TOKENS {
-                    self.validation.push(batch);
+                    kept.push(batch);
                 }
             }
+            self.validation = kept;
         } else {
-            self.validation.iter().try_for_each(add)?;
+            for batch in &self.validation {
+                if stop() {
+                    return Ok(false);
+                }
+                add(batch)?;
+            }
         }
         let bpb = sum.value();
         if bpb.is_nan() {
@@ -523,7 +535,7 @@ impl<'a> Session<'a> {
         self.metrics.append(&json!({ "step": self.step, "val_bpb": bpb, "min_val_bpb": min_bpb }))?;
         self.events.scalars(self.step, &[("val/bpb", bpb as f32)])?;
         tell(Event::Validation { step: self.step, bpb, min_bpb });
-        Ok(())
+        Ok(true)
     }
 
     /// Greedy continuations of a few prompts.
