@@ -92,8 +92,7 @@ fn bench_matmul(args: &MatmulArgs, gpu: &Gpu, context: &Context) -> Result<(), F
         lines.push(format!("  {n:>5}³  {:>9.3} ms  {gflops:>8.1} GFLOP/s", seconds * 1e3));
         rows.push(json!({ "m": n, "n": n, "k": n, "seconds": seconds, "gflops": gflops }));
     }
-    context.finish(&json!({ "matmul": rows, "adapter": gpu.info().name, "driver": gpu.info().driver_info }), &lines.join("\n"));
-    Ok(())
+    context.finish(&json!({ "matmul": rows, "adapter": gpu.info().name, "driver": gpu.info().driver_info }), &lines.join("\n"))
 }
 
 fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failure> {
@@ -165,8 +164,7 @@ fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failu
             .map(|kernel| json!({ "kernel": kernel.kernel, "calls": kernel.calls, "seconds": kernel.seconds }))
             .collect::<Vec<_>>(),
     });
-    context.finish(&value, &lines.join("\n"));
-    Ok(())
+    context.finish(&value, &lines.join("\n"))
 }
 
 /// A batch of tokens in no order, the same each time.
