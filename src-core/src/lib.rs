@@ -3,6 +3,8 @@
 //! Modules call downwards only: `cli → train → eval → engine → model → kernels → gpu`; `optim` stands on `kernels`;
 //! `data` and `checkpoint` stand on `tokenizer`. `model` knows no tokenizer, `engine` no training, `gpu` no tensor maths.
 
+#[cfg(feature = "burn")]
+pub mod burn_twin;
 pub mod checkpoint;
 pub mod cli;
 pub mod data;

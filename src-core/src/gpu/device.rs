@@ -39,7 +39,15 @@ pub struct Pipeline {
 const WANTED: wgpu::Features = wgpu::Features::SUBGROUP
     .union(wgpu::Features::SUBGROUP_BARRIER)
     .union(wgpu::Features::SHADER_F16)
-    .union(wgpu::Features::TIMESTAMP_QUERY);
+    .union(wgpu::Features::TIMESTAMP_QUERY)
+    .union(FOR_BURN);
+
+/// Burn asks the adapter, not the device, what its kernels may use, so the device that it shares must have all of that.
+const FOR_BURN: wgpu::Features = if cfg!(feature = "burn") {
+    wgpu::Features::SHADER_INT64.union(wgpu::Features::SHADER_F64).union(wgpu::Features::SHADER_FLOAT32_ATOMIC)
+} else {
+    wgpu::Features::empty()
+};
 
 impl Gpu {
     /// Opens the adapter that `wanted` names (an index or part of a name), or the best one, with every limit raised to
