@@ -1,4 +1,5 @@
-"""Measures nc-core beside its peers: numpy's OpenBLAS for the matrix product, PyTorch on the CPU for a training step.
+"""Measures nc-core beside its peers: numpy's OpenBLAS for the matrix product; for a training step PyTorch on the CPU,
+and the same model in Burn on the same adapter.
 
 Builds nc-core in release, puts the peers' packages into bench/.venv, then lets everyone run in turn for some rounds,
 so that a busy moment of the machine meets both sides. Prints a table of medians and ratios, and writes all numbers to
@@ -45,10 +46,11 @@ def last_json(name: str, command: list[str]) -> dict:
 # Preparing -----------------------------------------------------------------------------------------------------------
 
 
-def build_nc_core() -> str:
-    """Builds the command in release; gives its path."""
-    say("building nc-core")
-    if subprocess.run(["cargo", "build", "--release", "-p", "nc-core"], cwd=ROOT).returncode != 0:
+def build_nc_core(burn: bool) -> str:
+    """Builds the command in release, with its Burn twin if asked; gives its path."""
+    say("building nc-core" + (" with its Burn twin (many minutes, once; --no-burn leaves it out)" if burn else ""))
+    features = ["--features", "burn"] if burn else []
+    if subprocess.run(["cargo", "build", "--release", "-p", "nc-core", *features], cwd=ROOT).returncode != 0:
         raise BenchError("nc-core does not build; see above")
     metadata = subprocess.run(["cargo", "metadata", "--format-version", "1", "--no-deps"], cwd=ROOT, stdout=subprocess.PIPE, check=True)
     name = "nc-core.exe" if os.name == "nt" else "nc-core"
@@ -116,6 +118,8 @@ def measure(args: argparse.Namespace, nc_core: list[str], python: str) -> dict[s
         "torch step": torch,
         "torch step, compiled": [*torch, "--compile"],
     }
+    if not args.no_burn:
+        contestants["burn step"] = [*ours, "step", *step, *window, "--peer", "burn", "--json", *chosen]
     results: dict[str, list[dict]] = {name: [] for name in contestants}
     for number in range(args.rounds):
         say(f"round {number + 1} of {args.rounds}")
@@ -134,7 +138,9 @@ def ratios(args: argparse.Namespace, results: dict[str, list[dict]]) -> list[dic
         pair = median_gflops(results["nc-core matmul"], n), median_gflops(results["numpy matmul"], n)
         rows.append((f"matmul {n}³", "GFLOP/s", "numpy", *pair))
     mine = median_of(results["nc-core step"], "tokens_per_second")
-    for peer in ("torch step", "torch step, compiled"):
+    for peer in [name for name in results if name.endswith("step") or name.endswith("compiled")]:
+        if peer == "nc-core step":
+            continue
         rows.append((f"step, depth {args.depth}", "tokens/s", peer.replace(" step", ""), mine, median_of(results[peer], "tokens_per_second")))
     names = ("what", "unit", "peer", "ours", "theirs")
     return [dict(zip(names, row), ratio=row[3] / row[4]) for row in rows]
@@ -179,11 +185,12 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--window-pattern", default="SSSL", help="of both sides' models")
     parser.add_argument("--rounds", type=int, default=3, help="times that everyone runs, in turn")
+    parser.add_argument("--no-burn", action="store_true", help="leave the Burn twin out, which takes long to build")
     parser.add_argument("--adapter", help="as nc-core's --adapter")
     parser.add_argument("--mesa26", action="store_true", help="nc-core on Mesa 26 (scripts/mesa26.sh)")
     args = parser.parse_args()
     try:
-        nc_core = [*(mesa26_runner() if args.mesa26 else []), build_nc_core()]
+        nc_core = [*(mesa26_runner() if args.mesa26 else []), build_nc_core(not args.no_burn)]
         python = peers_python()
         check_peer(python)
         about = machine()

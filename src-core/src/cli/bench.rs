@@ -59,6 +59,17 @@ struct StepArgs {
     /// Steps that are timed; the median counts
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
+    /// Time the same model in another framework on this adapter instead
+    #[cfg(feature = "burn")]
+    #[arg(long, value_enum)]
+    peer: Option<Peer>,
+}
+
+#[cfg(feature = "burn")]
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Peer {
+    /// Burn on burn-wgpu, sharing the device
+    Burn,
 }
 
 /// Runs the subcommand.
@@ -99,6 +110,10 @@ fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failu
     let config = Config::from_depth(args.depth, 64, 128, args.seq, args.vocab, &args.window_pattern)?;
     if args.batch == 0 {
         return Err(Failure::input("--batch is 0; it must be at least 1"));
+    }
+    #[cfg(feature = "burn")]
+    if let Some(Peer::Burn) = args.peer {
+        return bench_burn(args, &config, gpu, context);
     }
     let optimizer = OptimizerConfig::new(config.n_embd, 1.0);
     let mut trainer = Trainer::new(gpu, &config, &optimizer, args.batch)?;
@@ -165,6 +180,18 @@ fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failu
             .collect::<Vec<_>>(),
     });
     context.finish(&value, &lines.join("\n"))
+}
+
+#[cfg(feature = "burn")]
+fn bench_burn(args: &StepArgs, config: &Config, gpu: &Gpu, context: &Context) -> Result<(), Failure> {
+    let seconds = crate::burn_twin::bench_step(gpu, config, args.batch, args.seq, args.steps as usize)?;
+    let tokens_per_second = (args.batch * args.seq) as f64 / seconds;
+    let value = json!({
+        "peer": "burn", "step_seconds": seconds, "tokens_per_second": tokens_per_second,
+        "adapter": gpu.info().name, "driver": gpu.info().driver_info,
+    });
+    let words = format!("Burn on {}: {:.1} ms a step, {tokens_per_second:.0} tokens/s", gpu.info().name, seconds * 1e3);
+    context.finish(&value, &words)
 }
 
 /// A batch of tokens in no order, the same each time.
