@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Gpu, GpuError, Memory, Pipeline, Shader, Tensor, Value, Variant};
+use super::{DType, Gpu, GpuError, Memory, Pipeline, Shader, Tensor, Value, Variant};
 
 /// One kernel call, by reference; [`Recorder::dispatch`] resolves it.
 pub struct Dispatch<'a, P> {
@@ -37,19 +37,36 @@ pub struct Recorder {
     gpu: Gpu,
     commands: Vec<Pending>,
     uniforms: Vec<u8>,
+    /// Elements of each scratch slot.
+    scratch: [usize; SCRATCH_SLOTS],
     failure: Option<GpuError>,
 }
 
+/// Scratch buffers of a recording.
+const SCRATCH_SLOTS: usize = 2;
+
 enum Pending {
-    Dispatch { pipeline: Pipeline, uniform: usize, uniform_size: usize, bind: Vec<(u32, Tensor)>, groups: [u32; 3] },
-    Copy { from: Tensor, to: Tensor },
-    Clear { tensor: Tensor },
+    Dispatch {
+        pipeline: Pipeline,
+        uniform: usize,
+        uniform_size: usize,
+        bind: Vec<(u32, Tensor)>,
+        scratch: Vec<(u32, usize, usize)>,
+        groups: [u32; 3],
+    },
+    Copy {
+        from: Tensor,
+        to: Tensor,
+    },
+    Clear {
+        tensor: Tensor,
+    },
 }
 
 impl Recorder {
     /// An empty recorder.
     pub fn new(gpu: &Gpu) -> Self {
-        Self { gpu: gpu.clone(), commands: Vec::new(), uniforms: Vec::new(), failure: None }
+        Self { gpu: gpu.clone(), commands: Vec::new(), uniforms: Vec::new(), scratch: [0; SCRATCH_SLOTS], failure: None }
     }
 
     /// The device that is recorded for.
@@ -59,6 +76,13 @@ impl Recorder {
 
     /// Records a kernel call. An empty grid records nothing.
     pub fn dispatch<P: bytemuck::Pod>(&mut self, call: Dispatch<'_, P>) {
+        self.dispatch_with_scratch(call, &[]);
+    }
+
+    /// Records a kernel call that also binds scratch: (binding number, slot, number of f32 elements). What a call writes
+    /// there is there for the next calls, until one of them writes to the slot again. A slot's buffer is as large as the
+    /// largest use of it.
+    pub fn dispatch_with_scratch<P: bytemuck::Pod>(&mut self, call: Dispatch<'_, P>, scratch: &[(u32, usize, usize)]) {
         if self.failure.is_some() || call.groups.contains(&0) {
             return;
         }
@@ -70,6 +94,9 @@ impl Recorder {
                 return;
             }
         };
+        for &(_, slot, len) in scratch {
+            self.scratch[slot] = self.scratch[slot].max(len);
+        }
         let uniform = self.uniforms.len();
         self.uniforms.extend_from_slice(bytemuck::bytes_of(&call.params));
         let uniform_size = size_of::<P>().next_multiple_of(16);
@@ -79,6 +106,7 @@ impl Recorder {
             uniform,
             uniform_size,
             bind: call.bind.iter().map(|&(number, tensor)| (number, tensor.clone())).collect(),
+            scratch: scratch.to_vec(),
             groups: call.groups,
         });
     }
@@ -103,6 +131,11 @@ impl Recorder {
         let uniforms = self.gpu.buffer("uniforms", size, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST)?;
         let entry = self.gpu.ledger().enter(Memory::Staging, size);
         self.gpu.queue().write_buffer(&uniforms, 0, &self.uniforms);
+        let mut slots: Vec<Option<Tensor>> = Vec::with_capacity(SCRATCH_SLOTS);
+        for len in self.scratch {
+            let allocate = || self.gpu.zeros("scratch", &[len], DType::F32, Memory::Workspace);
+            slots.push((len > 0).then(allocate).transpose()?);
+        }
         let device = self.gpu.device();
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let mut last = String::new();
@@ -110,7 +143,10 @@ impl Recorder {
             .commands
             .into_iter()
             .map(|command| match command {
-                Pending::Dispatch { pipeline, uniform, uniform_size, bind, groups } => {
+                Pending::Dispatch { pipeline, uniform, uniform_size, mut bind, scratch, groups } => {
+                    for (number, slot, len) in scratch {
+                        bind.extend(slots[slot].as_ref().map(|tensor| (number, tensor.view(0, &[len]))));
+                    }
                     last = pipeline.key.to_string();
                     let mut entries = vec![wgpu::BindGroupEntry {
                         binding: 0,

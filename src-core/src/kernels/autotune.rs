@@ -54,7 +54,7 @@ pub fn choose(gpu: &Gpu, product: &Product<'_>) -> Kernel {
 }
 
 fn measure(gpu: &Gpu, product: &Product<'_>, candidates: &[Kernel]) -> Result<Kernel, GpuError> {
-    const REPEATS: usize = 3;
+    const REPEATS: usize = 5;
     let Product { m, n, k, batch, strides, .. } = *product;
     let scratch = |index: usize, size: usize| {
         let len = strides[index] * (batch - 1) + size;

@@ -2,6 +2,8 @@
 //!
 //! - `matmul_lane.wgsl`: register tiles and subgroup broadcasts, no shared memory. What CPU adapters run fastest: on
 //!   lavapipe it reaches several times what shared-memory tiles do (`docs/LOG.md`).
+//!   Operands that are not contiguous along k can be transposed into scratch first, which pays where rows are so long
+//!   that neighbouring values of k lie pages apart.
 //! - `matmul_tile.wgsl`: 8 × 8 a lane through workgroup memory, the classic form for GPUs.
 //! - `matmul_plain.wgsl`: an invocation an element, for what the others cannot take.
 //!
@@ -11,6 +13,7 @@
 use crate::gpu::{Dispatch, Recorder, Shader, Target, Tensor, Value, Values, Variant};
 
 use super::mirror;
+use super::transpose::{self, Matrices};
 
 static LANE: Shader = crate::shader!("matmul_lane");
 static TILE: Shader = crate::shader!("matmul_tile");
@@ -102,6 +105,13 @@ pub enum Kernel {
         /// Groups of four columns that every lane holds.
         quads: u32,
     },
+    /// The same, with every operand that is not contiguous along k transposed first.
+    Turned {
+        /// Rows that every lane holds.
+        rows: u32,
+        /// Groups of four columns that every lane holds.
+        quads: u32,
+    },
     /// `side` × `side` elements a workgroup, `depth` values of k at a time.
     Tile {
         /// Rows and columns of a workgroup's tile.
@@ -128,7 +138,11 @@ impl Kernel {
         let tiles = TILES.map(|(side, depth)| Kernel::Tile { side, depth });
         let lanes = LANE_TILES.map(|(rows, quads)| Kernel::Lane { rows, quads });
         match target {
-            Target { cpu: true, subgroup: 1.. } => lanes.to_vec(),
+            Target { cpu: true, subgroup: 1.. } if product.layout == Layout::NT => lanes.to_vec(),
+            Target { cpu: true, subgroup: 1.. } => {
+                let turned = LANE_TILES.map(|(rows, quads)| Kernel::Turned { rows, quads });
+                [&lanes[..], &turned[..2]].concat()
+            }
             Target { cpu: true, .. } => vec![Kernel::Plain],
             Target { subgroup: 1.., .. } => [&tiles[..], &lanes[2..]].concat(),
             Target { .. } => tiles.to_vec(),
@@ -147,7 +161,9 @@ impl Kernel {
         let tiles = |size: usize, tile: u32| size.div_ceil(tile as usize) as u32;
         let batch = product.batch as u32;
         match self {
-            Kernel::Lane { rows, quads } => [tiles(product.m, rows), tiles(product.n, target.subgroup * quads * 4), batch],
+            Kernel::Lane { rows, quads } | Kernel::Turned { rows, quads } => {
+                [tiles(product.m, rows), tiles(product.n, target.subgroup * quads * 4), batch]
+            }
             Kernel::Tile { side, .. } => [tiles(product.m, side), tiles(product.n, side), batch],
             Kernel::Plain => [tiles(product.m * product.n, 64), 1, batch],
         }
@@ -155,7 +171,7 @@ impl Kernel {
 
     fn shader(self) -> &'static Shader {
         match self {
-            Kernel::Lane { .. } => &LANE,
+            Kernel::Lane { .. } | Kernel::Turned { .. } => &LANE,
             Kernel::Tile { .. } => &TILE,
             Kernel::Plain => &PLAIN,
         }
@@ -164,7 +180,9 @@ impl Kernel {
     fn values(self, layout: Layout, add: &'static str) -> Values {
         let mut values: Values = vec![("add", add.into()), ("layout", layout.word().into())];
         match self {
-            Kernel::Lane { rows, quads } => values.extend([("quads", Value::Int(quads)), ("rows", Value::Int(rows))]),
+            Kernel::Lane { rows, quads } | Kernel::Turned { rows, quads } => {
+                values.extend([("quads", Value::Int(quads)), ("rows", Value::Int(rows))])
+            }
             Kernel::Tile { side, depth } => values.extend([("depth", Value::Int(depth)), ("side", Value::Int(side))]),
             Kernel::Plain => {}
         }
@@ -195,7 +213,7 @@ pub fn matmul(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, product: P
 
 /// Records a product with a given kernel.
 pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, product: Product<'_>, kernel: Kernel) {
-    let Product { m, n, k, layout, batch, strides, alpha, add, symmetric } = product;
+    let Product { m, n, k, layout, batch, strides, .. } = product;
     let holds = |tensor: &Tensor, size: usize, stride: usize| tensor.len() >= stride * (batch - 1) + size;
     let turns = if kernel == Kernel::Plain { k } else { k / 4 };
     assert!(
@@ -205,14 +223,53 @@ pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, produ
         b.shape(),
         c.shape()
     );
-    let unit = if kernel == Kernel::Plain { 1 } else { 4 };
-    let beta = if let Add::Scaled(_, beta) = add { beta } else { 0.0 };
-    let mut bind = vec![(1, a), (2, b), (3, c)];
-    if let Add::Scaled(d, _) = add {
-        assert!(holds(d, m * n, strides[2]), "{product:?} adds {:?}", d.shape());
-        bind.push((4, d));
+    let Kernel::Turned { rows, quads } = kernel else {
+        record(rec, Operand::Given(a), Operand::Given(b), c, product, kernel);
+        return;
+    };
+    let mut turned = Product { layout: Layout::NT, ..product };
+    let (mut left, mut right) = (Operand::Given(a), Operand::Given(b));
+    if layout == Layout::TN {
+        left = turn(rec, a, Matrices { count: batch, rows: k, columns: m, stride: strides[0] }, 0);
+        turned.strides[0] = m * k;
     }
-    rec.dispatch(Dispatch {
+    if layout != Layout::NT {
+        right = turn(rec, b, Matrices { count: batch, rows: k, columns: n, stride: strides[1] }, 1);
+        turned.strides[1] = n * k;
+    }
+    record(rec, left, right, c, turned, Kernel::Lane { rows, quads });
+}
+
+/// An operand as the kernel reads it.
+enum Operand<'a> {
+    /// As it was given.
+    Given(&'a Tensor),
+    /// In a scratch slot of the recorder, with its number of elements.
+    Turned(usize, usize),
+}
+
+fn turn<'a>(rec: &mut Recorder, x: &Tensor, of: Matrices, slot: usize) -> Operand<'a> {
+    transpose::forward(rec, x, of, slot);
+    Operand::Turned(slot, of.turned_len())
+}
+
+fn record(rec: &mut Recorder, a: Operand<'_>, b: Operand<'_>, c: &Tensor, product: Product<'_>, kernel: Kernel) {
+    let Product { m, n, k, layout, batch, strides, alpha, add, symmetric } = product;
+    let unit = if kernel == Kernel::Plain { 1 } else { 4 };
+    let (mut bind, mut scratch) = (vec![(3, c)], Vec::new());
+    for (number, operand) in [(1, a), (2, b)] {
+        match operand {
+            Operand::Given(tensor) => bind.push((number, tensor)),
+            Operand::Turned(slot, len) => scratch.push((number, slot, len)),
+        }
+    }
+    let mut beta = 0.0;
+    if let Add::Scaled(d, factor) = add {
+        assert!(d.len() >= strides[2] * (batch - 1) + m * n, "{product:?} adds {:?}", d.shape());
+        bind.push((4, d));
+        beta = factor;
+    }
+    let call = Dispatch {
         shader: kernel.shader(),
         entry: "forward",
         values: &kernel.values(layout, add.word()),
@@ -227,7 +284,8 @@ pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, produ
         },
         bind: &bind,
         groups: kernel.groups(rec.gpu().target(), &product),
-    });
+    };
+    rec.dispatch_with_scratch(call, &scratch);
     if symmetric && kernel != Kernel::Plain {
         assert_eq!(m, n, "a symmetric matrix is square");
         mirror::forward(rec, c, batch, n, strides[2]);

@@ -22,6 +22,7 @@ pub mod relu2;
 pub mod residual;
 pub mod rotary;
 pub mod smear;
+pub mod transpose;
 pub mod value_gate;
 
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub fn variants(target: Target) -> Vec<Variant> {
         residual::variants(),
         rotary::variants(),
         smear::variants(),
+        transpose::variants(),
         value_gate::variants(),
     ]
     .concat()

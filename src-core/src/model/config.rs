@@ -88,8 +88,8 @@ pub enum ConfigError {
         /// K.
         n_kv_head: usize,
     },
-    /// Heads that kernels cannot read four channels at a time.
-    #[error("the head dimension is {0}; it must be a multiple of 4")]
+    /// Heads whose halves kernels cannot read four channels at a time, or that do not fit their registers.
+    #[error("the head dimension is {0}; it must be a multiple of 8, at most 256")]
     HeadDim(usize),
     /// A window pattern with other letters than S and L, or none.
     #[error("the window pattern {0:?} must be one or more of the letters S (short) and L (full)")]
@@ -152,7 +152,7 @@ impl Config {
         if !self.n_head.is_multiple_of(self.n_kv_head) {
             return Err(ConfigError::KvHeads { n_head: self.n_head, n_kv_head: self.n_kv_head });
         }
-        if !self.head_dim().is_multiple_of(4) {
+        if !self.head_dim().is_multiple_of(8) || self.head_dim() > 256 {
             return Err(ConfigError::HeadDim(self.head_dim()));
         }
         least("n_embd", self.n_embd, SMEAR_CHANNELS)?;
@@ -221,7 +221,7 @@ mod tests {
             (|c| c.n_embd = usize::MAX, "nc-core goes up to 16383"),
             (|c| c.n_embd = 66, "n_embd 66 is not a multiple of n_head 4"),
             (|c| c.n_kv_head = 3, "n_kv_head 3 does not divide n_head 4"),
-            (|c| (c.n_head, c.n_kv_head) = (32, 1), "the head dimension is 2; it must be a multiple of 4"),
+            (|c| (c.n_head, c.n_kv_head) = (32, 1), "the head dimension is 2; it must be a multiple of 8, at most 256"),
             (|c| c.n_embd = 16, "n_embd is 16; it must be at least 24"),
             (|c| c.window_pattern = "SLX".into(), "\"SLX\" must be one or more of the letters S"),
             (|c| c.window_pattern.clear(), "must be one or more of the letters"),
