@@ -58,7 +58,7 @@ enum Command {
     /// Download and inspect training data
     Data(data::Args),
     /// Pretrain a base model
-    Train(train::Args),
+    Train(Box<train::Args>),
     /// Continue a text
     Generate(generate::Args),
     /// Print the log-probability of each next token of a text
@@ -134,7 +134,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Tokenizer(args) => tokenizer::run(args, &context),
         Command::Data(args) => data::run(args, &context),
-        Command::Train(args) => train::run(args, &context),
+        Command::Train(args) => train::run(*args, &context),
         Command::Generate(args) => generate::run(args, &context),
         Command::Score(args) => score::run(args, &context),
         Command::Bench(args) => bench::run(args, &context),

@@ -298,7 +298,7 @@ fn fresh(args: Args, context: &Context) -> Result<Plan, Failure> {
         Some(tokenizer) => tokenizer,
         None => train_tokenizer(&shared, &config.training.data, vocab_size)?,
     };
-    Ok((name, Start::Fresh(config), tokenizer, gpu))
+    Ok((name, Start::Fresh(Box::new(config)), tokenizer, gpu))
 }
 
 /// The model that the options ask for.

@@ -51,7 +51,7 @@ const MOST_STEPS: u64 = 1 << 32;
 #[derive(Clone, Debug)]
 pub enum Start {
     /// A new run.
-    Fresh(RunConfig),
+    Fresh(Box<RunConfig>),
     /// Where the newest whole checkpoint of the run stopped; from the beginning if it never got to save one.
     Resume,
 }
