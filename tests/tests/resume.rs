@@ -54,43 +54,39 @@ fn stop_after_step_4(workshop: &Workshop, run: &str) {
 
 #[test]
 fn a_run_killed_at_random_moments_ends_with_the_same_bytes() {
+    const KILLS: usize = 8;
     let workshop = workshop();
-    workshop.train("whole", &TEN);
+    let mut steps = TEN;
+    steps[1] = "60";
+    workshop.train("whole", &steps);
     let mut dice = Dice(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64);
     println!("dice: {}", dice.0);
     let text = workshop.text();
-    let mut running = workshop.start(&workshop.training("killed", &text, &TEN));
-    let mut kills = 0;
-    // The first kill comes before anything is saved; then between lines, and in the middle of saving.
-    while kills < 8 {
-        let ended = if kills % 2 == 0 {
-            let lines = if kills == 0 { 1 } else { 1 + dice.below(6) };
-            let ended = (0..lines).any(|_| running.line().is_none());
-            std::thread::sleep(Duration::from_micros(dice.below(40_000)));
-            ended
-        } else {
-            let checkpoints = workshop.run("killed").join("checkpoints");
-            let unfinished = || Workshop::names(&checkpoints).iter().any(|name| name.starts_with(".tmp-"));
-            let deadline = Instant::now() + Duration::from_secs(60);
-            let mut ended = false;
-            while !ended && !unfinished() && Instant::now() < deadline {
-                ended = running.child.try_wait().unwrap().is_some();
-            }
-            std::thread::sleep(Duration::from_micros(dice.below(8_000)));
-            ended
-        };
-        if ended {
-            break;
-        }
+    let mut running = workshop.start(&workshop.training("killed", &text, &steps));
+    // The first kill comes before anything is saved. Of the others each lets one checkpoint be saved, and comes in the
+    // middle of saving the next, or at any moment.
+    running.wait_for("training on");
+    let mut went_on = 0;
+    for kill in 0..KILLS {
+        std::thread::sleep(Duration::from_micros(dice.below(20_000)));
         drop(running);
-        kills += 1;
         running = workshop.start(&["train", "--resume", "--run", "killed"]);
+        let begun = running.line().unwrap();
+        went_on += usize::from(begun.contains("resuming at step"));
+        running.wait_for(" | saved ");
+        if kill % 2 == 0 {
+            let checkpoints = workshop.run("killed").join("checkpoints");
+            let saving = || Workshop::names(&checkpoints).iter().any(|name| name.starts_with(".tmp-"));
+            while !saving() && running.child.try_wait().unwrap().is_none() {}
+        } else {
+            std::thread::sleep(Duration::from_micros(dice.below(40_000)));
+        }
     }
     let (code, _, stderr) = running.end();
     assert_eq!(code, Some(0), "{stderr}");
-    assert!(kills >= 3, "it was over after {kills} kills");
+    assert!(went_on >= 5, "only {went_on} of {KILLS} runs went on from a checkpoint");
     workshop.assert_same_runs("whole", "killed");
-    assert_eq!(Workshop::names(&workshop.run("killed").join("checkpoints")), ["000008", "000010"], "nothing half-written is left");
+    assert_eq!(Workshop::names(&workshop.run("killed").join("checkpoints")), ["000058", "000060"], "nothing half-written is left");
 }
 
 #[cfg(unix)]
