@@ -45,7 +45,7 @@ fn options_that_make_no_run_are_refused_each_with_its_sentence() {
         ("--aspect-ratio", "0", "the aspect ratio is 0"),
         ("--aspect-ratio", "18446744073709551615", "goes up to"),
         ("--head-dim", "0", "the head dimension is 0"),
-        ("--head-dim", "15", "must be a multiple of 4"),
+        ("--head-dim", "15", "must be a multiple of 8"),
         ("--head-dim", "18446744073709551612", "goes up to"),
         ("--max-seq-len", "0", "must be at least 2"),
         ("--max-seq-len", "1", "must be at least 2"),
