@@ -81,8 +81,7 @@ impl Report {
         let norm: f64 = want.iter().map(|w| f64::from(*w).powi(2)).sum();
         let error = if difference == 0.0 { 0.0 } else { (difference / norm).sqrt() };
         self.worst = self.worst.max(error / bar);
-        // Written so that NaN fails.
-        if !(error <= bar) {
+        if error.is_nan() || error > bar {
             self.failures.push(format!("{what}: relative error {error:.2e} > {bar:.0e}"));
         }
     }

@@ -1,14 +1,14 @@
 //! What a pass over a batch keeps in GPU memory.
 //!
-//! Per layer and token a training pass keeps 10·C + 2·K·D + … floats (see [`training_bytes`]); a pass without gradients
-//! hands the same buffers from layer to layer.
+//! Per layer and token a training pass keeps 9·C + 2·K·D floats and a few per head (docs/MEMORY.md); a pass without
+//! gradients hands the same buffers from layer to layer.
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Tensor};
 
 use super::Config;
 
 /// Logits are computed for this many bytes' worth of rows at a time, so that they never exist whole.
-const LOGITS_BYTES: usize = 32 << 20;
+pub(crate) const LOGITS_BYTES: usize = 32 << 20;
 
 /// Rows of a chunk of logits are a multiple of this, so that a chunk of any tensor starts on a 256-byte border.
 const CHUNK_MULTIPLE: usize = 64;
