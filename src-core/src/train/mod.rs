@@ -2,6 +2,7 @@
 
 mod error;
 mod event;
+pub mod memory;
 pub mod metrics;
 pub mod options;
 pub mod pretrain;
