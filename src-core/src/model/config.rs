@@ -222,7 +222,7 @@ mod tests {
             (|c| c.n_embd = 66, "n_embd 66 is not a multiple of n_head 4"),
             (|c| c.n_kv_head = 3, "n_kv_head 3 does not divide n_head 4"),
             (|c| (c.n_head, c.n_kv_head) = (32, 1), "the head dimension is 2; it must be a multiple of 8, at most 256"),
-            (|c| c.n_embd = 16, "n_embd is 16; it must be at least 24"),
+            (|c| (c.n_embd, c.n_head, c.n_kv_head) = (16, 2, 2), "n_embd is 16; it must be at least 24"),
             (|c| c.window_pattern = "SLX".into(), "\"SLX\" must be one or more of the letters S"),
             (|c| c.window_pattern.clear(), "must be one or more of the letters"),
         ];
