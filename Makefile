@@ -17,13 +17,13 @@ demo: setup ## train a small model on the sample corpus and print text that it w
 
 test: lint ## check and test everything
 	cargo test --workspace
-	@# The Burn twin checks the gradients once more; it is built only here.
-	if grep -q '^burn = ' src-core/Cargo.toml; then cargo test -p nc-core --features burn --test burn; fi
+	@# The Burn twin checks the gradients once more.
+	cargo test -p nc-core --features burn --test burn
 
 test-mesa26: setup ## run the tests once more on Mesa 26, put into a private folder (Debian only)
 	scripts/mesa26.sh run cargo test --workspace
 
-bench: ## measure beside numpy and PyTorch; ARGS="--rounds 5 --mesa26" and more: see bench/run.py --help
+bench: ## measure beside numpy, PyTorch and Burn; ARGS="--rounds 5 --mesa26" and more: see bench/run.py --help
 	@scripts/setup.sh --bench
 	python3 bench/run.py $(ARGS)
 

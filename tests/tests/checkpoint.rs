@@ -394,7 +394,7 @@ fn hostile_headers_are_refused_fast_and_with_little_memory() {
         fs::write(&path, bytes).unwrap();
         let start = Instant::now();
         let (message, peak) = peak_of(|| TensorFile::open(&path).expect_err(what).to_string());
-        assert!(start.elapsed() < Duration::from_secs(2), "{what} took {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(10), "{what} took {:?}", start.elapsed());
         assert!(peak < 32 << 20, "{what} took {peak} bytes");
         assert!(message.contains(MODEL_FILE) && message.len() < 500, "{what}: {message}");
     }

@@ -44,7 +44,7 @@ pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
             let mut stat = std::mem::zeroed::<libc::statvfs>();
             (libc::statvfs(path.as_ptr(), &mut stat) == 0).then_some(stat)?
         };
-        #[allow(clippy::unnecessary_cast)] // narrower on macOS
+        #[allow(clippy::unnecessary_cast, reason = "narrower on macOS")]
         Some((stat.f_bavail as u64).saturating_mul(stat.f_frsize as u64))
     }
     #[cfg(not(unix))]

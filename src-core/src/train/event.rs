@@ -1,4 +1,4 @@
-//! What a training run tells while it runs: the command line prints it, the desktop app draws it.
+//! What a training run tells while it runs: the command line prints it, another program may draw it.
 
 use std::path::PathBuf;
 

@@ -299,7 +299,7 @@ struct Submitted {
 }
 
 impl<'a> Session<'a> {
-    #[allow(clippy::too_many_arguments)] // called once
+    #[expect(clippy::too_many_arguments, reason = "called once")]
     fn open(
         gpu: &'a Gpu,
         home: &Home,
