@@ -8,11 +8,11 @@ cd "$(dirname "$0")/.."
 
 # Numbers that suit the slowest machine meant, software Vulkan on two cores: a small model, many steps, and learning
 # rates raised against the defaults, which are meant for batches of half a million tokens.
-vocabulary=2048
+vocabulary=512
 depth=2
 row=256
 batch=8
-steps=600
+steps=800
 
 # Prints a command as one would type it, then runs it.
 show() {
