@@ -123,7 +123,9 @@ pub enum Kernel {
     Plain,
 }
 
-const LANE_TILES: [(u32, u32); 4] = [(32, 2), (32, 1), (16, 2), (8, 1)];
+/// (rows, quads) of `Kernel::Lane`. Drivers on CPUs load lane by lane, so what counts is loads per multiply-add, and the
+/// largest tile is the fastest; but it takes twice as long to compile, so only the autotuner chooses it: it comes last.
+const LANE_TILES: [(u32, u32); 5] = [(32, 2), (32, 1), (16, 2), (8, 1), (64, 2)];
 const TILES: [(u32, u32); 3] = [(128, 16), (64, 16), (32, 16)];
 
 impl Kernel {
@@ -141,20 +143,21 @@ impl Kernel {
             Target { cpu: true, subgroup: 1.. } if product.layout == Layout::NT => lanes.to_vec(),
             Target { cpu: true, subgroup: 1.. } => {
                 let turned = LANE_TILES.map(|(rows, quads)| Kernel::Turned { rows, quads });
-                [&lanes[..], &turned[..2]].concat()
+                [&lanes[..], &[turned[0], turned[4]]].concat()
             }
             Target { cpu: true, .. } => vec![Kernel::Plain],
-            Target { subgroup: 1.., .. } => [&tiles[..], &lanes[2..]].concat(),
+            Target { subgroup: 1.., .. } => [&tiles[..], &lanes[2..4]].concat(),
             Target { .. } => tiles.to_vec(),
         }
     }
 
-    /// The choice without measurements: the largest tile that still gives every core work, then the smallest.
+    /// The choice without measurements: the first that gives every core work, else the one with the most workgroups.
     pub fn default_for(target: Target, product: &Product<'_>) -> Kernel {
         let candidates = Self::candidates(target, product);
         let wanted = if target.cpu { 4 } else { 256 };
-        let fits = |kernel: &Kernel| kernel.groups(target, product).iter().product::<u32>() >= wanted;
-        candidates.iter().copied().find(fits).unwrap_or(candidates[candidates.len() - 1])
+        let groups = |kernel: &Kernel| kernel.groups(target, product).iter().product::<u32>();
+        let first = candidates.iter().copied().find(|kernel| groups(kernel) >= wanted);
+        first.or(candidates.iter().copied().max_by_key(groups)).unwrap_or(Kernel::Plain)
     }
 
     fn groups(self, target: Target, product: &Product<'_>) -> [u32; 3] {
