@@ -169,7 +169,7 @@ impl Recorder {
         if let Some(error) = pollster::block_on(scope.pop()) {
             return Err(GpuError::Refused { what: format!("the bindings of a kernel (the last was {last})"), reason: error.to_string() });
         }
-        Ok(Recording { gpu: self.gpu, commands, _uniforms: uniforms, _entry: entry })
+        Ok(Recording { gpu: self.gpu, commands, _uniforms: uniforms, _entry: entry, _scratch: slots })
     }
 }
 
@@ -185,6 +185,8 @@ pub struct Recording {
     commands: Vec<Command>,
     _uniforms: wgpu::Buffer,
     _entry: super::memory::Entry,
+    /// Kept for the ledger: bind groups hold the buffers, not their entries.
+    _scratch: Vec<Option<Tensor>>,
 }
 
 /// How long the calls of one kernel took in a profiled replay.
