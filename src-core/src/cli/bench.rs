@@ -12,6 +12,7 @@ use crate::kernels::autotune;
 use crate::kernels::matmul::{Layout, Product, matmul};
 use crate::model::Config;
 use crate::optim::{OptimizerConfig, Schedule};
+use crate::train::memory::step_memory;
 use crate::train::trainer::Trainer;
 
 /// Options of `nc-core bench`.
@@ -133,6 +134,7 @@ fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failu
     once(&mut trainer)?;
     let seconds = median(args.steps, || once(&mut trainer))?;
     let memory = gpu.memory();
+    let formula = step_memory(gpu, &config, args.batch).total();
 
     let mut kernels: Vec<KernelTime> = Vec::new();
     for (_, recording) in trainer.recordings() {
@@ -153,12 +155,13 @@ fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failu
             args.window_pattern
         ),
         format!(
-            "  {:.1} ms a step (median of {}), {:.0} tokens/s, {:.1} GFLOP/s, {:.0} MiB of GPU memory",
+            "  {:.1} ms a step (median of {}), {:.0} tokens/s, {:.1} GFLOP/s, {:.0} MiB of GPU memory ({:.0} by the formula)",
             seconds * 1e3,
             args.steps,
             tokens as f64 / seconds,
             flops / seconds / 1e9,
-            memory.peak as f64 / 1_048_576.0
+            memory.peak as f64 / 1_048_576.0,
+            formula as f64 / 1_048_576.0
         ),
         format!("  kernel by kernel, each call on its own ({:.1} ms in all):", total * 1e3),
     ];
@@ -171,6 +174,7 @@ fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failu
         "tokens_per_second": tokens as f64 / seconds,
         "flops_per_second": flops / seconds,
         "peak_memory": memory.peak,
+        "memory_by_formula": formula,
         "adapter": gpu.info().name,
         "driver": gpu.info().driver_info,
         "depth": args.depth, "seq": args.seq, "vocab": args.vocab, "batch": args.batch, "window_pattern": args.window_pattern,

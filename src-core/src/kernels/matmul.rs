@@ -243,6 +243,15 @@ pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, produ
     record(rec, left, right, c, turned, Kernel::Lane { rows, quads });
 }
 
+/// Elements of the recorder's scratch slots that hold the transposed operands of `product` under `kernel`.
+pub(crate) fn scratch_len(product: &Product<'_>, kernel: Kernel) -> [usize; 2] {
+    let Product { m, n, k, layout, batch, .. } = *product;
+    if !matches!(kernel, Kernel::Turned { .. }) {
+        return [0; 2];
+    }
+    [if layout == Layout::TN { batch * k * m } else { 0 }, if layout == Layout::NT { 0 } else { batch * k * n }]
+}
+
 /// An operand as the kernel reads it.
 enum Operand<'a> {
     /// As it was given.

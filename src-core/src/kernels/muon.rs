@@ -101,7 +101,8 @@ impl Scratch {
     }
 }
 
-fn gram_stride(of: &Matrices) -> usize {
+/// Floats from one Gram matrix of a stack to the next.
+pub(crate) fn gram_stride(of: &Matrices) -> usize {
     of.rows.min(of.columns).pow(2).next_multiple_of(4)
 }
 
@@ -161,30 +162,33 @@ pub fn forward(rec: &mut Recorder, stack: Stack<'_>, of: Matrices, beta2: f64, s
     run(rec, "update", &[(1, numbers), (9, direction), (factor, factors), (11, param)], each_row);
 }
 
-/// Five iterations from `x` to `y`, which are used in turn. The Gram matrix is taken over the longer axis.
-fn polar_express(rec: &mut Recorder, x: &Tensor, y: &Tensor, scratch: &Scratch, of: Matrices) {
+/// The three products of an iteration: the Gram matrix A over the longer axis, its square, and (bA + cA²)·X, or X·(bA + cA²)
+/// where X is tall.
+pub(crate) fn products(of: Matrices) -> [Product<'static>; 3] {
     let Matrices { count: batch, rows, columns, stride } = of;
-    let Scratch { gram, polynomial, .. } = scratch;
     let (side, square) = (rows.min(columns), gram_stride(&of));
     let tall = rows > columns;
     // Both A and bA + cA² are symmetric; below two tiles nothing would be saved.
     let symmetric = side >= 128;
+    let layout = if tall { Layout::TN } else { Layout::NT };
+    let strides = if tall { [stride, square, stride] } else { [square, stride, stride] };
+    [
+        Product { batch, strides: [stride, stride, square], symmetric, ..Product::new(layout, side, side, rows.max(columns)) },
+        Product { batch, strides: [square; 3], symmetric, ..Product::new(Layout::NN, side, side, side) },
+        Product { batch, strides, ..Product::new(Layout::NN, rows, columns, side) },
+    ]
+}
+
+/// Five iterations from `x` to `y`, which are used in turn.
+fn polar_express(rec: &mut Recorder, x: &Tensor, y: &Tensor, scratch: &Scratch, of: Matrices) {
+    let Scratch { gram, polynomial, .. } = scratch;
+    let [gram_product, square, step] = products(of);
     let (mut from, mut to) = (x, y);
     for (a, b, c) in POLAR_EXPRESS {
-        let layout = if tall { Layout::TN } else { Layout::NT };
-        let product =
-            Product { batch, strides: [stride, stride, square], symmetric, ..Product::new(layout, side, side, rows.max(columns)) };
-        matmul(rec, from, from, gram, product);
-
-        let (alpha, add) = (c as f32, Add::Scaled(gram, b as f32));
-        let product = Product { batch, strides: [square; 3], alpha, add, symmetric, ..Product::new(Layout::NN, side, side, side) };
-        matmul(rec, gram, gram, polynomial, product);
-
-        let (left, right, strides) =
-            if tall { (from, polynomial, [stride, square, stride]) } else { (polynomial, from, [square, stride, stride]) };
-        let add = Add::Scaled(from, a as f32);
-        let product = Product { batch, strides, add, ..Product::new(Layout::NN, rows, columns, side) };
-        matmul(rec, left, right, to, product);
+        matmul(rec, from, from, gram, gram_product);
+        matmul(rec, gram, gram, polynomial, Product { alpha: c as f32, add: Add::Scaled(gram, b as f32), ..square });
+        let (left, right) = if of.rows > of.columns { (from, polynomial) } else { (polynomial, from) };
+        matmul(rec, left, right, to, Product { add: Add::Scaled(from, a as f32), ..step });
         (from, to) = (to, from);
     }
 }

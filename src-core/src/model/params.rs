@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
+use crate::kernels::reduce::Matrices;
 
 use super::init::initial_values;
 use super::{Config, Group, ParamSpec};
@@ -91,20 +92,15 @@ impl Parameters {
         };
         let mut tensors: HashMap<&str, (Tensor, Option<Tensor>)> = HashMap::new();
         let mut stacks = Vec::new();
-        for (shape, names) in by_shape(&specs) {
-            let (rows, columns) = (shape[0], shape[1]);
-            let stride = (rows * columns).next_multiple_of(ALIGNMENT);
-            let bytes = stride as u64 * DType::F32.bytes();
-            let most = (gpu.binding_limit().min(stack_bytes) / bytes).max(1) as usize;
-            for names in names.chunks(most) {
-                let (value, grad) = both(names[0], &[names.len(), stride])?;
-                for (i, name) in names.iter().enumerate() {
-                    let view = |stack: &Tensor| stack.view(i * stride, shape);
-                    tensors.insert(name, (view(&value), grad.as_ref().map(view)));
-                }
-                let names = names.iter().map(|name| name.to_string()).collect();
-                stacks.push(Stack { rows, columns, stride, names, value, grad });
+        for (of, names) in stacks_of(&specs, gpu.binding_limit().min(stack_bytes)) {
+            let Matrices { count, rows, columns, stride } = of;
+            let (value, grad) = both(names[0], &[count, stride])?;
+            for (i, name) in names.iter().enumerate() {
+                let view = |stack: &Tensor| stack.view(i * stride, &[rows, columns]);
+                tensors.insert(name, (view(&value), grad.as_ref().map(view)));
             }
+            let names = names.iter().map(|name| name.to_string()).collect();
+            stacks.push(Stack { rows, columns, stride, names, value, grad });
         }
         let mut all = Vec::with_capacity(specs.len());
         for spec in &specs {
@@ -168,6 +164,23 @@ impl Parameters {
         gpu.write(&parameter.value, values);
         Ok(())
     }
+}
+
+/// The stacks of `config`'s block matrices on an adapter that binds `limit` bytes.
+pub(crate) fn stacks(config: &Config, limit: u64) -> Vec<Matrices> {
+    stacks_of(&config.param_specs(), limit.min(STACK_BYTES)).into_iter().map(|(of, _)| of).collect()
+}
+
+/// Block matrices in stacks of at most `most` bytes, with the names of each stack's matrices.
+fn stacks_of(specs: &[ParamSpec], most: u64) -> Vec<(Matrices, Vec<&str>)> {
+    let mut stacks = Vec::new();
+    for (shape, names) in by_shape(specs) {
+        let (rows, columns) = (shape[0], shape[1]);
+        let stride = (rows * columns).next_multiple_of(ALIGNMENT);
+        let most = (most / (stride as u64 * DType::F32.bytes())).max(1) as usize;
+        stacks.extend(names.chunks(most).map(|names| (Matrices { count: names.len(), rows, columns, stride }, names.to_vec())));
+    }
+    stacks
 }
 
 /// Block matrices by shape: shapes in order of first appearance, names in order.

@@ -1,79 +1,205 @@
 //! How much GPU memory a training step takes: the formula of `docs/MEMORY.md`, term by term.
 //!
-//! It says before anything is allocated what will fit, and a test holds it against what a step really allocates.
+//! It is written from the sizes alone, so that a run can be planned before anything is allocated. A test holds it against
+//! what the device counts.
 
-use crate::gpu::Memory;
-use crate::kernels;
-use crate::model::activations::LOGITS_BYTES;
-use crate::model::{Config, Group};
+use crate::gpu::Gpu;
+use crate::kernels::matmul::{self, Layout, Product};
+use crate::kernels::muon::{gram_stride, second_stride};
+use crate::kernels::reduce::Matrices;
+use crate::kernels::{self, autotune, muon};
+use crate::model::activations::chunk_rows;
+use crate::model::{Config, Group, params};
+use crate::optim::OptimizerConfig;
 
-/// Bytes of GPU memory, by what they are for; the kinds are those of [`Memory::ALL`].
+/// Bytes of a float, a token id or a target.
+const WORD: u64 = 4;
+
+/// Bytes of a dispatch's uniforms: they start on 256-byte borders.
+const UNIFORMS: u64 = 256;
+
+/// GPU memory of a training step in bytes, by [`Memory`](crate::gpu::Memory) kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepMemory {
-    /// Master parameters and rotary tables.
+    /// Parameters, and the rotary tables.
     pub weights: u64,
-    /// A gradient for each parameter.
+    /// One gradient a parameter.
     pub gradients: u64,
-    /// AdamW's two moments; Muon's momentum and, per row or column, its second moment.
+    /// Moments of AdamW and Muon.
     pub moments: u64,
     /// What the forward pass keeps.
     pub activations: u64,
-    /// Buffers of the backward pass, and Muon's scratch.
+    /// Gradients of activations, Muon's scratch, partial sums and transposed operands.
     pub workspace: u64,
+    /// Uniforms, and the losses on their way back.
+    pub staging: u64,
 }
 
 impl StepMemory {
-    /// All of it.
-    pub fn total(&self) -> u64 {
-        self.weights + self.gradients + self.moments + self.activations + self.workspace
+    /// All kinds, in the order of [`Memory::ALL`](crate::gpu::Memory::ALL).
+    pub fn by_kind(&self) -> [u64; 6] {
+        [self.weights, self.gradients, self.moments, self.activations, self.workspace, self.staging]
     }
 
-    /// The part that is of `kind`; what is staged for upload and read-back is too little to be counted here.
-    pub fn of(&self, kind: Memory) -> u64 {
-        match kind {
-            Memory::Weights => self.weights,
-            Memory::Gradients => self.gradients,
-            Memory::Moments => self.moments,
-            Memory::Activations => self.activations,
-            Memory::Workspace => self.workspace,
-            Memory::Staging => 0,
-        }
+    /// The step's peak: nothing is freed while a step runs, so it is the sum of all kinds.
+    pub fn total(&self) -> u64 {
+        self.by_kind().iter().sum()
     }
 }
 
-/// The memory of a step of `config` with batches of `rows` rows, without what the autotuner adds (docs/MEMORY.md).
-pub fn step_memory(config: &Config, rows: usize) -> StepMemory {
-    let n = rows * config.sequence_len;
-    let (c, h, k, d, l) = (config.n_embd, config.n_head, config.n_kv_head, config.head_dim(), config.n_layer);
-    let v = config.padded_vocab();
-    let specs = config.param_specs();
-    let parameters: usize = specs.iter().map(|spec| spec.len()).sum();
-    let matrices: usize = specs.iter().filter(|spec| spec.group == Group::Matrix).map(|spec| spec.len()).sum();
-
-    let rotary = config.sequence_len * d;
-    // Two norms' outputs and scales, q, k, v, their scales, the gate, attention's output and log-sum-exp, the hidden layer.
-    let layer = 2 * (c + 1) + (h * d + h) + 2 * k * d + 2 * k + (h * d + h) + 4 * c;
-    // The stream before each layer and after the last; embedding, its norm, the final norm; ids, targets and losses.
-    let ends = (l + 1) * c + 3 * c + 6;
-    let chunk = (LOGITS_BYTES / (4 * v) / 64 * 64).max(64).min(n);
-    let activations = n * (l * layer + ends) + chunk * v;
-
-    // Of the stream, of x0, of the middle and of a norm; of attention's output, q, k and v; of the hidden layer.
-    let backward = n * (4 * c + 2 * h * d + h + 2 * k * d + 4 * c + 1) + v + kernels::scratch_len(n, k);
-    // The largest stack of matrices of one shape, and two Gram matrices for each of the largest such stack.
-    let mut stacks = std::collections::BTreeMap::<&[usize], usize>::new();
-    for spec in specs.iter().filter(|spec| spec.group == Group::Matrix) {
-        *stacks.entry(&spec.shape).or_default() += 1;
-    }
-    let largest = |size: &dyn Fn(&[usize]) -> usize| stacks.iter().map(|(shape, count)| count * size(shape)).max().unwrap_or(0);
-    let muon = largest(&|shape| shape.iter().product()) + 2 * largest(&|shape| shape.iter().min().map_or(0, |least| least * least));
-
-    let bytes = |floats: usize| 4 * floats as u64;
+/// The memory of a step of one batch of `rows` rows of `config.sequence_len` tokens.
+///
+/// `gpu` enters by three properties: its binding limit, which bounds the chunk of logits and the stacks of matrices,
+/// and which matmul kernels are best on it, since some transpose their operands first.
+pub fn step_memory(gpu: &Gpu, config: &Config, rows: usize) -> StepMemory {
+    let sizes = Sizes::new(gpu, config, rows);
+    let parameters = sizes.table_floats() + sizes.matrix_floats();
     StepMemory {
-        weights: bytes(parameters + rotary),
+        weights: bytes(parameters + sizes.rotary_floats()),
         gradients: bytes(parameters),
-        moments: bytes(2 * (parameters - matrices) + matrices),
-        activations: bytes(activations),
-        workspace: bytes(backward + muon),
+        moments: bytes(sizes.moment_floats()),
+        activations: bytes(sizes.activation_floats()),
+        workspace: bytes(sizes.gradient_floats() + sizes.muon_floats() + sizes.transposed_floats(gpu)),
+        staging: bytes(sizes.tokens) + UNIFORMS * sizes.dispatches() as u64,
+    }
+}
+
+fn bytes(words: usize) -> u64 {
+    words as u64 * WORD
+}
+
+/// The letters of the formula.
+struct Sizes<'a> {
+    config: &'a Config,
+    /// N = rows · T.
+    tokens: usize,
+    /// L.
+    layers: usize,
+    /// C.
+    channels: usize,
+    /// H.
+    heads: usize,
+    /// K.
+    kv_heads: usize,
+    /// K·D.
+    kv_channels: usize,
+    /// V, padded.
+    vocab: usize,
+    /// R: rows of logits that exist at a time.
+    chunk: usize,
+    /// Block matrices of one shape.
+    stacks: Vec<Matrices>,
+}
+
+impl<'a> Sizes<'a> {
+    fn new(gpu: &Gpu, config: &'a Config, rows: usize) -> Self {
+        let tokens = rows * config.sequence_len;
+        Self {
+            config,
+            tokens,
+            layers: config.n_layer,
+            channels: config.n_embd,
+            heads: config.n_head,
+            kv_heads: config.n_kv_head,
+            kv_channels: config.kv_dim(),
+            vocab: config.padded_vocab(),
+            chunk: chunk_rows(gpu, config, tokens),
+            stacks: params::stacks(config, gpu.binding_limit()),
+        }
+    }
+
+    /// What AdamW steps: 2·V·C of embedding and unembedding, ⌈L/2⌉·V·K·D of value embeddings, and a few scalars.
+    fn table_floats(&self) -> usize {
+        self.config.param_specs().iter().filter(|spec| spec.group != Group::Matrix).map(|spec| spec.len()).sum()
+    }
+
+    /// What Muon steps: L·(10·C² + 2·C·K·D), and the gates of value embeddings.
+    fn matrix_floats(&self) -> usize {
+        self.over_stacks(|of| of.count * of.stride).sum()
+    }
+
+    /// Cosine and sine of every position and pair of channels: T·D.
+    fn rotary_floats(&self) -> usize {
+        2 * self.config.sequence_len * (self.config.head_dim() / 2)
+    }
+
+    /// Two of AdamW for each of its parameters; of Muon one for each, and one a neuron.
+    fn moment_floats(&self) -> usize {
+        2 * self.table_floats() + self.matrix_floats() + self.over_stacks(|of| of.count * second_stride(*of)).sum::<usize>()
+    }
+
+    /// L·N·(9·C + 2·K·D + 2·H + 2·K + 2) by layer, N·(4·C + 6) around them, and R·V logits.
+    fn activation_floats(&self) -> usize {
+        let Self { tokens, layers, channels, heads, kv_heads, kv_channels, .. } = *self;
+        // The stream, two norms' outputs, queries, attention's output, and the MLP's hidden 4·C; keys and values;
+        // scales and log-sum-exp by query head; scale and gate by key head; scales of two norms.
+        let layer = 9 * channels + 2 * kv_channels + 2 * heads + 2 * kv_heads + 2;
+        // Embedding, its norm, the stream before the first layer, and the final norm; two scales, the smear gate, ids,
+        // targets and losses.
+        let rest = 4 * channels + 6;
+        tokens * (layers * layer + rest) + self.chunk * self.vocab
+    }
+
+    /// Of the backward pass, whose layers share buffers: N·(10·C + 2·K·D + H + 1), V + 2, and partial sums.
+    fn gradient_floats(&self) -> usize {
+        let Self { tokens, channels, heads, kv_heads, kv_channels, vocab, .. } = *self;
+        // The stream, x0, the middle of the stream, a norm's output, attention's output, queries, and the MLP's 4·C; keys
+        // and values; attention's delta by head; the order of tokens.
+        let token = 10 * channels + 2 * kv_channels + heads + 1;
+        tokens * token + vocab + 2 + kernels::scratch_len(tokens, kv_heads)
+    }
+
+    /// Of the optimizer: each part as large as the largest stack wants it, and four numbers a rule.
+    fn muon_floats(&self) -> usize {
+        let largest = |len: &dyn Fn(&Matrices) -> usize| self.over_stacks(len).max().unwrap_or(0);
+        let direction = largest(&|of| of.count * of.stride);
+        let gram = largest(&|of| of.count * gram_stride(of));
+        let neuron = largest(&|of| of.count * of.rows.max(of.columns));
+        let partial = largest(&Matrices::column_scratch);
+        let numbers = 4 * (OptimizerConfig::ADAMW.len() + self.stacks.len());
+        direction + 2 * gram + 2 * neuron + partial + numbers
+    }
+
+    /// Operands that a product's kernel reads transposed, where one does: the largest left and the largest right one of
+    /// a batch, and of the update.
+    fn transposed_floats(&self, gpu: &Gpu) -> usize {
+        let largest = |products: &[Product<'_>]| {
+            let sizes = products.iter().map(|product| matmul::scratch_len(product, autotune::choose(gpu, product)));
+            let [left, right] = sizes.fold([0; 2], |most, size| [most[0].max(size[0]), most[1].max(size[1])]);
+            left + right
+        };
+        let update: Vec<_> = self.stacks.iter().flat_map(|&of| muon::products(of)).collect();
+        largest(&self.backward_products()) + largest(&update)
+    }
+
+    /// The products of the backward pass: for `y = x·Wᵀ`, the gradients of x and of W.
+    fn backward_products(&self) -> Vec<Product<'static>> {
+        let both = |tokens: usize, out: usize, inner: usize| {
+            [Product::new(Layout::NN, tokens, inner, out), Product::new(Layout::TN, out, inner, tokens)]
+        };
+        let matrices = self.config.param_specs().into_iter().filter(|spec| spec.group == Group::Matrix && !spec.name.contains("ve_gate"));
+        let mut products: Vec<_> = matrices.flat_map(|spec| both(self.tokens, spec.shape[0], spec.shape[1])).collect();
+        for first in (0..self.tokens).step_by(self.chunk) {
+            products.extend(both(self.chunk.min(self.tokens - first), self.vocab, self.channels));
+        }
+        products
+    }
+
+    /// Dispatches of a batch, of an evaluation and of the update, which have a block of uniforms each. Transposes are not
+    /// counted: they are few.
+    fn dispatches(&self) -> usize {
+        let chunks = self.tokens.div_ceil(self.chunk);
+        let embeds = self.layers.div_ceil(2);
+        let forward = 5 + 13 * self.layers + embeds;
+        let batch = forward + 11 + 23 * self.layers + 4 * embeds + 4 * chunks;
+        let evaluation = forward + 2 * chunks;
+        let tables = self.config.param_specs().iter().filter(|spec| spec.group != Group::Matrix).count();
+        // Six kernels and fifteen products; each symmetric product is followed by a copy of its upper half.
+        let stack = |of: &Matrices| 21 + 5 * muon::products(*of).iter().filter(|product| product.symmetric).count();
+        batch + evaluation + tables + self.over_stacks(stack).sum::<usize>()
+    }
+
+    fn over_stacks(&self, len: impl Fn(&Matrices) -> usize) -> impl Iterator<Item = usize> {
+        self.stacks.iter().map(len)
     }
 }
