@@ -108,13 +108,15 @@ fn a_batch_that_does_not_fit_is_halved_and_the_step_keeps_its_tokens() {
         let value: Value = serde_json::from_slice(&output.stdout).unwrap();
         (value["peak_memory"].as_u64().unwrap(), String::from_utf8(output.stderr).unwrap())
     };
+    // The peak of the first run also counts what the autotuner tried.
+    train("first", None);
     let (peak, said) = train("free", None);
     assert!(!said.contains("GPU memory is short"), "{said}");
     let limit = peak * 2 / 3;
-    let (halved_peak, said) = train("tight", Some(&limit.to_string()));
+    let (tight_peak, said) = train("tight", Some(&limit.to_string()));
     let rows = [4, 2, 1].into_iter().find(|rows| said.contains(&format!("batches of 8 rows: going on with {rows}, {} a step", 8 / rows)));
     assert!(rows.is_some(), "{said}");
-    assert!(halved_peak < peak, "{halved_peak} and {peak}");
+    assert!(tight_peak <= limit, "{tight_peak} of {limit} bytes");
     // The same tokens were trained on, and the losses differ by rounding only.
     for (free, tight) in workshop.metrics("free").iter().zip(&workshop.metrics("tight")) {
         assert_eq!(free["tokens"], tight["tokens"]);
