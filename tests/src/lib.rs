@@ -13,6 +13,18 @@ pub fn golden_dirs() -> Vec<PathBuf> {
     dirs
 }
 
+/// The model cases: the safetensors files of the [`golden_dirs`], sorted.
+pub fn golden_models() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for folder in golden_dirs() {
+        let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        found.extend(files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "safetensors")));
+    }
+    found.sort();
+    assert!(!found.is_empty(), "there is no golden model case");
+    found
+}
+
 /// A command that runs `nc-core` with `home` as its `NC_HOME`: `nc_core!(home)`.
 ///
 /// It is a macro because Cargo names a binary's path only while it compiles a test of the same package; that is also

@@ -3,13 +3,15 @@
 //!
 //! Bars, as ‖a − b‖ / ‖b‖ in f32: 1e-5 for logits and losses, 1e-4 for each gradient, 5e-3 for each update.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use nc_core::engine::Generator;
-use nc_core::gpu::{Gpu, Recorder, Tensor};
-use nc_core::kernels::embedding;
+use nc_core::gpu::{Gpu, Recorder, Tensor, Variant};
+use nc_core::kernels::{self, embedding};
 use nc_core::model::{Activations, Config, Gradients, Keep, Model, Parameters};
 use nc_core::optim::{Optimizer, OptimizerConfig, StepValues};
+use nc_tests::golden_models;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -54,17 +56,6 @@ impl Case {
     fn number(&self, pointer: &str) -> f64 {
         self.meta.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("the header lacks {pointer}"))
     }
-}
-
-fn cases() -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for folder in nc_tests::golden_dirs() {
-        let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        found.extend(files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "safetensors")));
-    }
-    found.sort();
-    assert!(!found.is_empty(), "there is no golden model case");
-    found
 }
 
 /// Failures of a case, each with its tensor's name.
@@ -252,13 +243,17 @@ fn check(path: &Path) -> Report {
         let want = update(case.floats(&format!("stepped.{name}")));
         report.compare(&format!("update of {name}"), &got, &want, UPDATE);
     }
+    // `shaders.rs` translates the variants that are listed: none must be in use that is not.
+    let listed: BTreeSet<String> = kernels::variants(setup.gpu.target()).iter().map(Variant::key).collect();
+    let unlisted = setup.gpu.pipeline_keys().into_iter().filter(|key| !listed.contains(key));
+    report.failures.extend(unlisted.map(|key| format!("kernels::variants does not list {key}")));
     report
 }
 
 #[test]
 fn golden_models_agree_in_logits_losses_gradients_and_steps() {
     let mut failures = Vec::new();
-    for path in cases() {
+    for path in golden_models() {
         let report = check(&path);
         println!("{}: worst error is {:.3} of its bar", path.display(), report.worst);
         failures.extend(report.failures.iter().map(|failure| format!("{}: {failure}", path.display())));

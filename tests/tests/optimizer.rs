@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use nc_core::gpu::{Gpu, Recorder};
 use nc_core::model::{Config, Parameters};
 use nc_core::optim::twin::{Named, Twin};
 use nc_core::optim::{Optimizer, OptimizerConfig, StepValues};
-use nc_tests::golden_dirs;
+use nc_tests::golden_models;
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
@@ -35,21 +35,13 @@ struct Step {
     muon_weight_decay: f64,
 }
 
-/// The model cases: every safetensors file of a golden folder whose header has `meta`.
-fn cases() -> Vec<(PathBuf, Vec<u8>, Meta)> {
-    let mut cases = Vec::new();
-    for entry in golden_dirs().iter().flat_map(|dir| fs::read_dir(dir).unwrap()) {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|ending| ending == "safetensors") {
-            let bytes = fs::read(&path).unwrap();
-            let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-            if let Some(meta) = header.metadata().as_ref().and_then(|metadata| metadata.get("meta")) {
-                let meta = serde_json::from_str(meta).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-                cases.push((path, bytes, meta));
-            }
-        }
-    }
-    cases
+/// A model case: the file's bytes, and what its header says.
+fn case(path: &Path) -> (Vec<u8>, Meta) {
+    let bytes = fs::read(path).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let meta = &header.metadata().as_ref().expect("a golden file has metadata")["meta"];
+    let meta = serde_json::from_str(meta).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    (bytes, meta)
 }
 
 /// The tensors whose names begin with `prefix`, without it.
@@ -73,9 +65,8 @@ const MUON_BAR: f64 = 1e-4;
 #[test]
 fn golden_optimizer_steps_equal_the_twin() {
     let gpu = Gpu::open(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap();
-    let cases = cases();
-    assert!(!cases.is_empty());
-    for (path, bytes, meta) in cases {
+    for path in golden_models() {
+        let (bytes, meta) = case(&path);
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let specs = meta.config.param_specs();
         let (params, grads) = (named(&file, "param."), named(&file, "grad."));

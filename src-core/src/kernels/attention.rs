@@ -209,14 +209,13 @@ fn backward_with(
     kernel.record(rec, "backward_keys", dims.kv_heads, &[&given[..], &[(10, dk), (11, dv)]].concat(), dims);
 }
 
-/// Specialisations of the shaders: a head size for each number of rows and of registers, and one that fills no lane.
-pub fn variants() -> Vec<Variant> {
+/// Specialisations of the shaders for `target`: every head size that a model may have.
+pub fn variants(target: Target) -> Vec<Variant> {
+    let kernel = Kernel::for_target(target);
     let mut variants = vec![Variant { shader: &DELTA, entry: "forward", values: vec![] }];
-    for kernel in [Kernel::Lane, Kernel::Tile] {
-        for head_dim in [24, 64, 128, 256] {
-            for entry in ["forward", "backward_queries", "backward_keys"] {
-                variants.push(Variant { shader: kernel.shader(), entry, values: kernel.values(entry, head_dim) });
-            }
+    for head_dim in (8..=256).step_by(8) {
+        for entry in ["forward", "backward_queries", "backward_keys"] {
+            variants.push(Variant { shader: kernel.shader(), entry, values: kernel.values(entry, head_dim) });
         }
     }
     variants

@@ -34,7 +34,7 @@ use crate::gpu::{Target, Tensor, Variant, grid};
 pub fn variants(target: Target) -> Vec<Variant> {
     [
         adamw::variants(),
-        attention::variants(),
+        attention::variants(target),
         axpy::variants(),
         backout::variants(),
         cross_entropy::variants(),
