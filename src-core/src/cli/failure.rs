@@ -20,12 +20,7 @@ impl Failure {
         Self { message: message.into(), code: 2 }
     }
 
-    /// The program or the device failed: exit code 1.
-    pub fn internal(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: 1 }
-    }
-
-    /// The process's exit code.
+    /// The process's exit code: 2, or 1 where the program or the device failed.
     pub fn code(&self) -> u8 {
         self.code
     }

@@ -39,11 +39,6 @@ impl BatchReader {
         Self { set, split, position, open: None }
     }
 
-    /// The data set that is read.
-    pub fn data_set(&self) -> &DataSet {
-        &self.set
-    }
-
     /// The split that is read.
     pub fn split(&self) -> Split {
         self.split

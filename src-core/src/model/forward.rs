@@ -1,4 +1,4 @@
-//! The forward pass, top to bottom (REFERENCE: nanochat's `gpt.py`, state of July 2026).
+//! The forward pass, top to bottom (nanochat's `gpt.py`, state of July 2026).
 
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::attention::{self, Attention};
