@@ -25,7 +25,7 @@ pub struct Activations {
     pub targets: Tensor,
     /// Loss of each token in nats, `[N]`.
     pub losses: Tensor,
-    pub(super) embedding: Tensor,      // [N, C]  wte[ids], then reused as the normed output
+    pub(super) embedding: Tensor,      // [N, C]  wte[ids], and after the blocks backout's output
     pub(super) embedded: Tensor,       // [N, C]  norm(wte[ids])
     pub(super) embedded_scale: Tensor, // [N]
     pub(super) smear_sigmoid: Tensor,  // [N]

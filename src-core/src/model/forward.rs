@@ -23,7 +23,7 @@ impl Model {
             let x = &acts.stream[i + 1];
             residual::forward(rec, i, &acts.stream[i], &acts.stream[0], resid, x0, x); // [N, C]
             self.record_attention(rec, acts, i, layer, x);
-            self.record_mlp(rec, acts, i, layer, x);
+            self.record_mlp(rec, i, layer, x);
         }
 
         let (x, middle) = (&acts.stream[self.config.n_layer], &acts.stream[self.config.n_layer / 2 + 1]);
@@ -50,7 +50,7 @@ impl Model {
     }
 
     /// `x += c_proj(relu(c_fc(norm(x)))²)`.
-    fn record_mlp(&self, rec: &mut Recorder, _acts: &Activations, i: usize, layer: &Layer, x: &Tensor) {
+    fn record_mlp(&self, rec: &mut Recorder, i: usize, layer: &Layer, x: &Tensor) {
         norm::forward(rec, x, &layer.mlp_input, &layer.mlp_scale, NORM_EPS); // [N, C]
         self.linear(rec, &layer.mlp_input, &self.mlp(i, "c_fc"), &layer.hidden, Add::Nothing); // [N, 4C]
         relu2::forward(rec, &layer.hidden);
