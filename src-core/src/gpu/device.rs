@@ -139,6 +139,11 @@ impl Gpu {
         self.inner.ledger.in_use()
     }
 
+    /// Begins a new measurement of the peak in [`memory`](Self::memory), from what is in use now.
+    pub fn forget_peak_memory(&self) {
+        self.inner.ledger.forget_peak();
+    }
+
     /// The most bytes that one tensor may have here.
     pub fn binding_limit(&self) -> u64 {
         self.inner.limits.max_storage_buffer_binding_size.min(self.inner.limits.max_buffer_size)

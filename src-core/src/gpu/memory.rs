@@ -95,6 +95,11 @@ impl Ledger {
         }
     }
 
+    /// Begins a new measurement of the peak, from what is in use now.
+    pub(super) fn forget_peak(&self) {
+        self.peak.store(self.current.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
     pub(super) fn enter(self: &Arc<Self>, kind: Memory, bytes: u64) -> Entry {
         let now = self.current.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.peak.fetch_max(now, Ordering::Relaxed);

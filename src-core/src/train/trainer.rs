@@ -50,7 +50,7 @@ impl Trainer {
             commands(&mut rec);
             rec.finish()
         };
-        Ok(Self {
+        let trainer = Self {
             gpu: gpu.clone(),
             clear: record(&|rec| model.record_clear(rec))?,
             batch: record(&|rec| {
@@ -64,7 +64,10 @@ impl Trainer {
             optimizer,
             acts,
             grads,
-        })
+        };
+        // What the autotuner tried its candidates on is no part of a step.
+        gpu.forget_peak_memory();
+        Ok(trainer)
     }
 
     /// Rows of a batch.
