@@ -50,6 +50,11 @@ impl Home {
         self.root.join("data")
     }
 
+    /// `tokenizer.json`: the tokenizer that new runs copy unless they are given another.
+    pub fn tokenizer(&self) -> PathBuf {
+        self.root.join("tokenizer.json")
+    }
+
     /// `cache/`: what can be made again, such as the autotuner's choices.
     pub fn cache(&self) -> PathBuf {
         self.root.join("cache")

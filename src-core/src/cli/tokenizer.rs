@@ -99,7 +99,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
 }
 
 fn train(args: TrainArgs, context: &Context) -> Result<(), Failure> {
-    let path = args.out.unwrap_or_else(|| shared(context));
+    let path = args.out.unwrap_or_else(|| context.home.tokenizer());
     if path.is_dir() {
         return Err(Failure::input(format!("{} is a folder; name a file to save the tokenizer to", path.display())));
     }
@@ -120,7 +120,7 @@ fn train(args: TrainArgs, context: &Context) -> Result<(), Failure> {
         "path": path, "vocab_size": size, "hash": trained.tokenizer.hash(),
         "documents": trained.documents, "chars": trained.chars, "bytes": trained.bytes, "seconds": seconds,
     });
-    let which = if path == shared(context) { String::new() } else { format!(" --file {}", path.display()) };
+    let which = if path == context.home.tokenizer() { String::new() } else { format!(" --file {}", path.display()) };
     let words = format!(
         "trained a vocabulary of {size} on {read} in {seconds:.1} s\nwrote {}\nnext: nc-core tokenizer eval{which}",
         path.display()
@@ -227,16 +227,11 @@ fn texts(data: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
     if data.is_empty() { Ok(vec![corpus::shipped()?]) } else { Ok(data) }
 }
 
-/// The tokenizer that new runs copy.
-fn shared(context: &Context) -> PathBuf {
-    context.home.root().join("tokenizer.json")
-}
-
 fn open(which: &Which, context: &Context) -> Result<(Tokenizer, PathBuf), Failure> {
     let path = match (&which.run, &which.file) {
         (Some(run), _) => Run::open(&context.home, run)?.tokenizer_path(),
         (None, Some(file)) => file.clone(),
-        (None, None) => shared(context),
+        (None, None) => context.home.tokenizer(),
     };
     Ok((Tokenizer::from_file(&path)?, path))
 }

@@ -269,7 +269,7 @@ fn fresh(args: Args, context: &Context) -> Result<Plan, Failure> {
     // A run may be resumed from another folder.
     let data = data.iter().map(std::path::absolute).collect::<Result<Vec<_>, _>>()?;
     DataSet::open(&data)?;
-    let shared = context.home.root().join("tokenizer.json");
+    let shared = context.home.tokenizer();
     let tokenizer = match (&source, &args.tokenizer) {
         (Some(run), _) => Some(Tokenizer::from_file(&run.tokenizer_path())?),
         (None, Some(file)) => Some(Tokenizer::from_file(file)?),
