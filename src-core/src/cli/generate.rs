@@ -61,7 +61,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         return print("");
     }
     let mut written: Vec<u32> = Vec::new();
-    let mut shown = 0;
+    let mut waiting: Vec<u8> = Vec::new();
     let start = Instant::now();
     Generator::new(&gpu, &model).generate(&ids, &options, &mut |token| {
         written.push(token);
@@ -69,19 +69,17 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
             return true;
         }
         // A character may be spread over tokens: what is not whole yet waits for the next.
-        let bytes = tokenizer.decode_bytes(&written);
-        let whole = match std::str::from_utf8(&bytes[shown..]) {
-            Ok(_) => bytes.len(),
-            Err(error) if error.error_len().is_none() => shown + error.valid_up_to(),
-            Err(_) => bytes.len(),
+        waiting.extend(tokenizer.decode_bytes(&[token]));
+        let whole = match std::str::from_utf8(&waiting) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => waiting.len(),
         };
-        let text = String::from_utf8_lossy(&bytes[shown..whole]);
-        shown = whole;
-        show(&text)
+        let ready: Vec<u8> = waiting.drain(..whole).collect();
+        show(&String::from_utf8_lossy(&ready))
     })?;
     let seconds = start.elapsed().as_secs_f64();
     if streaming {
-        print(&String::from_utf8_lossy(&tokenizer.decode_bytes(&written)[shown..]))?;
+        print(&String::from_utf8_lossy(&waiting))?;
         note(&format!("({} tokens, {:.1} a second)", written.len(), written.len() as f64 / seconds));
         Ok(())
     } else {
