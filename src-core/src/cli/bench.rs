@@ -137,7 +137,7 @@ fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failu
     let formula = step_memory(gpu, &config, args.batch).total();
 
     let mut kernels: Vec<KernelTime> = Vec::new();
-    for (_, recording) in trainer.recordings() {
+    for recording in trainer.recordings() {
         kernels.extend(recording.profile()?);
     }
     kernels.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
