@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nc_core::burn_twin::{DType, Device, Evaluation, NamedTensors, Trainer, Twin, TwinError, bench_step, random, share_device};
 use nc_core::gpu::{Gpu, GpuError, Recorder};
 use nc_core::kernels::embedding::{self, Segments};
-use nc_core::model::{Activations, Config, Gradients, Keep, Model, Parameters};
+use nc_core::model::{Activations, Architecture, Config, Gradients, Keep, Model, Parameters};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::SafeTensors;
@@ -118,6 +118,7 @@ impl Case {
                 n_kv_head,
                 n_embd: n_head * head_dim,
                 window_pattern: ["S", "SL", "SSL", "L"][rng.random_range(0..if beyond_window { 3 } else { 4 })].into(),
+                architecture: Architecture::CURRENT,
             };
             let windowed = config.n_layer > 1 || !beyond_window;
             if config.n_embd <= 192 && !config.vocab_size.is_multiple_of(64) && windowed && config.validate().is_ok() {
@@ -206,7 +207,16 @@ fn the_kernels_agree_with_automatic_differentiation() {
 
 /// Small, with everything in it: grouped queries, a value embedding, an ignored target.
 fn small() -> (Case, NamedTensors, Vec<i32>, Vec<i32>) {
-    let config = Config { sequence_len: 24, vocab_size: 50, n_layer: 2, n_head: 4, n_kv_head: 2, n_embd: 32, window_pattern: "L".into() };
+    let config = Config {
+        sequence_len: 24,
+        vocab_size: 50,
+        n_layer: 2,
+        n_head: 4,
+        n_kv_head: 2,
+        n_embd: 32,
+        window_pattern: "L".into(),
+        architecture: Architecture::CURRENT,
+    };
     let case = Case { seed: 1, config, batch: 2, seq: 24 };
     let (ids, targets) = case.tokens();
     let parameters = random(&case.config, 1);

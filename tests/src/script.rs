@@ -9,7 +9,7 @@ use std::path::Path;
 use nc_core::checkpoint::home::Home;
 use nc_core::checkpoint::{Run, Snapshot, TensorRef, save};
 use nc_core::gpu::Gpu;
-use nc_core::model::{Config, Model, Parameters};
+use nc_core::model::{Architecture, Config, Model, Parameters};
 use nc_core::tokenizer::{ChatTokens, Tokenizer, TrainOptions};
 use serde_json::Value;
 
@@ -60,6 +60,7 @@ impl Script {
             n_kv_head: 1,
             n_embd: CHANNELS,
             window_pattern: "L".into(),
+            architecture: Architecture::CURRENT,
         };
         let parameters = Parameters::frozen(&gpu, &config).unwrap();
         let padded = config.padded_vocab();

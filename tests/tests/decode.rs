@@ -5,7 +5,7 @@ use nc_core::engine::EngineError;
 use nc_core::engine::decoder::{Decoder, Feed};
 use nc_core::gpu::{Gpu, Recorder};
 use nc_core::kernels::sample::Draw;
-use nc_core::model::{Activations, Config, Keep, Model, Parameters};
+use nc_core::model::{Activations, Architecture, Config, Keep, Model, Parameters};
 use nc_tests::golden::{Case, Report};
 use nc_tests::golden_models;
 
@@ -203,8 +203,16 @@ fn what_does_not_fit_is_refused_and_harms_nothing() {
 
 /// A model of two layers, the first with a window that the cache of a long text has written over several times.
 fn windowed(gpu: &Gpu) -> Model {
-    let config =
-        Config { sequence_len: 1500, vocab_size: 64, n_layer: 2, n_head: 2, n_kv_head: 1, n_embd: 32, window_pattern: "SL".into() };
+    let config = Config {
+        sequence_len: 1500,
+        vocab_size: 64,
+        n_layer: 2,
+        n_head: 2,
+        n_kv_head: 1,
+        n_embd: 32,
+        window_pattern: "SL".into(),
+        architecture: Architecture::CURRENT,
+    };
     let parameters = Parameters::frozen(gpu, &config).unwrap();
     for (i, spec) in config.param_specs().into_iter().enumerate() {
         let values: Vec<f32> = (0..spec.len()).map(|j| ((i * 7919 + j * 104_729) % 1009) as f32 / 2018.0 - 0.25).collect();

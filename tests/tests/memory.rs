@@ -2,7 +2,7 @@
 
 use nc_core::data::loader::Batch;
 use nc_core::gpu::{Gpu, Memory};
-use nc_core::model::Config;
+use nc_core::model::{Architecture, Config};
 use nc_core::optim::{OptimizerConfig, StepValues};
 use nc_core::train::memory::step_memory;
 use nc_core::train::trainer::Trainer;
@@ -21,7 +21,16 @@ const CASES: [[usize; 7]; 8] = [
 ];
 
 fn config([n_layer, n_head, n_kv_head, n_embd, sequence_len, vocab_size, _]: [usize; 7]) -> Config {
-    Config { sequence_len, vocab_size, n_layer, n_head, n_kv_head, n_embd, window_pattern: "SL".into() }
+    Config {
+        sequence_len,
+        vocab_size,
+        n_layer,
+        n_head,
+        n_kv_head,
+        n_embd,
+        window_pattern: "SL".into(),
+        architecture: Architecture::CURRENT,
+    }
 }
 
 fn step(gpu: &Gpu, config: &Config, rows: usize) -> Trainer {

@@ -10,8 +10,8 @@ use burn::tensor::activation::{log_softmax, relu, sigmoid, softmax, tanh};
 use burn::tensor::module::{embedding, linear};
 use burn::tensor::{Bool, DType, Device, Gradients, Int, Tensor, TensorData};
 
+use crate::model::Config;
 use crate::model::config::{SMEAR_CHANNELS, VE_GATE_CHANNELS};
-use crate::model::{Config, NORM_EPS, QK_GAIN, ROPE_BASE, SOFTCAP};
 
 use super::parameters::find;
 use super::{NamedTensors, TwinError};
@@ -58,7 +58,7 @@ impl Twin {
             weights.insert(spec.name, Tensor::from_data(data, (&device, dtype)).require_grad());
         }
         let half = config.head_dim() / 2;
-        let angle = |t: usize, j: usize| t as f64 * ROPE_BASE.powf(-(j as f64) / half as f64);
+        let angle = |t: usize, j: usize| t as f64 * config.architecture.rope_base.powf(-(j as f64) / half as f64);
         let table = |f: fn(f64) -> f64| {
             let values: Vec<f64> = (0..seq).flat_map(|t| (0..half).map(move |j| f(angle(t, j)))).collect();
             Tensor::from_data(TensorData::new(values, [1, 1, seq, half]), (&device, dtype))
@@ -80,15 +80,15 @@ impl Twin {
 
     /// Softcapped logits of every token, `[B, T, V]`.
     fn forward(&self, ids: &Tensor<2, Int>) -> Tensor<3> {
-        let x = norm(embedding(self.weight("transformer.wte.weight"), ids.clone())); // [B, T, C]
+        let x = self.norm(embedding(self.weight("transformer.wte.weight"), ids.clone())); // [B, T, C]
         let x0 = self.smear(x); // [B, T, C]
 
         let mut x = x0.clone();
         let mut middle = None;
         for i in 0..self.config.n_layer {
             x = x * self.scalar("resid_lambdas", i) + x0.clone() * self.scalar("x0_lambdas", i);
-            x = x.clone() + self.attention(i, norm(x), ids);
-            x = x.clone() + self.mlp(i, norm(x));
+            x = x.clone() + self.attention(i, self.norm(x), ids);
+            x = x.clone() + self.mlp(i, self.norm(x));
             if i == self.config.n_layer / 2 {
                 middle = Some(x.clone());
             }
@@ -97,9 +97,9 @@ impl Twin {
             x = x - middle * self.scalar("backout_lambda", 0);
         }
 
-        let logits = linear(norm(x), self.weight("lm_head.weight").transpose(), None); // [B, T, padded V]
+        let logits = linear(self.norm(x), self.weight("lm_head.weight").transpose(), None); // [B, T, padded V]
         let logits = logits.narrow(2, 0, self.config.vocab_size); // [B, T, V]
-        tanh(logits / SOFTCAP) * SOFTCAP
+        tanh(logits / self.config.architecture.softcap) * self.config.architecture.softcap
     }
 
     /// Adds to every token but the first a gated part of the one before.
@@ -129,8 +129,8 @@ impl Twin {
             v = v + value.reshape([batch, seq, kv_heads, head_dim]) * gate.unsqueeze_dim(3);
         }
 
-        let q = norm(self.rotate(q.swap_dims(1, 2))) * QK_GAIN; // [B, H, T, D]
-        let k = norm(self.rotate(k.swap_dims(1, 2))) * QK_GAIN; // [B, K, T, D]
+        let q = self.norm(self.rotate(q.swap_dims(1, 2))) * self.config.architecture.qk_gain; // [B, H, T, D]
+        let k = self.norm(self.rotate(k.swap_dims(1, 2))) * self.config.architecture.qk_gain; // [B, K, T, D]
         let (k, v) = (self.for_every_query_head(k), self.for_every_query_head(v.swap_dims(1, 2))); // [B, H, T, D]
         let scores = q.matmul(k.transpose()) / (head_dim as f64).sqrt(); // [B, H, T, T]
         let mask = self.masks[i].clone().expand([batch, heads, seq, seq]);
@@ -237,10 +237,10 @@ impl Twin {
     fn project(&self, x: Tensor<3>, name: &str) -> Tensor<3> {
         linear(x, self.weight(&format!("{name}.weight")).transpose(), None)
     }
-}
 
-/// `x / sqrt(mean(x²) + eps)` over the last axis.
-fn norm<const R: usize>(x: Tensor<R>) -> Tensor<R> {
-    let mean_square = (x.clone() * x.clone()).mean_dim(R - 1);
-    x / (mean_square + NORM_EPS).sqrt()
+    /// `x / sqrt(mean(x²) + eps)` over the last axis.
+    fn norm<const R: usize>(&self, x: Tensor<R>) -> Tensor<R> {
+        let mean_square = (x.clone() * x.clone()).mean_dim(R - 1);
+        x / (mean_square + self.config.architecture.norm_eps).sqrt()
+    }
 }

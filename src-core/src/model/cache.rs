@@ -76,9 +76,19 @@ fn rings(config: &Config, capacity: usize) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::kernels::testing::Bench;
+    use crate::model::Architecture;
 
     fn config() -> Config {
-        Config { sequence_len: 2048, vocab_size: 100, n_layer: 3, n_head: 2, n_kv_head: 1, n_embd: 64, window_pattern: "SL".into() }
+        Config {
+            sequence_len: 2048,
+            vocab_size: 100,
+            n_layer: 3,
+            n_head: 2,
+            n_kv_head: 1,
+            n_embd: 64,
+            window_pattern: "SL".into(),
+            architecture: Architecture::CURRENT,
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::kernels::matvec::{self, Finish, Norm};
 use crate::kernels::{attention, backout, embed_smear, norm, relu2, residual};
 
 use super::cache::LayerCache;
-use super::{Cache, Config, Model, NORM_EPS, QK_GAIN, SOFTCAP};
+use super::{Cache, Config, Model};
 
 /// From this many new tokens a sequence on, keys are worth sharing between them.
 const SHARED_KEYS: usize = 16;
@@ -110,7 +110,16 @@ impl Model {
     pub fn record_cached(&self, rec: &mut Recorder, pass: &CachedPass, cache: &Cache) -> Result<(), GpuError> {
         let get = |name: &str| self.parameters.get(name);
         let (gate, lambda) = (get("smear_gate.weight"), get("smear_lambda"));
-        embed_smear::forward(rec, &pass.cursors, &pass.ids, get("transformer.wte.weight"), gate, lambda, NORM_EPS, &pass.x0); // [N, C]
+        embed_smear::forward(
+            rec,
+            &pass.cursors,
+            &pass.ids,
+            get("transformer.wte.weight"),
+            gate,
+            lambda,
+            self.config.architecture.norm_eps,
+            &pass.x0,
+        ); // [N, C]
 
         let (resid, x0) = (get("resid_lambdas"), get("x0_lambdas"));
         let mut before = &pass.x0;
@@ -126,7 +135,7 @@ impl Model {
 
         if let Some(logits) = &pass.logits {
             backout::forward(rec, before, &pass.middle, get("backout_lambda"), &pass.x0); // [N, C]
-            self.project_normed(rec, pass, &pass.x0, get("lm_head.weight"), logits, Finish::Softcap(SOFTCAP)); // [N, V]
+            self.project_normed(rec, pass, &pass.x0, get("lm_head.weight"), logits, Finish::Softcap(self.config.architecture.softcap)); // [N, V]
         }
         Ok(())
     }
@@ -144,7 +153,14 @@ impl Model {
             x,
             scale: &pass.scale,
         });
-        let store = Store { heads, kv_heads, head_dim, ring: *ring, eps: NORM_EPS, gain: QK_GAIN };
+        let store = Store {
+            heads,
+            kv_heads,
+            head_dim,
+            ring: *ring,
+            eps: self.config.architecture.norm_eps,
+            gain: self.config.architecture.qk_gain,
+        };
         kv_cache::store(rec, store, &pass.cursors, [&self.cos, &self.sin], projected, gate, &pass.q, [keys, values]);
         let over = Cached { heads, kv_heads, head_dim, ring: *ring, window: self.windows[i] };
         if pass.fresh < SHARED_KEYS {
@@ -182,9 +198,9 @@ impl Model {
     /// `y = finish(norm(x)·Wᵀ)`, W `[out, in]`; leaves the norm's factors in the pass's `scale`.
     fn project_normed(&self, rec: &mut Recorder, pass: &CachedPass, x: &Tensor, w: &Tensor, y: &Tensor, finish: Finish) {
         if pass.scale.len() <= matvec::MOST_ROWS {
-            project(rec, x, Some(Norm { eps: NORM_EPS, scale: &pass.scale }), w, y, finish);
+            project(rec, x, Some(Norm { eps: self.config.architecture.norm_eps, scale: &pass.scale }), w, y, finish);
         } else {
-            norm::forward(rec, x, &pass.h, &pass.scale, NORM_EPS); // [N, C]
+            norm::forward(rec, x, &pass.h, &pass.scale, self.config.architecture.norm_eps); // [N, C]
             project(rec, &pass.h, None, w, y, finish);
         }
     }

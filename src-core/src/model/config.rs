@@ -3,11 +3,14 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The sizes of a model, with the reference's names. The JSON form holds exactly these keys.
+use super::Architecture;
+
+/// The sizes of a model, with the reference's names, and its architecture. The JSON form holds exactly these keys; one
+/// without an `architecture` is of the current one.
 ///
 /// The values are those that a user or a file gave; [`validate`](Self::validate) says whether they make a model, and
 /// every other method takes that for granted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// T: the longest context in training.
@@ -24,6 +27,9 @@ pub struct Config {
     pub n_embd: usize,
     /// Attention windows by layer, tiled: `L` sees the full context, `S` a quarter of it. The last layer is always full.
     pub window_pattern: String,
+    /// The parts that the model has.
+    #[serde(default, skip_serializing_if = "Architecture::is_current")]
+    pub architecture: Architecture,
 }
 
 /// Channels of the token's embedding that the smear gate reads.
@@ -47,7 +53,7 @@ const MOST_ELEMENTS: usize = u32::MAX as usize;
 const MOST_CHANNELS: usize = 65_535 / 4;
 
 /// Why a configuration makes no model.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ConfigError {
     /// A size that must be positive is zero.
     #[error("{0} is 0; it must be at least 1")]
@@ -94,11 +100,21 @@ pub enum ConfigError {
     /// A window pattern with other letters than S and L, or none.
     #[error("the window pattern {0:?} must be one or more of the letters S (short) and L (full)")]
     WindowPattern(String),
+    /// A constant of the formulas that no model can have.
+    #[error("{what} is {got}; it must be above 0 and at most {most}")]
+    Constant {
+        /// Which constant.
+        what: &'static str,
+        /// Its value.
+        got: f64,
+        /// The most it may be.
+        most: f64,
+    },
 }
 
 impl Config {
     /// The configuration of a depth: `C = depth · aspect_ratio` rounded up to a multiple of `head_dim`, `H = C / head_dim`,
-    /// K = H. The result is valid.
+    /// K = H. It is of the current architecture, and valid.
     pub fn from_depth(
         depth: usize,
         aspect_ratio: usize,
@@ -121,6 +137,7 @@ impl Config {
             n_kv_head: n_head,
             n_embd: n_head.saturating_mul(head_dim),
             window_pattern: window_pattern.to_owned(),
+            architecture: Architecture::CURRENT,
         };
         config.validate()?;
         Ok(config)
@@ -155,11 +172,16 @@ impl Config {
         if !self.head_dim().is_multiple_of(8) || self.head_dim() > 256 {
             return Err(ConfigError::HeadDim(self.head_dim()));
         }
-        least("n_embd", self.n_embd, SMEAR_CHANNELS)?;
+        if self.architecture.smear {
+            least("n_embd", self.n_embd, SMEAR_CHANNELS)?;
+        }
+        if self.architecture.value_embeds {
+            least("n_embd", self.n_embd, VE_GATE_CHANNELS)?;
+        }
         if self.window_pattern.is_empty() || !self.window_pattern.chars().all(|letter| "SLsl".contains(letter)) {
             return Err(ConfigError::WindowPattern(self.window_pattern.clone()));
         }
-        Ok(())
+        self.architecture.validate()
     }
 
     /// Rows of the embedding tables: the vocabulary, padded.
@@ -194,9 +216,9 @@ impl Config {
         windows
     }
 
-    /// Whether layer `i` has a value embedding: every other layer, counted from the last.
+    /// Whether layer `i` has a value embedding: where models have them, every other layer does, counted from the last.
     pub fn has_value_embed(&self, i: usize) -> bool {
-        i % 2 == (self.n_layer + 1) % 2
+        self.architecture.value_embeds && i % 2 == (self.n_layer + 1) % 2
     }
 }
 
@@ -205,7 +227,16 @@ mod tests {
     use super::*;
 
     fn small() -> Config {
-        Config { sequence_len: 64, vocab_size: 100, n_layer: 3, n_head: 4, n_kv_head: 2, n_embd: 64, window_pattern: "SL".into() }
+        Config {
+            sequence_len: 64,
+            vocab_size: 100,
+            n_layer: 3,
+            n_head: 4,
+            n_kv_head: 2,
+            n_embd: 64,
+            window_pattern: "SL".into(),
+            architecture: Architecture::CURRENT,
+        }
     }
 
     #[test]
@@ -267,5 +298,8 @@ mod tests {
         let mut other = json;
         other["n_experts"] = 8.into();
         assert!(serde_json::from_value::<Config>(other).is_err());
+        let classic = Config { architecture: Architecture::CLASSIC, ..small() };
+        let json = serde_json::to_value(&classic).unwrap();
+        assert_eq!((json["architecture"]["smear"].as_bool(), serde_json::from_value::<Config>(json).unwrap()), (Some(false), classic));
     }
 }

@@ -7,14 +7,14 @@ use crate::kernels::rotary::{self, Rotary};
 use crate::kernels::{backout, embedding, norm, relu2, residual, smear, value_gate};
 
 use super::activations::Layer;
-use super::{Activations, Model, NORM_EPS, QK_GAIN};
+use super::{Activations, Model};
 
 impl Model {
     /// Records everything up to the final norm. Reads `acts.ids`.
     pub fn record_trunk(&self, rec: &mut Recorder, acts: &Activations) {
         let get = |name: &str| self.parameters.get(name);
         embedding::forward(rec, &acts.ids, get("transformer.wte.weight"), &acts.embedding); // [N, C]
-        norm::forward(rec, &acts.embedding, &acts.embedded, &acts.embedded_scale, NORM_EPS); // [N, C]
+        norm::forward(rec, &acts.embedding, &acts.embedded, &acts.embedded_scale, self.config.architecture.norm_eps); // [N, C]
         let (gate, lambda) = (get("smear_gate.weight"), get("smear_lambda"));
         smear::forward(rec, acts.seq, &acts.embedded, gate, lambda, &acts.stream[0], &acts.smear_sigmoid); // [N, C]
 
@@ -28,13 +28,13 @@ impl Model {
 
         let (x, middle) = (&acts.stream[self.config.n_layer], &acts.stream[self.config.n_layer / 2 + 1]);
         backout::forward(rec, x, middle, get("backout_lambda"), &acts.embedding); // [N, C]
-        norm::forward(rec, &acts.embedding, &acts.output, &acts.output_scale, NORM_EPS); // [N, C]
+        norm::forward(rec, &acts.embedding, &acts.output, &acts.output_scale, self.config.architecture.norm_eps); // [N, C]
     }
 
     /// `x += c_proj(attention(norm(x)))`.
     fn record_attention(&self, rec: &mut Recorder, acts: &Activations, i: usize, layer: &Layer, x: &Tensor) {
         let h = &layer.attn_input;
-        norm::forward(rec, x, h, &layer.attn_scale, NORM_EPS); // [N, C]
+        norm::forward(rec, x, h, &layer.attn_scale, self.config.architecture.norm_eps); // [N, C]
         self.linear(rec, h, &self.attn(i, "c_q"), &layer.q, Add::Nothing); // [N, H·D]
         self.linear(rec, h, &self.attn(i, "c_k"), &layer.k, Add::Nothing); // [N, K·D]
         self.linear(rec, h, &self.attn(i, "c_v"), &layer.v, Add::Nothing); // [N, K·D]
@@ -51,7 +51,7 @@ impl Model {
 
     /// `x += c_proj(relu(c_fc(norm(x)))²)`.
     fn record_mlp(&self, rec: &mut Recorder, i: usize, layer: &Layer, x: &Tensor) {
-        norm::forward(rec, x, &layer.mlp_input, &layer.mlp_scale, NORM_EPS); // [N, C]
+        norm::forward(rec, x, &layer.mlp_input, &layer.mlp_scale, self.config.architecture.norm_eps); // [N, C]
         self.linear(rec, &layer.mlp_input, &self.mlp(i, "c_fc"), &layer.hidden, Add::Nothing); // [N, 4C]
         relu2::forward(rec, &layer.hidden);
         self.linear(rec, &layer.hidden, &self.mlp(i, "c_proj"), x, Add::Into); // [N, C]
@@ -73,7 +73,14 @@ impl Model {
     }
 
     pub(super) fn rotary(&self, acts: &Activations, heads: usize) -> Rotary {
-        Rotary { seq: acts.seq, heads, head_dim: self.config.head_dim(), offset: 0, eps: NORM_EPS, gain: QK_GAIN }
+        Rotary {
+            seq: acts.seq,
+            heads,
+            head_dim: self.config.head_dim(),
+            offset: 0,
+            eps: self.config.architecture.norm_eps,
+            gain: self.config.architecture.qk_gain,
+        }
     }
 
     pub(super) fn attention(&self, acts: &Activations, layer: usize) -> Attention {

@@ -5,12 +5,12 @@ use crate::gpu::{Recorder, Tensor};
 use crate::kernels::cross_entropy::{self, Chunk};
 use crate::kernels::matmul::{Add, Layout, Product, matmul};
 
-use super::{Activations, Config, Model, SOFTCAP};
+use super::{Activations, Config, Model};
 
 /// The chunks of a batch, first row first.
 fn chunks(config: &Config, acts: &Activations) -> impl Iterator<Item = Chunk> {
-    let (tokens, rows, vocab) = (acts.tokens(), acts.logits.shape()[0], config.vocab_size);
-    (0..tokens).step_by(rows).map(move |first| Chunk { first, rows: rows.min(tokens - first), vocab, cap: SOFTCAP })
+    let (tokens, rows, vocab, cap) = (acts.tokens(), acts.logits.shape()[0], config.vocab_size, config.architecture.softcap);
+    (0..tokens).step_by(rows).map(move |first| Chunk { first, rows: rows.min(tokens - first), vocab, cap })
 }
 
 /// The rows of `tensor` `[N, C]` that belong to `chunk`.
@@ -53,7 +53,7 @@ impl Model {
     /// Panics where they do not fit one chunk.
     pub fn record_logits(&self, rec: &mut Recorder, acts: &Activations, first: usize, rows: usize) -> Tensor {
         assert!(rows <= acts.logits.shape()[0] && first + rows <= acts.tokens());
-        let chunk = Chunk { first, rows, vocab: self.config.vocab_size, cap: SOFTCAP };
+        let chunk = Chunk { first, rows, vocab: self.config.vocab_size, cap: self.config.architecture.softcap };
         self.record_raw_logits(rec, acts, chunk);
         cross_entropy::softcap(rec, chunk, &acts.logits);
         acts.logits.view(0, &[rows, self.config.padded_vocab()])

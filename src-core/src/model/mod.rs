@@ -1,6 +1,7 @@
 //! The model: its configuration and what follows from it, its parameters, and the passes over them. Knows no tokenizer.
 
 pub mod activations;
+mod architecture;
 pub mod backward;
 mod cache;
 mod cached;
@@ -13,6 +14,7 @@ pub mod params;
 pub mod spec;
 
 pub use activations::{Activations, Keep};
+pub use architecture::Architecture;
 pub use backward::Gradients;
 pub use cache::Cache;
 pub use cached::{CachedPass, Want};
@@ -22,18 +24,6 @@ pub use spec::{Group, ParamCounts, ParamSpec};
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
 use crate::kernels::rotary;
-
-/// Added to the mean square under the norm's root: float32's epsilon, as torch's `rms_norm` does by default.
-pub const NORM_EPS: f32 = f32::EPSILON;
-
-/// Queries and keys are scaled by this after their norm, for sharper attention.
-pub const QK_GAIN: f32 = 1.2;
-
-/// Base of the rotary frequencies.
-pub const ROPE_BASE: f64 = 100_000.0;
-
-/// Logits lie in (−15, 15).
-pub const SOFTCAP: f32 = 15.0;
 
 /// A model on a GPU: its configuration, parameters, and the tables that follow from it.
 pub struct Model {
@@ -50,7 +40,7 @@ impl Model {
     /// A model around parameters that are already on `gpu`.
     pub fn new(gpu: &Gpu, config: &Config, parameters: Parameters) -> Result<Self, GpuError> {
         let (positions, head_dim) = (config.sequence_len, config.head_dim());
-        let (cos, sin) = rotary::tables(positions, head_dim, ROPE_BASE);
+        let (cos, sin) = rotary::tables(positions, head_dim, config.architecture.rope_base);
         let table = |name: &str, data: &[f32]| gpu.upload(name, &[positions, head_dim / 2], DType::F32, Memory::Weights, data);
         Ok(Self {
             windows: config.window_sizes(),

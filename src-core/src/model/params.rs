@@ -254,9 +254,19 @@ fn bytes(spec: &ParamSpec) -> u64 {
 mod tests {
     use super::*;
     use crate::kernels::testing::Bench;
+    use crate::model::Architecture;
 
     fn config() -> Config {
-        Config { sequence_len: 64, vocab_size: 100, n_layer: 3, n_head: 4, n_kv_head: 2, n_embd: 64, window_pattern: "SL".into() }
+        Config {
+            sequence_len: 64,
+            vocab_size: 100,
+            n_layer: 3,
+            n_head: 4,
+            n_kv_head: 2,
+            n_embd: 64,
+            window_pattern: "SL".into(),
+            architecture: Architecture::CURRENT,
+        }
     }
 
     #[test]

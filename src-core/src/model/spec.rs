@@ -68,10 +68,17 @@ impl Config {
         let (channels, heads, kv, vocab, layers) = (self.n_embd, self.n_kv_head, self.kv_dim(), self.padded_vocab(), self.n_layer);
         let mut specs = Vec::new();
         let mut add = |name: String, shape: &[usize], group| specs.push(ParamSpec { name, shape: shape.to_vec(), group });
-        add("resid_lambdas".into(), &[layers], Group::ResidLambdas);
-        add("x0_lambdas".into(), &[layers], Group::X0Lambdas);
-        add("smear_lambda".into(), &[1], Group::Smear);
-        add("backout_lambda".into(), &[1], Group::Smear);
+        let parts = &self.architecture;
+        if parts.lambdas {
+            add("resid_lambdas".into(), &[layers], Group::ResidLambdas);
+            add("x0_lambdas".into(), &[layers], Group::X0Lambdas);
+        }
+        if parts.smear {
+            add("smear_lambda".into(), &[1], Group::Smear);
+        }
+        if parts.backout {
+            add("backout_lambda".into(), &[1], Group::Smear);
+        }
         add("transformer.wte.weight".into(), &[vocab, channels], Group::Wte);
         for i in 0..layers {
             let mut matrix = |part: &str, rows, columns| add(format!("transformer.h.{i}.{part}.weight"), &[rows, columns], Group::Matrix);
@@ -86,7 +93,9 @@ impl Config {
             matrix("mlp.c_proj", channels, 4 * channels);
         }
         add("lm_head.weight".into(), &[vocab, channels], Group::LmHead);
-        add("smear_gate.weight".into(), &[1, SMEAR_CHANNELS], Group::Smear);
+        if parts.smear {
+            add("smear_gate.weight".into(), &[1, SMEAR_CHANNELS], Group::Smear);
+        }
         for i in (0..layers).filter(|&i| self.has_value_embed(i)) {
             add(format!("value_embeds.{i}.weight"), &[vocab, kv], Group::ValueEmbeds);
         }
@@ -115,7 +124,7 @@ impl Config {
 
     /// The parameters that tokens are multiplied with: the blocks' matrices, the unembedding and the smear gate.
     pub fn num_matmul_params(&self) -> usize {
-        self.num_scaling_params() + SMEAR_CHANNELS
+        self.num_scaling_params() + if self.architecture.smear { SMEAR_CHANNELS } else { 0 }
     }
 
     /// The largest parameter, the first of equals; it must fit one binding of the adapter.

@@ -159,12 +159,21 @@ fn matrices(stack: &Stack) -> Matrices {
 mod tests {
     use super::*;
     use crate::kernels::testing::{Bench, random};
-    use crate::model::Config;
+    use crate::model::{Architecture, Config};
     use std::collections::BTreeMap;
 
     /// Grouped queries, one head of keys, and a depth at which shapes coincide.
     fn config() -> Config {
-        Config { sequence_len: 64, vocab_size: 100, n_layer: 3, n_head: 4, n_kv_head: 1, n_embd: 32, window_pattern: "SL".into() }
+        Config {
+            sequence_len: 64,
+            vocab_size: 100,
+            n_layer: 3,
+            n_head: 4,
+            n_kv_head: 1,
+            n_embd: 32,
+            window_pattern: "SL".into(),
+            architecture: Architecture::CURRENT,
+        }
     }
 
     struct Training {

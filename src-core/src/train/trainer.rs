@@ -143,6 +143,7 @@ mod tests {
     use super::*;
     use crate::data::IGNORED;
     use crate::kernels::testing::Bench;
+    use crate::model::Architecture;
 
     fn values() -> StepValues {
         StepValues { lr_multiplier: 1.0, momentum: 0.85, weight_decay: 0.0 }
@@ -152,8 +153,16 @@ mod tests {
     fn a_batch_without_targets_counts_nothing_and_steps_to_no_nan() {
         let bench = Bench::new();
         let gpu = bench.gpu();
-        let config =
-            Config { sequence_len: 16, vocab_size: 50, n_layer: 2, n_head: 2, n_kv_head: 1, n_embd: 32, window_pattern: "L".into() };
+        let config = Config {
+            sequence_len: 16,
+            vocab_size: 50,
+            n_layer: 2,
+            n_head: 2,
+            n_kv_head: 1,
+            n_embd: 32,
+            window_pattern: "L".into(),
+            architecture: Architecture::CURRENT,
+        };
         let mut trainer = Trainer::new(gpu, &config, &OptimizerConfig::new(config.n_embd, 1.0), 1).unwrap();
         trainer.model.parameters.initialise(gpu, &config, 1);
         let inputs: Vec<i32> = (0..16).map(|i| i * 7 % 50).collect();
