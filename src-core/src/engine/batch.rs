@@ -1,15 +1,14 @@
 //! Several texts at once: many answers to one prompt, or one to each of many. Nothing is streamed; evaluation and
 //! reinforcement learning want the tokens.
 
-use std::collections::VecDeque;
-
 use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::tokenizer::Tokenizer;
 
+use super::answered::Answered;
 use super::decoder::{Decoder, Feed};
 use super::sampling::Draws;
-use super::{EngineError, GenerateOptions, Reason, ToolTokens, ToolUse};
+use super::{EngineError, GenerateOptions, Reason};
 
 /// What the rows of a batch begin with.
 #[derive(Clone, Copy, Debug)]
@@ -33,13 +32,10 @@ pub struct WrittenRow {
 }
 
 /// A row on its way.
-struct Writing {
+struct Writing<'a> {
     next: u32,
     draws: Draws,
-    tools: Option<ToolUse>,
-    forced: VecDeque<u32>,
-    /// Tokens of the last result.
-    result: usize,
+    row: Answered<'a>,
     written: WrittenRow,
     done: bool,
 }
@@ -81,25 +77,22 @@ pub fn generate_rows(
         decoder.mark_seen();
     }
 
-    let tools = ToolTokens::of(tokenizer).filter(|_| options.tools);
     let writing = |(row, next): (usize, u32)| Writing {
         next,
         draws: Draws::new(&options.sampling, row),
-        tools: tools.map(ToolUse::new),
-        forced: VecDeque::new(),
-        result: 0,
+        row: Answered::new(tokenizer, options.tools),
         written: WrittenRow { ids: Vec::new(), drawn: Vec::new(), reason: Reason::MaxTokens },
         done: most == 0,
     };
-    let mut rows: Vec<Writing> = firsts.into_iter().enumerate().map(writing).collect();
+    let mut rows: Vec<Writing<'_>> = firsts.into_iter().enumerate().map(writing).collect();
     while rows.iter().any(|row| !row.done) {
-        let feed = |row: &mut Writing| if row.done { Feed::Idle } else { Feed::Token(row.next, row.draws.next()) };
+        let feed = |row: &mut Writing<'_>| if row.done { Feed::Idle } else { Feed::Token(row.next, row.draws.next()) };
         let feeds: Vec<Feed> = rows.iter_mut().map(feed).collect();
         let drawn = decoder.step(&feeds)?;
         for (i, (row, drawn)) in rows.iter_mut().zip(drawn).enumerate() {
             if let Some(drawn) = drawn {
                 let full = decoder.held(i).len() == decoder.capacity();
-                row.take(drawn, tokenizer, options, most, full);
+                row.take(drawn, options, most, full);
             }
         }
     }
@@ -129,21 +122,17 @@ fn begin(decoder: &mut Decoder<'_>, prompts: Prompts<'_>) -> Result<Vec<u32>, En
     }
 }
 
-impl Writing {
-    fn take(&mut self, drawn: u32, tokenizer: &Tokenizer, options: &GenerateOptions, most: usize, full: bool) {
-        let forced = self.forced.pop_front();
-        let token = forced.unwrap_or(drawn);
+impl Writing<'_> {
+    fn take(&mut self, drawn: u32, options: &GenerateOptions, most: usize, full: bool) {
+        let token = self.row.next(drawn);
         if options.stop.contains(&token) {
             self.end(Reason::Stop);
             return;
         }
         self.written.ids.push(token);
-        self.written.drawn.push(forced.is_none());
+        self.written.drawn.push(self.row.draws());
         self.next = token;
-        if let Some(call) = self.tools.as_mut().and_then(|tools| tools.observe(token, tokenizer)) {
-            self.result = call.forced.len();
-            self.forced = call.forced.into();
-        }
+        self.row.take(token);
         if self.written.ids.len() >= most {
             self.end(Reason::MaxTokens);
         } else if full {
@@ -152,11 +141,9 @@ impl Writing {
     }
 
     fn end(&mut self, reason: Reason) {
-        if !self.forced.is_empty() {
-            let whole = self.written.ids.len() - (self.result - self.forced.len());
-            self.written.ids.truncate(whole);
-            self.written.drawn.truncate(whole);
-        }
+        let whole = self.written.ids.len() - self.row.half_a_result();
+        self.written.ids.truncate(whole);
+        self.written.drawn.truncate(whole);
         self.done = true;
         self.written.reason = reason;
     }

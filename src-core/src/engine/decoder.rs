@@ -63,11 +63,6 @@ impl<'a> Decoder<'a> {
         Ok(Self { gpu: gpu.clone(), model, cache, rows: vec![Row::default(); rows], longest: None, prefill: Vec::new(), decode })
     }
 
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.rows.len()
-    }
-
     /// Tokens that a row has room for.
     pub fn capacity(&self) -> usize {
         self.cache.capacity
@@ -241,7 +236,7 @@ impl Decode {
         let (vocab, padded) = (model.config.vocab_size, model.config.padded_vocab());
         let pass = CachedPass::allocate(gpu, &model.config, rows, 1, Want::Logits)?;
         let words = |name: &str, columns: usize| gpu.zeros(name, &[rows, columns], DType::U32, Memory::Activations);
-        let draws = words("draws", size_of::<Draw>() / 4)?;
+        let draws = words("draws", Draw::WORDS)?;
         let seen = words("tokens seen", vocab.div_ceil(32))?;
         let weights = gpu.zeros("weights of tokens", &[rows, padded], DType::F32, Memory::Workspace)?;
         let logits = pass.logits.clone().unwrap_or_else(|| weights.clone());

@@ -1,6 +1,5 @@
 //! One text, continued: tokens from the decoder, tools answered on the way, events out.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -8,10 +7,11 @@ use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::tokenizer::Tokenizer;
 
+use super::answered::{Answered, Part};
 use super::decoder::{Decoder, Feed};
 use super::sampling::Draws;
 use super::text::TextStream;
-use super::{EngineError, Event, Reason, Sampling, Stats, ToolTokens, ToolUse};
+use super::{EngineError, Event, Reason, Sampling, Stats};
 
 /// How to continue a text.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,10 +105,7 @@ impl<'a> Engine<'a> {
             return Err(EngineError::TooLong { tokens: prompt.len(), room: self.context() });
         }
         self.decoder.check(prompt)?;
-        let reused = self.decoder.prefill(0, before)?;
-        if options.sampling.has_penalty() {
-            self.decoder.mark_seen();
-        }
+        let reused = self.hold(before, &options.sampling)?;
 
         let mut writer = Writer::new(self.tokenizer, options.tools);
         let mut draws = Draws::new(&options.sampling, 0);
@@ -126,11 +123,11 @@ impl<'a> Engine<'a> {
             if self.decoder.held(0).len() == self.context() {
                 match options.overflow {
                     Overflow::Stop => break Reason::ContextFull,
-                    Overflow::Forget => self.forget_half(options)?,
+                    Overflow::Forget => self.forget_half(&options.sampling)?,
                 }
             }
-            let drawn = self.decoder.step(&[Feed::Token(next, draws.next())])?[0].ok_or(EngineError::Empty)?;
-            next = writer.forced.pop_front().unwrap_or(drawn);
+            let drawn = self.decoder.step(&[Feed::Token(next, draws.next())])?[0].expect("a row that is fed draws");
+            next = writer.row.next(drawn);
             new_tokens += 1;
             if new_tokens == 1 {
                 time_to_first_token = begun.elapsed();
@@ -142,7 +139,7 @@ impl<'a> Engine<'a> {
             writer.take(next, each);
         };
         writer.finish(each);
-        ids.truncate(ids.len() - writer.half_a_result());
+        ids.truncate(ids.len() - writer.row.half_a_result());
 
         let stats = Stats {
             prompt_tokens: prompt.len(),
@@ -157,67 +154,50 @@ impl<'a> Engine<'a> {
         Ok(Generated { ids, reason, stats })
     }
 
-    fn forget_half(&mut self, options: &GenerateOptions) -> Result<(), EngineError> {
-        let held = self.decoder.held(0);
-        let rest = held[held.len().div_ceil(2)..].to_vec();
-        self.decoder.prefill(0, &rest)?;
-        if options.sampling.has_penalty() {
+    /// Brings `ids` into the cache, and returns how many of them it held already.
+    fn hold(&mut self, ids: &[u32], sampling: &Sampling) -> Result<usize, EngineError> {
+        let reused = self.decoder.prefill(0, ids)?;
+        if sampling.has_penalty() {
             self.decoder.mark_seen();
         }
-        Ok(())
+        Ok(reused)
+    }
+
+    fn forget_half(&mut self, sampling: &Sampling) -> Result<(), EngineError> {
+        let held = self.decoder.held(0);
+        let rest = held[held.len().div_ceil(2)..].to_vec();
+        self.hold(&rest, sampling).map(drop)
     }
 }
 
-/// Turns tokens into events, and answers calls.
+/// Turns tokens into events.
 struct Writer<'a> {
     tokenizer: &'a Tokenizer,
-    tools: Option<ToolUse>,
-    /// Tokens of a result, which are taken instead of drawn ones.
-    forced: VecDeque<u32>,
-    /// Tokens of the last result, and how many of them are still to come. They are no text.
-    result: usize,
-    silent: usize,
+    row: Answered<'a>,
     text: TextStream,
 }
 
 impl<'a> Writer<'a> {
     fn new(tokenizer: &'a Tokenizer, tools: bool) -> Self {
-        let tools = ToolTokens::of(tokenizer).filter(|_| tools).map(ToolUse::new);
-        Self { tokenizer, tools, forced: VecDeque::new(), result: 0, silent: 0, text: TextStream::default() }
+        Self { tokenizer, row: Answered::new(tokenizer, tools), text: TextStream::default() }
     }
 
     fn take(&mut self, token: u32, each: &mut dyn FnMut(Event)) {
-        let call = self.tools.as_mut().and_then(|tools| tools.observe(token, self.tokenizer));
-        if let Some(call) = call {
-            self.result = call.forced.len();
-            self.silent = self.result;
-            self.forced = call.forced.into();
-            each(Event::ToolCall { expression: call.expression });
-            each(Event::ToolResult { result: call.result });
-            return;
-        }
-        if self.silent > 0 {
-            self.silent -= 1;
-            return;
-        }
-        if self.tools.as_ref().is_some_and(ToolUse::in_call) {
+        match self.row.take(token) {
+            Part::Said if self.tokenizer.is_special(token) => {}
+            Part::Said => say(self.text.push(&self.tokenizer.decode_bytes(&[token])), each),
             // A character that was begun before the call does not go on behind it.
-            self.finish(each);
-            return;
+            Part::Call => self.finish(each),
+            Part::Closed(call) => {
+                each(Event::ToolCall { expression: call.expression });
+                each(Event::ToolResult { result: call.result });
+            }
+            Part::Result => {}
         }
-        if self.tokenizer.is_special(token) {
-            return;
-        }
-        say(self.text.push(&self.tokenizer.decode_bytes(&[token])), each);
     }
 
     fn finish(&mut self, each: &mut dyn FnMut(Event)) {
         say(self.text.finish(), each);
-    }
-
-    /// Tokens of a result that was begun and has not come to its end.
-    fn half_a_result(&self) -> usize {
-        if self.silent == 0 { 0 } else { self.result - self.silent }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Generation and scoring with a trained model.
 
+mod answered;
 mod batch;
 mod chat;
 pub mod decoder;

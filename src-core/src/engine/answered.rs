@@ -1,0 +1,99 @@
+//! The tokens of one row, drawn by the model or forced upon it: what the calculator answered is taken before anything
+//! that is drawn.
+
+use std::collections::VecDeque;
+
+use crate::tokenizer::Tokenizer;
+
+use super::{ToolCall, ToolTokens, ToolUse};
+
+/// A row whose calls are answered, where they are to be.
+pub(super) struct Answered<'a> {
+    tokenizer: &'a Tokenizer,
+    tools: Option<ToolUse>,
+    /// What is still to come of the last result.
+    forced: VecDeque<u32>,
+    /// Tokens of the last result.
+    result: usize,
+}
+
+/// What a token is to its row.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Something that the model says.
+    Said,
+    /// Part of a call that is open.
+    Call,
+    /// The end of a call, which was answered.
+    Closed(ToolCall),
+    /// Part of a result.
+    Result,
+}
+
+impl<'a> Answered<'a> {
+    /// An empty row. With `tools`, calls are answered where the tokenizer has the special tokens for them.
+    pub fn new(tokenizer: &'a Tokenizer, tools: bool) -> Self {
+        let tools = ToolTokens::of(tokenizer).filter(|_| tools).map(ToolUse::new);
+        Self { tokenizer, tools, forced: VecDeque::new(), result: 0 }
+    }
+
+    /// The row's next token: of the result that is on its way, or else the drawn one.
+    pub fn next(&self, drawn: u32) -> u32 {
+        self.forced.front().copied().unwrap_or(drawn)
+    }
+
+    /// Whether the next token is drawn.
+    pub fn draws(&self) -> bool {
+        self.forced.is_empty()
+    }
+
+    /// Takes in the [`next`](Self::next) token.
+    pub fn take(&mut self, token: u32) -> Part {
+        let forced = self.forced.pop_front().is_some();
+        let Some(tools) = &mut self.tools else { return Part::Said };
+        match tools.observe(token, self.tokenizer) {
+            Some(call) => {
+                self.result = call.forced.len();
+                self.forced = call.forced.iter().copied().collect();
+                Part::Closed(call)
+            }
+            None if forced => Part::Result,
+            None if tools.in_call() => Part::Call,
+            None => Part::Said,
+        }
+    }
+
+    /// Tokens at the row's end that are the beginning of a result and not all of it: alone they would read as another.
+    pub fn half_a_result(&self) -> usize {
+        if self.forced.is_empty() { 0 } else { self.result - self.forced.len() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_result_is_taken_before_what_is_drawn_and_counted_until_it_is_whole() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/nanochat-native/tokenizer.json");
+        let tokenizer = Tokenizer::from_file(&path).unwrap();
+        let special = |name: &str| tokenizer.special(name).unwrap();
+        let mut row = Answered::new(&tokenizer, true);
+        assert_eq!(row.take(special("<|python_start|>")), Part::Call);
+        for token in tokenizer.encode("6*7") {
+            assert_eq!((row.next(token), row.take(token)), (token, Part::Call));
+        }
+        let Part::Closed(call) = row.take(special("<|python_end|>")) else { panic!("the call is open") };
+        assert_eq!(call.result.as_deref(), Some("42"));
+        for (taken, &token) in call.forced.iter().enumerate() {
+            assert_eq!((row.half_a_result(), row.draws(), row.next(0)), (taken, false, token));
+            assert_eq!(row.take(token), Part::Result);
+        }
+        assert_eq!((row.half_a_result(), row.draws(), row.next(65), row.take(65)), (0, true, 65, Part::Said));
+
+        let mut row = Answered::new(&tokenizer, false);
+        assert_eq!(row.take(special("<|python_start|>")), Part::Said);
+    }
+}
