@@ -98,7 +98,7 @@ fn bench_matmul(args: &MatmulArgs, gpu: &Gpu, context: &Context) -> Result<(), F
         let recording = rec.finish()?;
         recording.run();
         gpu.wait()?;
-        let seconds = median(args.repeats, || {
+        let seconds = median_seconds(args.repeats, || {
             recording.run();
             gpu.wait()
         })?;
@@ -134,7 +134,7 @@ fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failu
         gpu.wait()
     };
     once(&mut trainer)?;
-    let seconds = median(args.steps, || once(&mut trainer))?;
+    let seconds = median_seconds(args.steps, || once(&mut trainer))?;
     let memory = gpu.memory();
     let formula = step_memory(gpu, &config, args.batch).total();
 
@@ -213,13 +213,18 @@ fn random_batch(rows: usize, seq: usize, vocab: usize) -> Batch {
 }
 
 /// Median seconds of `run` over `repeats` calls.
-fn median<E>(repeats: u32, mut run: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
+fn median_seconds<E>(repeats: u32, mut run: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
     let mut seconds = Vec::with_capacity(repeats as usize);
     for _ in 0..repeats {
         let start = Instant::now();
         run()?;
         seconds.push(start.elapsed().as_secs_f64());
     }
-    seconds.sort_by(f64::total_cmp);
-    Ok(seconds[seconds.len() / 2])
+    Ok(median(seconds))
+}
+
+/// The middle one of `values`, of which there is at least one.
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::bench::median;
 use super::{Context, Failure};
 use crate::engine::decoder::{Decoder, Feed};
 use crate::gpu::{Clock, DType, Gpu, Memory, Recorder};
@@ -92,8 +93,7 @@ pub fn run(args: &InferArgs, gpu: &Gpu, context: &Context) -> Result<(), Failure
             seconds.push(start.elapsed().as_secs_f64());
             feeds = drawn.into_iter().map(|token| Feed::Token(token.unwrap_or(0), draw)).collect();
         }
-        seconds.sort_by(f64::total_cmp);
-        let step = seconds[seconds.len() / 2];
+        let step = median(seconds);
         let moved = |weights: u64| (weights + batch as u64 * cache_read) as f64 / step;
         let (mbu, read) = (moved(weights.stored) / bandwidth, moved(weights.read) / bandwidth);
         lines.push(format!(
@@ -146,8 +146,7 @@ fn prefill_seconds(gpu: &Gpu, model: &Model, prompt: &[u32]) -> Result<f64, Fail
     }
     // The first one compiles.
     seconds.remove(0);
-    seconds.sort_by(f64::total_cmp);
-    Ok(seconds[seconds.len() / 2])
+    Ok(median(seconds))
 }
 
 /// Bytes read and written a second by a plain copy kernel.
@@ -166,8 +165,7 @@ fn copy_bandwidth(gpu: &Gpu) -> Result<f64, Failure> {
         gpu.wait()?;
         seconds.push(start.elapsed().as_secs_f64());
     }
-    seconds.sort_by(f64::total_cmp);
-    Ok(2.0 * len as f64 * 4.0 / seconds[seconds.len() / 2])
+    Ok(2.0 * len as f64 * 4.0 / median(seconds))
 }
 
 fn mib(bytes: u64) -> f64 {
