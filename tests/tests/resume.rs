@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nc_tests::nc_core;
+#[cfg(unix)]
+use nc_tests::workshop::limit_file_size;
 use nc_tests::workshop::{Workshop, refusal};
 
 fn workshop() -> Workshop {
@@ -353,18 +355,11 @@ fn other_data_is_refused() {
 #[cfg(unix)]
 #[test]
 fn without_room_for_a_checkpoint_the_ones_before_it_stay() {
-    use std::os::unix::process::CommandExt;
     let workshop = workshop();
     workshop.train("whole", &TEN);
     stop_after_step_4(&workshop, "a");
     let mut command = workshop.command(&["train", "--resume", "--run", "a"]);
-    // SAFETY: `setrlimit` may be called between fork and exec.
-    unsafe {
-        command.pre_exec(|| {
-            let limit = libc::rlimit { rlim_cur: 100 << 10, rlim_max: 100 << 10 };
-            if libc::setrlimit(libc::RLIMIT_FSIZE, &limit) == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
-        });
-    }
+    limit_file_size(&mut command, 100 << 10);
     let sentence = refusal("no room", &command.output().unwrap());
     assert!(sentence.contains("checkpoint of step 6") && sentence.contains("make room and resume"), "{sentence}");
     assert_eq!(Workshop::names(&workshop.run("a").join("checkpoints")), ["000002", "000004"]);

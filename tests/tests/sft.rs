@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nc_tests::nc_core;
+#[cfg(unix)]
+use nc_tests::workshop::limit_file_size;
 use nc_tests::workshop::{Workshop, refusal, words};
 use serde_json::{Value, json};
 
@@ -286,19 +288,12 @@ fn other_conversations_another_stage_and_other_options_are_refused_on_resume() {
 #[cfg(unix)]
 #[test]
 fn without_room_for_a_checkpoint_the_ones_before_it_stay() {
-    use std::os::unix::process::CommandExt;
     let workshop = workshop();
     let file = workshop.file("talks.jsonl", talks(60));
     workshop.succeed(&tuning("whole", &file, &STEPS));
     stop_after_step_4(&workshop, "a", &file);
     let mut command = workshop.command(&["sft", "--resume", "--run", "a"]);
-    // SAFETY: `setrlimit` may be called between fork and exec.
-    unsafe {
-        command.pre_exec(|| {
-            let limit = libc::rlimit { rlim_cur: 100 << 10, rlim_max: 100 << 10 };
-            if libc::setrlimit(libc::RLIMIT_FSIZE, &limit) == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
-        });
-    }
+    limit_file_size(&mut command, 100 << 10);
     let sentence = refusal("no room", &command.output().unwrap());
     assert!(sentence.contains("checkpoint of step 6") && sentence.contains("make room and resume"), "{sentence}");
     assert_eq!(Workshop::names(&workshop.run("a").join("checkpoints")), ["000002", "000004"]);
