@@ -3,6 +3,8 @@
 //   e_t = wte[id_t] / sqrt(mean(wte[id_t]²) + eps)
 //   s_t = sigmoid(gate_w · e_t[0..24]) where the sequence has a token before, else 0          x_t = e_t + λ · s_t · e_{t−1}
 //
+// Where a model has no smear, x_t = e_t.
+//
 // The token before a sequence's first new one is the cursor's, so that nothing but its id must be kept between passes.
 // One subgroup a token, or one invocation where subgroups have no fixed size.
 
@@ -21,14 +23,16 @@ struct Cursor {
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> cursors: array<Cursor>;           // [sequences]
 @group(0) @binding(2) var<storage, read> ids: array<i32>;                  // [N]
 @group(0) @binding(3) var<storage, read> wte: array<vec4<f32>>;            // [V, C]
+@group(0) @binding(6) var<storage, read_write> x: array<vec4<f32>>;        // [N, C]
+{% if smear %}
+@group(0) @binding(1) var<storage, read> cursors: array<Cursor>;           // [sequences]
 @group(0) @binding(4) var<storage, read> gate_w: array<vec4<f32>>;         // [24]
 @group(0) @binding(5) var<storage, read> lambda: array<f32>;               // [1]
-@group(0) @binding(6) var<storage, read_write> x: array<vec4<f32>>;        // [N, C]
 
 const GATE_QUADS = 6u;
+{% endif %}
 
 // The norm's factor for the embedding that starts at `at`.
 fn factor(at: u32, local: u32) -> f32 {
@@ -48,14 +52,15 @@ fn forward(
 ) {
     let row = row_index(workgroup, groups, local);
     if row >= shape.rows { return; }
-    let cursor = cursors[row / shape.fresh];
-    let t = row % shape.fresh;
     // Where a token could not be drawn its id is −1.
     let here = u32(max(ids[row], 0)) * shape.quads;
+    let r = factor(here, local);
+{% if smear %}
+    let cursor = cursors[row / shape.fresh];
+    let t = row % shape.fresh;
     var before = cursor.before * shape.quads;
     if t > 0u { before = u32(max(ids[row - 1u], 0)) * shape.quads; }
 
-    let r = factor(here, local);
     var z = 0.0;
     for (var c = row_lane(local); c < GATE_QUADS; c += ROW_LANES) {
         z += dot(gate_w[c], r * wte[here + c]);
@@ -65,4 +70,9 @@ fn forward(
     for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
         x[row * shape.quads + c] = r * wte[here + c] + share * wte[before + c];
     }
+{% else %}
+    for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+        x[row * shape.quads + c] = r * wte[here + c];
+    }
+{% endif %}
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use nc_core::model::Architecture;
+
 pub mod golden;
 pub mod script;
 pub mod server;
@@ -27,6 +29,25 @@ pub fn golden_models() -> Vec<PathBuf> {
     found.sort();
     assert!(!found.is_empty(), "there is no golden model case");
     found
+}
+
+/// Every combination of a model's parts, the current architecture first; each combination has other constants, those of
+/// the classic one where there is no part.
+pub fn architectures() -> Vec<Architecture> {
+    (0..16u8)
+        .map(|lacks| {
+            let has = |part: u8| lacks & part == 0;
+            let parts = Architecture { smear: has(1), value_embeds: has(2), lambdas: has(4), backout: has(8), ..Architecture::CURRENT };
+            match lacks {
+                0 => parts,
+                15 => Architecture::CLASSIC,
+                _ => {
+                    let step = f32::from(lacks);
+                    Architecture { qk_gain: 0.8 + 0.05 * step, rope_base: 1e4 * f64::from(lacks), norm_eps: 1e-6 * step, softcap: 10.0 + step, ..parts }
+                }
+            }
+        })
+        .collect()
 }
 
 /// A command that runs `nc-core` with `home` as its `NC_HOME`: `nc_core!(home)`.

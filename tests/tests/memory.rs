@@ -6,6 +6,7 @@ use nc_core::model::{Architecture, Config};
 use nc_core::optim::{OptimizerConfig, StepValues};
 use nc_core::train::memory::step_memory;
 use nc_core::train::trainer::Trainer;
+use nc_tests::architectures;
 
 /// Depth, heads, key-value heads, channels, tokens of a row, vocabulary, rows. All heads have 32 channels, so that one
 /// device compiles its shaders once.
@@ -73,6 +74,26 @@ fn close(formula: u64, measured: u64, parts: u64, what: &str) {
     assert!(formula.abs_diff(measured) * parts < measured, "{what}: {formula} by the formula, {measured} measured");
 }
 
+/// What a model lacks takes no memory, and the formula knows what each part took.
+#[test]
+fn every_combination_of_parts_needs_what_the_formula_says() {
+    let gpu = Gpu::open(None).unwrap();
+    let with = |architecture| Config { architecture, ..config([3, 4, 2, 128, 64, 300, 2]) };
+    let formula = |config: &Config| step_memory(&gpu, config, 2);
+    let whole = formula(&with(Architecture::CURRENT));
+    for architecture in architectures() {
+        let config = with(architecture);
+        let formula = formula(&config);
+        assert!(formula.total() <= whole.total());
+        let trainer = step(&gpu, &config, 2);
+        let measured = gpu.memory();
+        drop(trainer);
+        for ((kind, formula), measured) in Memory::ALL.iter().zip(formula.by_kind()).zip(measured.by_kind) {
+            close(formula, measured, 50, &format!("{:?} {}", config.architecture, kind.name()));
+        }
+    }
+}
+
 /// Activations grow by the same for every row, and what the parameters need does not grow.
 #[test]
 fn rows_add_activations_and_workspace_only() {
@@ -91,12 +112,14 @@ fn the_worked_examples_of_the_docs_are_the_formulas() {
     let gpu = Gpu::open(None).unwrap();
     let examples =
         [(4, 512, 4096, 1), (4, 512, 4096, 4), (4, 512, 4096, 8), (12, 2048, 32_768, 1), (12, 2048, 32_768, 4), (12, 2048, 32_768, 8)];
-    for (depth, seq, vocab, rows) in examples {
-        let config = Config::from_depth(depth, 64, 128, seq, vocab, "SSSL").unwrap();
+    let current = examples.map(|example| (example, "", Architecture::CURRENT));
+    let classic = [examples[4], examples[5]].map(|example| (example, " classic", Architecture::CLASSIC));
+    for ((depth, seq, vocab, rows), word, architecture) in current.into_iter().chain(classic) {
+        let config = Config::from_depth_with(architecture, depth, 64, 128, seq, vocab, "SSSL").unwrap();
         let formula = step_memory(&gpu, &config, rows);
         let mebibytes = |bytes: u64| format!("{:.0}", bytes as f64 / f64::from(1 << 20));
         let cells = formula.by_kind().map(mebibytes).join(" | ");
-        let row = format!("| {depth} | {rows} | {cells} | {} |", mebibytes(formula.total()));
+        let row = format!("| {depth}{word} | {rows} | {cells} | {} |", mebibytes(formula.total()));
         assert!(page.contains(&row), "docs/MEMORY.md has not the row {row}");
     }
 }

@@ -80,16 +80,19 @@ impl Twin {
 
     /// Softcapped logits of every token, `[B, T, V]`.
     fn forward(&self, ids: &Tensor<2, Int>) -> Tensor<3> {
-        let x = self.norm(embedding(self.weight("transformer.wte.weight"), ids.clone())); // [B, T, C]
-        let x0 = self.smear(x); // [B, T, C]
+        let parts = &self.config.architecture;
+        let embedded = self.norm(embedding(self.weight("transformer.wte.weight"), ids.clone())); // [B, T, C]
+        let x0 = if parts.smear { self.smear(embedded) } else { embedded }; // [B, T, C]
 
         let mut x = x0.clone();
         let mut middle = None;
         for i in 0..self.config.n_layer {
-            x = x * self.scalar("resid_lambdas", i) + x0.clone() * self.scalar("x0_lambdas", i);
+            if parts.lambdas {
+                x = x * self.scalar("resid_lambdas", i) + x0.clone() * self.scalar("x0_lambdas", i);
+            }
             x = x.clone() + self.attention(i, self.norm(x), ids);
             x = x.clone() + self.mlp(i, self.norm(x));
-            if i == self.config.n_layer / 2 {
+            if parts.backout && i == self.config.middle_layer() {
                 middle = Some(x.clone());
             }
         }

@@ -1,4 +1,4 @@
-//! Embedding, norm and smear of new tokens, fused, for passes over cached sequences.
+//! Embedding, norm and, where a model has it, smear of new tokens, fused, for passes over cached sequences.
 
 use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Variant};
 
@@ -16,36 +16,47 @@ struct Shape {
     eps: f32,
 }
 
-/// `x = smear(norm(wte[ids]))` for the new tokens of each sequence, as [`embedding`](super::embedding),
-/// [`norm`](super::norm) and [`smear`](super::smear) compute it over whole sequences.
+/// What smear needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Smear<'a> {
+    /// [`Cursor`](super::kv_cache::Cursor)s of S sequences. Their `before` is below V.
+    pub cursors: &'a Tensor,
+    /// The gate's weights, `[24]`.
+    pub gate_w: &'a Tensor,
+    /// Its strength, `[1]`.
+    pub lambda: &'a Tensor,
+}
+
+/// `x = smear(norm(wte[ids]))`, or without smear `x = norm(wte[ids])`, for the new tokens of each sequence, as
+/// [`embedding`](super::embedding), [`norm`](super::norm) and [`smear`](super::smear) compute it over whole sequences.
 ///
-/// `cursors` are [`Cursor`](super::kv_cache::Cursor)s of S sequences, `ids` `[N]` with N a multiple of S, `wte` `[V, C]`
-/// with C a multiple of 4, `gate_w` `[24]`, `lambda` `[1]` and `x` `[N, C]`. The cursors' `before` and `ids` are below V.
-#[expect(clippy::too_many_arguments, reason = "three operations in one")]
-pub fn forward(rec: &mut Recorder, cursors: &Tensor, ids: &Tensor, wte: &Tensor, gate_w: &Tensor, lambda: &Tensor, eps: f32, x: &Tensor) {
+/// `ids` are `[N]`, below V, with N a multiple of the S sequences, `wte` is `[V, C]` with C a multiple of 4 and, for smear,
+/// at least 24, and `x` is `[N, C]`.
+pub fn forward(rec: &mut Recorder, ids: &Tensor, wte: &Tensor, eps: f32, smear: Option<Smear<'_>>, x: &Tensor) {
     let rows = ids.len();
-    let new = rows / check_cursors(cursors, rows);
     let channels = x.len() / rows;
     let fits = channels * rows == x.len() && channels.is_multiple_of(4) && wte.len().is_multiple_of(channels);
-    assert!(
-        fits && channels >= GATE_CHANNELS && gate_w.len() == GATE_CHANNELS && lambda.len() == 1,
-        "{:?} of {:?}",
-        x.shape(),
-        wte.shape()
-    );
+    assert!(fits, "{:?} of {:?}", x.shape(), wte.shape());
+    let mut new = rows;
+    let mut bind = vec![(2, ids), (3, wte), (6, x)];
+    if let Some(Smear { cursors, gate_w, lambda }) = smear {
+        assert!(channels >= GATE_CHANNELS && gate_w.len() == GATE_CHANNELS && lambda.len() == 1, "{smear:?} of {:?}", x.shape());
+        new = rows / check_cursors(cursors, rows);
+        bind.extend([(1, cursors), (4, gate_w), (5, lambda)]);
+    }
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "forward",
-        values: &[],
+        values: &[("smear", smear.is_some().into())],
         params: Shape { rows: rows as u32, quads: (channels / 4) as u32, new: new as u32, eps },
-        bind: &[(1, cursors), (2, ids), (3, wte), (4, gate_w), (5, lambda), (6, x)],
+        bind: &bind,
         groups: rec.gpu().target().rows(rows),
     });
 }
 
 /// Every specialisation of this shader.
 pub fn variants() -> Vec<Variant> {
-    vec![Variant { shader: &SHADER, entry: "forward", values: vec![] }]
+    [false, true].map(|smear| Variant { shader: &SHADER, entry: "forward", values: vec![("smear", smear.into())] }).to_vec()
 }
 
 #[cfg(test)]
@@ -63,7 +74,7 @@ mod tests {
         /// The twin is that of the three operations over the whole sequence.
         #[test]
         fn new_tokens_equal_the_end_of_the_whole_sequence(
-            held in proptest::collection::vec(0usize..5, 1..4), new in 1usize..5, quads in 6usize..20, seed: u64,
+            held in proptest::collection::vec(0usize..5, 1..4), new in 1usize..5, quads in 6usize..20, smeared: bool, seed: u64,
         ) {
             let bench = Bench::new();
             let (channels, vocab) = (4 * quads, 11);
@@ -75,7 +86,8 @@ mod tests {
                 let all: Vec<usize> = (0..held + new).map(|_| rng.random_range(0..vocab)).collect();
                 let embedded: Vec<f32> = all.iter().flat_map(|id| wte[id * channels..][..channels].to_vec()).collect();
                 let (e, _) = norm::twin::forward(&wide(&embedded), all.len(), 1e-6);
-                let (x, _) = smear::twin::forward(all.len(), all.len(), &e, &wide(&gate_w), 0.7);
+                let lambda = if smeared { 0.7 } else { 0.0 };
+                let (x, _) = smear::twin::forward(all.len(), all.len(), &e, &wide(&gate_w), lambda);
                 want.extend_from_slice(&x[held * channels..]);
                 let before = held.checked_sub(1).map_or(0, |last| all[last]);
                 cursors.push(Cursor { position: held as u32, count: new as u32, row: 0, before: before as u32 });
@@ -85,7 +97,8 @@ mod tests {
             let cursors = Cursor::upload(bench.gpu(), &cursors).unwrap();
             let [wte, gate_w, lambda] = [(&wte[..], wte.len()), (&gate_w, GATE_CHANNELS), (&[0.7], 1)].map(|(data, len)| bench.tensor(&[len], data));
             let ids = bench.ids(&[ids.len()], &ids);
-            bench.run(|rec| forward(rec, &cursors, &ids, &wte, &gate_w, &lambda, 1e-6, &x));
+            let smear = smeared.then_some(Smear { cursors: &cursors, gate_w: &gate_w, lambda: &lambda });
+            bench.run(|rec| forward(rec, &ids, &wte, 1e-6, smear, &x));
             bench.close(&x, &want, 2e-6);
         }
     }

@@ -1,11 +1,12 @@
 //! What a pass over a batch keeps in GPU memory.
 //!
-//! Per layer and token a training pass keeps 9·C + 2·K·D floats and a few per head (docs/MEMORY.md); a pass without
-//! gradients hands the same buffers from layer to layer.
+//! Per layer and token a training pass keeps 9·C + 2·K·D floats and a few per head (docs/MEMORY.md), and less where the
+//! model lacks parts; a pass without gradients hands the same buffers from layer to layer.
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Tensor};
 
 use super::Config;
+use super::stream::Stream;
 
 /// Logits are computed for this many bytes' worth of rows at a time, so that they never exist whole.
 pub(crate) const LOGITS_BYTES: usize = 32 << 20;
@@ -25,33 +26,33 @@ pub struct Activations {
     pub targets: Tensor,
     /// Loss of each token in nats, `[N]`.
     pub losses: Tensor,
-    pub(super) embedding: Tensor,      // [N, C]  wte[ids], and after the blocks backout's output
-    pub(super) embedded: Tensor,       // [N, C]  norm(wte[ids])
-    pub(super) embedded_scale: Tensor, // [N]
-    pub(super) smear_sigmoid: Tensor,  // [N]
-    pub(super) stream: Vec<Tensor>,    // L + 1 of [N, C]: the residual stream before each layer, and after the last
-    pub(super) layers: Vec<Layer>,     // L
-    pub(super) output: Tensor,         // [N, C]  the final norm
-    pub(super) output_scale: Tensor,   // [N]
-    pub(super) logits: Tensor,         // [rows of a chunk, padded V]
+    pub(super) embedding: Tensor,             // [N, C]  wte[ids], and after the blocks backout's output
+    pub(super) embedded: Tensor,              // [N, C]  norm(wte[ids])
+    pub(super) embedded_scale: Tensor,        // [N]
+    pub(super) smear_sigmoid: Option<Tensor>, // [N]     where there is smear
+    pub(super) stream: Stream,                // L + 1 of [N, C]
+    pub(super) layers: Vec<Layer>,            // L
+    pub(super) output: Tensor,                // [N, C]  the final norm
+    pub(super) output_scale: Tensor,          // [N]
+    pub(super) logits: Tensor,                // [rows of a chunk, padded V]
 }
 
 /// What one layer keeps.
 #[derive(Clone)]
 pub(super) struct Layer {
-    pub attn_input: Tensor, // [N, C]      norm before attention
-    pub attn_scale: Tensor, // [N]
-    pub q: Tensor,          // [N, H, D]   rotated, normed, scaled
-    pub q_scale: Tensor,    // [N, H]
-    pub k: Tensor,          // [N, K, D]
-    pub k_scale: Tensor,    // [N, K]
-    pub v: Tensor,          // [N, K, D]   with its value embedding
-    pub gate: Tensor,       // [N, K]      of the value embedding
-    pub mixed: Tensor,      // [N, H, D]   attention's output before c_proj
-    pub lse: Tensor,        // [N, H]
-    pub mlp_input: Tensor,  // [N, C]      norm before the MLP
-    pub mlp_scale: Tensor,  // [N]
-    pub hidden: Tensor,     // [N, 4C]     relu²
+    pub attn_input: Tensor,   // [N, C]      norm before attention
+    pub attn_scale: Tensor,   // [N]
+    pub q: Tensor,            // [N, H, D]   rotated, normed, scaled
+    pub q_scale: Tensor,      // [N, H]
+    pub k: Tensor,            // [N, K, D]
+    pub k_scale: Tensor,      // [N, K]
+    pub v: Tensor,            // [N, K, D]   with its value embedding
+    pub gate: Option<Tensor>, // [N, K]      of the value embedding, where the layer has one
+    pub mixed: Tensor,        // [N, H, D]   attention's output before c_proj
+    pub lse: Tensor,          // [N, H]
+    pub mlp_input: Tensor,    // [N, C]      norm before the MLP
+    pub mlp_scale: Tensor,    // [N]
+    pub hidden: Tensor,       // [N, 4C]     relu²
 }
 
 /// Whether a pass keeps what the backward pass needs.
@@ -70,7 +71,9 @@ impl Activations {
         let (c, h, k, d) = (config.n_embd, config.n_head, config.n_kv_head, config.head_dim());
         let floats = |name: &str, shape: &[usize]| gpu.zeros(name, shape, DType::F32, Memory::Activations);
         let ids = |name: &str| gpu.zeros(name, &[n], DType::I32, Memory::Activations);
-        let layer = || -> Result<Layer, GpuError> {
+        let parts = &config.architecture;
+        let gate = |wanted: bool| wanted.then(|| floats("value gate", &[n, k])).transpose();
+        let layer = |gate: Option<Tensor>| -> Result<Layer, GpuError> {
             Ok(Layer {
                 attn_input: floats("attention input", &[n, c])?,
                 attn_scale: floats("attention input scale", &[n])?,
@@ -79,7 +82,7 @@ impl Activations {
                 k: floats("keys", &[n, k, d])?,
                 k_scale: floats("key scale", &[n, k])?,
                 v: floats("values", &[n, k, d])?,
-                gate: floats("value gate", &[n, k])?,
+                gate,
                 mixed: floats("attention output", &[n, h, d])?,
                 lse: floats("attention log-sum-exp", &[n, h])?,
                 mlp_input: floats("MLP input", &[n, c])?,
@@ -87,24 +90,17 @@ impl Activations {
                 hidden: floats("MLP hidden", &[n, 4 * c])?,
             })
         };
-        let mut layers = Vec::with_capacity(config.n_layer);
-        let mut stream = vec![floats("residual stream", &[n, c])?];
-        match keep {
-            Keep::ForBackward => {
-                for _ in 0..config.n_layer {
-                    layers.push(layer()?);
-                    stream.push(floats("residual stream", &[n, c])?);
-                }
-            }
+        let layers = match keep {
+            Keep::ForBackward => (0..config.n_layer).map(|i| layer(gate(config.has_value_embed(i))?)).collect::<Result<_, _>>()?,
             Keep::Nothing => {
-                layers = vec![layer()?; config.n_layer];
-                let pair = [floats("residual stream", &[n, c])?, floats("residual stream", &[n, c])?];
-                let middle = floats("residual stream, middle", &[n, c])?;
-                for i in 0..config.n_layer {
-                    stream.push(if i == config.n_layer / 2 { middle.clone() } else { pair[i % 2].clone() });
-                }
+                let shared = layer(gate(parts.value_embeds)?)?;
+                let gate = |i| shared.gate.clone().filter(|_| config.has_value_embed(i));
+                (0..config.n_layer).map(|i| Layer { gate: gate(i), ..shared.clone() }).collect()
             }
-        }
+        };
+        let embedded = floats("normed embedding", &[n, c])?;
+        // Where nothing is added to it, the stream before the first layer is the embedding itself.
+        let x0 = if parts.smear || !parts.lambdas { floats("residual stream", &[n, c])? } else { embedded.clone() };
         Ok(Self {
             batch,
             seq,
@@ -112,10 +108,10 @@ impl Activations {
             targets: ids("targets")?,
             losses: floats("losses", &[n])?,
             embedding: floats("embedding", &[n, c])?,
-            embedded: floats("normed embedding", &[n, c])?,
+            embedded,
             embedded_scale: floats("embedding scale", &[n])?,
-            smear_sigmoid: floats("smear gate", &[n])?,
-            stream,
+            smear_sigmoid: parts.smear.then(|| floats("smear gate", &[n])).transpose()?,
+            stream: Stream::allocate(config, x0, keep, |name| floats(name, &[n, c]))?,
             layers,
             output: floats("final norm", &[n, c])?,
             output_scale: floats("final norm scale", &[n])?,

@@ -1,4 +1,6 @@
 //! The backward pass, bottom to top: the forward pass's lines in reverse, each with its gradient.
+//!
+//! Without lambdas the gradient of the stream is that of x0, too: a layer only adds to it.
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
 use crate::kernels::matmul::{Add, Layout, Product, matmul};
@@ -15,17 +17,17 @@ pub struct Gradients {
     pub starts: Tensor,
     /// What each token's loss counts for, `[1]`: 1 / (targets of the batch · batches of the step).
     pub weight: Tensor,
-    stream: Tensor,  // [N, C]    of the residual stream
-    first: Tensor,   // [N, C]    of x0
-    middle: Tensor,  // [N, C]    of the stream after the middle layer, from backout
-    normed: Tensor,  // [N, C]    of a norm's output
-    mixed: Tensor,   // [N, H, D] of attention's output
-    delta: Tensor,   // [N, H]
-    q: Tensor,       // [N, H, D]
-    k: Tensor,       // [N, K, D]
-    v: Tensor,       // [N, K, D]
-    hidden: Tensor,  // [N, 4C]
-    scratch: Tensor, // partial sums
+    stream: Tensor,         // [N, C]    of the residual stream
+    first: Option<Tensor>,  // [N, C]    of x0, from lambdas
+    middle: Option<Tensor>, // [N, C]    of the stream after the middle layer, from backout
+    normed: Tensor,         // [N, C]    of a norm's output
+    mixed: Tensor,          // [N, H, D] of attention's output
+    delta: Tensor,          // [N, H]
+    q: Tensor,              // [N, H, D]
+    k: Tensor,              // [N, K, D]
+    v: Tensor,              // [N, K, D]
+    hidden: Tensor,         // [N, 4C]
+    scratch: Tensor,        // partial sums
 }
 
 impl Gradients {
@@ -34,13 +36,14 @@ impl Gradients {
         let n = batch * seq;
         let (c, h, k, d) = (config.n_embd, config.n_head, config.n_kv_head, config.head_dim());
         let floats = |name: &str, shape: &[usize]| gpu.zeros(name, shape, DType::F32, Memory::Workspace);
+        let parts = &config.architecture;
         Ok(Self {
             order: gpu.zeros("token order", &[n], DType::U32, Memory::Workspace)?,
             starts: gpu.zeros("token starts", &[config.padded_vocab() + 1], DType::U32, Memory::Workspace)?,
             weight: floats("loss weight", &[1])?,
             stream: floats("stream gradient", &[n, c])?,
-            first: floats("x0 gradient", &[n, c])?,
-            middle: floats("middle gradient", &[n, c])?,
+            first: parts.lambdas.then(|| floats("x0 gradient", &[n, c])).transpose()?,
+            middle: parts.backout.then(|| floats("middle gradient", &[n, c])).transpose()?,
             normed: floats("norm gradient", &[n, c])?,
             mixed: floats("attention output gradient", &[n, h, d])?,
             delta: floats("attention delta", &[n, h])?,
@@ -62,58 +65,80 @@ impl Model {
     /// Records the losses of a batch and their gradients, added to the parameters' gradients. Follows
     /// [`record_trunk`](Self::record_trunk); reads `acts.targets` and `grads`' `order`, `starts` and `weight`.
     pub fn record_backward(&self, rec: &mut Recorder, acts: &Activations, grads: &Gradients) {
-        let get = |name: &str| self.parameters.get(name);
-        let grad = |name: &str| self.parameters.grad(name);
-        let n_layer = self.config.n_layer;
         let dx = &grads.stream;
-        let d_x0 = &grads.first;
-        let middle = n_layer / 2;
-
         self.record_losses_and_gradients(rec, acts, &grads.weight, &grads.normed); // [N, C]
         rec.clear(dx);
-        rec.clear(d_x0);
+        if let Some(d_x0) = &grads.first {
+            rec.clear(d_x0);
+        }
         norm::backward(rec, &acts.output, &acts.output_scale, &grads.normed, dx); // [N, C]
-        let lambda = get("backout_lambda");
-        backout::backward(rec, &acts.stream[middle + 1], lambda, dx, &grads.middle, grad("backout_lambda"), &grads.scratch);
+        self.record_backout_backward(rec, acts, grads);
 
         for (i, layer) in acts.layers.iter().enumerate().rev() {
-            if i == middle {
-                axpy::forward(rec, 1.0, &grads.middle, dx);
+            if let Some(d_middle) = grads.middle.as_ref().filter(|_| i == self.config.middle_layer()) {
+                axpy::forward(rec, 1.0, d_middle, dx);
             }
             self.record_mlp_backward(rec, i, layer, grads);
             self.record_attention_backward(rec, acts, i, layer, grads);
-            residual::backward(
-                rec,
-                i,
-                &acts.stream[i],
-                &acts.stream[0],
-                get("resid_lambdas"),
-                get("x0_lambdas"),
-                dx,
-                d_x0,
-                grad("resid_lambdas"),
-                grad("x0_lambdas"),
-                &grads.scratch,
-            );
+            self.record_mix_backward(rec, acts, i, grads);
         }
-        axpy::forward(rec, 1.0, dx, d_x0);
+        if let Some(d_x0) = &grads.first {
+            axpy::forward(rec, 1.0, dx, d_x0);
+        }
+        self.record_embedding_backward(rec, acts, grads);
+    }
 
-        smear::backward(
+    fn record_backout_backward(&self, rec: &mut Recorder, acts: &Activations, grads: &Gradients) {
+        if let (Some(middle), Some(d_middle)) = (acts.stream.middle(), &grads.middle) {
+            let (lambda, d_lambda) = (self.parameters.get("backout_lambda"), self.parameters.grad("backout_lambda"));
+            backout::backward(rec, middle, lambda, &grads.stream, d_middle, d_lambda, &grads.scratch);
+        }
+    }
+
+    fn record_mix_backward(&self, rec: &mut Recorder, acts: &Activations, i: usize, grads: &Gradients) {
+        let Some(d_x0) = &grads.first else { return };
+        let (get, grad) = (|name| self.parameters.get(name), |name| self.parameters.grad(name));
+        residual::backward(
             rec,
-            acts.seq,
-            &acts.embedded,
-            get("smear_gate.weight"),
-            get("smear_lambda"),
-            &acts.smear_sigmoid,
+            i,
+            acts.stream.before(i),
+            acts.stream.x0(),
+            get("resid_lambdas"),
+            get("x0_lambdas"),
+            &grads.stream,
             d_x0,
-            &grads.normed,
-            grad("smear_gate.weight"),
-            grad("smear_lambda"),
+            grad("resid_lambdas"),
+            grad("x0_lambdas"),
             &grads.scratch,
         );
-        rec.clear(dx);
-        norm::backward(rec, &acts.embedded, &acts.embedded_scale, &grads.normed, dx); // [N, C]
-        embedding::backward(rec, &grads.order, &grads.starts, dx, None, grad("transformer.wte.weight"));
+    }
+
+    /// From the gradient of x0 to that of the embedding table.
+    fn record_embedding_backward(&self, rec: &mut Recorder, acts: &Activations, grads: &Gradients) {
+        let (get, grad) = (|name| self.parameters.get(name), |name| self.parameters.grad(name));
+        let d_x0 = grads.first.as_ref().unwrap_or(&grads.stream);
+        let (d_embedded, d_embedding) = match &acts.smear_sigmoid {
+            Some(sigmoid) => {
+                smear::backward(
+                    rec,
+                    acts.seq,
+                    &acts.embedded,
+                    get("smear_gate.weight"),
+                    get("smear_lambda"),
+                    sigmoid,
+                    d_x0,
+                    &grads.normed,
+                    grad("smear_gate.weight"),
+                    grad("smear_lambda"),
+                    &grads.scratch,
+                );
+                (&grads.normed, &grads.stream)
+            }
+            None => (d_x0, &grads.normed),
+        }; // [N, C]
+        rec.clear(d_embedding);
+        norm::backward(rec, &acts.embedded, &acts.embedded_scale, d_embedded, d_embedding); // [N, C]
+        embedding::backward(rec, &grads.order, &grads.starts, d_embedding, None, grad("transformer.wte.weight"));
     }
 
     fn record_mlp_backward(&self, rec: &mut Recorder, i: usize, layer: &Layer, grads: &Gradients) {
@@ -135,11 +160,11 @@ impl Model {
         self.linear_backward(rec, h, &self.attn(i, "c_q"), dq, dh, Add::Nothing); // [N, C]
         self.linear_backward(rec, h, &self.attn(i, "c_k"), dk, dh, Add::Into);
         self.linear_backward(rec, h, &self.attn(i, "c_v"), dv, dh, Add::Into);
-        if self.config.has_value_embed(i) {
+        if let Some(gate) = &layer.gate {
             let table = format!("value_embeds.{i}.weight");
             let (w, dw) = (self.parameters.get(&self.attn(i, "ve_gate")), self.parameters.grad(&self.attn(i, "ve_gate")));
-            value_gate::backward(rec, &acts.ids, self.parameters.get(&table), w, h, &layer.gate, dv, dh, dw, &grads.scratch);
-            embedding::backward(rec, &grads.order, &grads.starts, dv, Some(&layer.gate), self.parameters.grad(&table));
+            value_gate::backward(rec, &acts.ids, self.parameters.get(&table), w, h, gate, dv, dh, dw, &grads.scratch);
+            embedding::backward(rec, &grads.order, &grads.starts, dv, Some(gate), self.parameters.grad(&table));
         }
         norm::backward(rec, h, &layer.attn_scale, dh, dx);
     }

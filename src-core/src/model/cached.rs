@@ -8,10 +8,12 @@ use crate::kernels::cross_entropy::{self, Chunk};
 use crate::kernels::kv_cache::{self, Cursor, Gate, Projected, Store};
 use crate::kernels::matmul::{Add, Layout, Product, matmul};
 use crate::kernels::matvec::{self, Finish, Norm};
-use crate::kernels::{attention, backout, embed_smear, norm, relu2, residual};
+use crate::kernels::embed_smear::{self, Smear};
+use crate::kernels::{attention, norm, relu2};
 
 use super::cache::LayerCache;
-use super::{Cache, Config, Model};
+use super::stream::Stream;
+use super::{Architecture, Cache, Config, Keep, Model};
 
 /// From this many new tokens a sequence on, keys are worth sharing between them.
 const SHARED_KEYS: usize = 16;
@@ -31,14 +33,12 @@ pub struct CachedPass {
     pub ids: Tensor,
     /// Softcapped logits of every token, `[N, padded V]`, where the pass computes them.
     pub logits: Option<Tensor>,
-    x: [Tensor; 2], // [N, C]      the residual stream, before and after a layer
-    x0: Tensor,     // [N, C]
-    middle: Tensor, // [N, C]
+    stream: Stream, // L + 1 of [N, C]
     h: Tensor,      // [N, C]      norm of the stream
     scale: Tensor,  // [N]
     heads: Tensor,  // projections: [N, (H + 2K) · D], or one after the other [N, H, D] and twice [N, K, D]
     q: Tensor,      // [N, H, D]
-    mixed: Tensor,  // [N, H, D]
+    mixed: Tensor,  // [N, H, D]   attention's output, and after the blocks backout's
     hidden: Tensor, // [N, 4C]
 }
 
@@ -65,9 +65,7 @@ impl CachedPass {
             cursors: Cursor::allocate(gpu, sequences)?,
             ids: gpu.zeros("new token ids", &[n], DType::I32, Memory::Activations)?,
             logits: (want == Want::Logits).then(logits).transpose()?,
-            x: [floats("residual stream", &[n, c])?, floats("residual stream", &[n, c])?],
-            x0: floats("residual stream, first", &[n, c])?,
-            middle: floats("residual stream, middle", &[n, c])?,
+            stream: Stream::allocate(config, floats("residual stream", &[n, c])?, Keep::Nothing, |name| floats(name, &[n, c]))?,
             h: floats("normed stream", &[n, c])?,
             scale: floats("norm scale", &[n])?,
             heads: floats("projections", &[n * (h + 2 * k) * d + 2 * BORDER])?,
@@ -90,9 +88,7 @@ impl CachedPass {
             cursors: self.cursors.clone(),
             ids: head(&self.ids),
             logits: None,
-            x: [head(&self.x[0]), head(&self.x[1])],
-            x0: head(&self.x0),
-            middle: head(&self.middle),
+            stream: self.stream.map(head),
             h: head(&self.h),
             scale: head(&self.scale),
             heads: self.heads.clone(),
@@ -109,33 +105,23 @@ impl Model {
     /// With their counts, cursors stay within the cache's capacity; a row of the cache belongs to one sequence.
     pub fn record_cached(&self, rec: &mut Recorder, pass: &CachedPass, cache: &Cache) -> Result<(), GpuError> {
         let get = |name: &str| self.parameters.get(name);
-        let (gate, lambda) = (get("smear_gate.weight"), get("smear_lambda"));
-        embed_smear::forward(
-            rec,
-            &pass.cursors,
-            &pass.ids,
-            get("transformer.wte.weight"),
-            gate,
-            lambda,
-            self.config.architecture.norm_eps,
-            &pass.x0,
-        ); // [N, C]
+        let Architecture { smear, norm_eps, softcap, .. } = self.config.architecture;
+        let smear =
+            smear.then(|| Smear { cursors: &pass.cursors, gate_w: get("smear_gate.weight"), lambda: get("smear_lambda") });
+        embed_smear::forward(rec, &pass.ids, get("transformer.wte.weight"), norm_eps, smear, pass.stream.x0()); // [N, C]
 
-        let (resid, x0) = (get("resid_lambdas"), get("x0_lambdas"));
-        let mut before = &pass.x0;
         for i in 0..self.config.n_layer {
-            let x = if i == self.config.n_layer / 2 { &pass.middle } else { &pass.x[i % 2] };
-            residual::forward(rec, i, before, &pass.x0, resid, x0, x); // [N, C]
+            let x = self.record_mix(rec, &pass.stream, i); // [N, C]
             self.record_cached_attention(rec, pass, cache, i, x)?;
             let (fc, proj) = (self.mlp(i, "c_fc"), self.mlp(i, "c_proj"));
             self.project_normed(rec, pass, x, self.parameters.get(&fc), &pass.hidden, Finish::Relu2); // [N, 4C]
             project(rec, &pass.hidden, None, self.parameters.get(&proj), x, Finish::Into); // [N, C]
-            before = x;
+            self.record_keep(rec, &pass.stream, i);
         }
 
         if let Some(logits) = &pass.logits {
-            backout::forward(rec, before, &pass.middle, get("backout_lambda"), &pass.x0); // [N, C]
-            self.project_normed(rec, pass, &pass.x0, get("lm_head.weight"), logits, Finish::Softcap(self.config.architecture.softcap)); // [N, V]
+            let x = self.record_backout(rec, &pass.stream, &pass.mixed); // [N, C]
+            self.project_normed(rec, pass, x, get("lm_head.weight"), logits, Finish::Softcap(softcap)); // [N, V]
         }
         Ok(())
     }

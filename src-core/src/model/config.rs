@@ -113,9 +113,22 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// The configuration of a depth: `C = depth · aspect_ratio` rounded up to a multiple of `head_dim`, `H = C / head_dim`,
-    /// K = H. It is of the current architecture, and valid.
+    /// The configuration of a depth in the current architecture; see [`from_depth_with`](Self::from_depth_with).
     pub fn from_depth(
+        depth: usize,
+        aspect_ratio: usize,
+        head_dim: usize,
+        sequence_len: usize,
+        vocab_size: usize,
+        window_pattern: &str,
+    ) -> Result<Self, ConfigError> {
+        Self::from_depth_with(Architecture::CURRENT, depth, aspect_ratio, head_dim, sequence_len, vocab_size, window_pattern)
+    }
+
+    /// The configuration of a depth: `C = depth · aspect_ratio` rounded up to a multiple of `head_dim`, `H = C / head_dim`,
+    /// K = H. It is valid.
+    pub fn from_depth_with(
+        architecture: Architecture,
         depth: usize,
         aspect_ratio: usize,
         head_dim: usize,
@@ -137,7 +150,7 @@ impl Config {
             n_kv_head: n_head,
             n_embd: n_head.saturating_mul(head_dim),
             window_pattern: window_pattern.to_owned(),
-            architecture: Architecture::CURRENT,
+            architecture,
         };
         config.validate()?;
         Ok(config)
@@ -214,6 +227,11 @@ impl Config {
             *last = full;
         }
         windows
+    }
+
+    /// The layer after which backout keeps the stream, L/2.
+    pub fn middle_layer(&self) -> usize {
+        self.n_layer / 2
     }
 
     /// Whether layer `i` has a value embedding: where models have them, every other layer does, counted from the last.

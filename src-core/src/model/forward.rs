@@ -1,10 +1,10 @@
-//! The forward pass, top to bottom (nanochat's `gpt.py`, state of July 2026).
+//! The forward pass, top to bottom (nanochat's `gpt.py`, state of July 2026). The parts that a model lacks are steps left out.
 
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::attention::{self, Attention};
 use crate::kernels::matmul::{Add, Layout, Product, matmul};
 use crate::kernels::rotary::{self, Rotary};
-use crate::kernels::{backout, embedding, norm, relu2, residual, smear, value_gate};
+use crate::kernels::{embedding, norm, relu2, smear, value_gate};
 
 use super::activations::Layer;
 use super::{Activations, Model};
@@ -15,20 +15,29 @@ impl Model {
         let get = |name: &str| self.parameters.get(name);
         embedding::forward(rec, &acts.ids, get("transformer.wte.weight"), &acts.embedding); // [N, C]
         norm::forward(rec, &acts.embedding, &acts.embedded, &acts.embedded_scale, self.config.architecture.norm_eps); // [N, C]
-        let (gate, lambda) = (get("smear_gate.weight"), get("smear_lambda"));
-        smear::forward(rec, acts.seq, &acts.embedded, gate, lambda, &acts.stream[0], &acts.smear_sigmoid); // [N, C]
+        self.record_smear(rec, acts);
 
-        let (resid, x0) = (get("resid_lambdas"), get("x0_lambdas"));
         for (i, layer) in acts.layers.iter().enumerate() {
-            let x = &acts.stream[i + 1];
-            residual::forward(rec, i, &acts.stream[i], &acts.stream[0], resid, x0, x); // [N, C]
+            let x = self.record_mix(rec, &acts.stream, i); // [N, C]
             self.record_attention(rec, acts, i, layer, x);
             self.record_mlp(rec, i, layer, x);
+            self.record_keep(rec, &acts.stream, i);
         }
 
-        let (x, middle) = (&acts.stream[self.config.n_layer], &acts.stream[self.config.n_layer / 2 + 1]);
-        backout::forward(rec, x, middle, get("backout_lambda"), &acts.embedding); // [N, C]
-        norm::forward(rec, &acts.embedding, &acts.output, &acts.output_scale, self.config.architecture.norm_eps); // [N, C]
+        let x = self.record_backout(rec, &acts.stream, &acts.embedding); // [N, C]
+        norm::forward(rec, x, &acts.output, &acts.output_scale, self.config.architecture.norm_eps); // [N, C]
+    }
+
+    /// The stream before the first layer: the embedding, with some of the token before where the model has smear.
+    fn record_smear(&self, rec: &mut Recorder, acts: &Activations) {
+        let x0 = acts.stream.x0(); // [N, C]
+        if let Some(sigmoid) = &acts.smear_sigmoid {
+            let (gate, lambda) = (self.parameters.get("smear_gate.weight"), self.parameters.get("smear_lambda"));
+            smear::forward(rec, acts.seq, &acts.embedded, gate, lambda, x0, sigmoid);
+        } else if !self.config.architecture.lambdas {
+            // Layers add to the stream, and the norm's gradient needs the embedding as it was.
+            rec.copy(&acts.embedded, x0);
+        }
     }
 
     /// `x += c_proj(attention(norm(x)))`.
@@ -38,10 +47,10 @@ impl Model {
         self.linear(rec, h, &self.attn(i, "c_q"), &layer.q, Add::Nothing); // [N, H·D]
         self.linear(rec, h, &self.attn(i, "c_k"), &layer.k, Add::Nothing); // [N, K·D]
         self.linear(rec, h, &self.attn(i, "c_v"), &layer.v, Add::Nothing); // [N, K·D]
-        if self.config.has_value_embed(i) {
+        if let Some(gate) = &layer.gate {
             let table = self.parameters.get(&format!("value_embeds.{i}.weight"));
-            let gate = self.parameters.get(&self.attn(i, "ve_gate"));
-            value_gate::forward(rec, &acts.ids, table, gate, h, &layer.v, &layer.gate);
+            let w = self.parameters.get(&self.attn(i, "ve_gate"));
+            value_gate::forward(rec, &acts.ids, table, w, h, &layer.v, gate);
         }
         rotary::forward(rec, self.rotary(acts, self.config.n_head), &self.cos, &self.sin, &layer.q, &layer.q_scale);
         rotary::forward(rec, self.rotary(acts, self.config.n_kv_head), &self.cos, &self.sin, &layer.k, &layer.k_scale);

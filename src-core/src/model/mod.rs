@@ -12,6 +12,7 @@ mod head;
 pub mod init;
 pub mod params;
 pub mod spec;
+mod stream;
 
 pub use activations::{Activations, Keep};
 pub use architecture::Architecture;

@@ -239,7 +239,9 @@ pub fn check_fits(config: &Config, aspect_ratio: usize, head_dim: usize, limit: 
 /// The largest depth whose parameters each fit `limit` bytes, with the vocabulary and context of `config`.
 pub fn largest_depth_that_fits(limit: u64, config: &Config, aspect_ratio: usize, head_dim: usize) -> Option<usize> {
     let fits = |depth: usize| {
-        let config = Config::from_depth(depth, aspect_ratio, head_dim, config.sequence_len, config.vocab_size, &config.window_pattern);
+        let Config { sequence_len, vocab_size, window_pattern, architecture, .. } = config;
+        let config =
+            Config::from_depth_with(architecture.clone(), depth, aspect_ratio, head_dim, *sequence_len, *vocab_size, window_pattern);
         config.ok().and_then(|config| config.largest_param()).is_some_and(|largest| bytes(&largest) <= limit)
     };
     // Tensors grow with the depth, so the depths that fit are the first ones.

@@ -85,6 +85,14 @@ struct Sizes<'a> {
     kv_channels: usize,
     /// V, padded.
     vocab: usize,
+    /// E: layers with a value embedding.
+    embeds: usize,
+    /// s: 1 where the model has smear, else 0.
+    smear: usize,
+    /// λ: 1 where it has lambdas, else 0.
+    lambdas: usize,
+    /// b: 1 where it has backout, else 0.
+    backout: usize,
     /// R: rows of logits that exist at a time.
     chunk: usize,
     /// Block matrices of one shape.
@@ -103,12 +111,16 @@ impl<'a> Sizes<'a> {
             kv_heads: config.n_kv_head,
             kv_channels: config.kv_dim(),
             vocab: config.padded_vocab(),
+            embeds: (0..config.n_layer).filter(|&i| config.has_value_embed(i)).count(),
+            smear: config.architecture.smear.into(),
+            lambdas: config.architecture.lambdas.into(),
+            backout: config.architecture.backout.into(),
             chunk: chunk_rows(gpu, config, tokens),
             stacks: params::stacks(config, gpu.binding_limit()),
         }
     }
 
-    /// What AdamW steps: 2·V·C of embedding and unembedding, ⌈L/2⌉·V·K·D of value embeddings, and a few scalars.
+    /// What AdamW steps: 2·V·C of embedding and unembedding, E·V·K·D of value embeddings, and a few scalars.
     fn table_floats(&self) -> usize {
         self.config.param_specs().iter().filter(|spec| spec.group != Group::Matrix).map(|spec| spec.len()).sum()
     }
@@ -128,24 +140,27 @@ impl<'a> Sizes<'a> {
         2 * self.table_floats() + self.matrix_floats() + self.over_stacks(|of| of.count * second_stride(*of)).sum::<usize>()
     }
 
-    /// L·N·(9·C + 2·K·D + 2·H + 2·K + 2) by layer, N·(4·C + 6) around them, and R·V logits.
+    /// L·N·(8·C + 2·K·D + 2·H + K + 2) by layer, E·N·K of gates, X·N·C of the stream, N·(3·C + 5 + s) around the layers, and
+    /// R·V logits.
     fn activation_floats(&self) -> usize {
-        let Self { tokens, layers, channels, heads, kv_heads, kv_channels, .. } = *self;
-        // The stream, two norms' outputs, queries, attention's output, and the MLP's hidden 4·C; keys and values;
-        // scales and log-sum-exp by query head; scale and gate by key head; scales of two norms.
-        let layer = 9 * channels + 2 * kv_channels + 2 * heads + 2 * kv_heads + 2;
-        // Embedding, its norm, the stream before the first layer, and the final norm; two scales, the smear gate, ids,
-        // targets and losses.
-        let rest = 4 * channels + 6;
-        tokens * (layers * layer + rest) + self.chunk * self.vocab
+        let Self { tokens, layers, channels, heads, kv_heads, kv_channels, embeds, smear, .. } = *self;
+        // Two norms' outputs, queries, attention's output, and the MLP's hidden 4·C; keys and values; scales and
+        // log-sum-exp by query head; a scale by key head; scales of two norms.
+        let layer = 8 * channels + 2 * kv_channels + 2 * heads + kv_heads + 2;
+        // X: with lambdas the stream in every layer, and before the first where smear makes it another than the embedding;
+        // without them one buffer for all, and one for what backout needs of the middle layer.
+        let stream = if self.lambdas == 1 { layers + smear } else { 1 + self.backout };
+        // Embedding, its norm, and the final norm; two scales, the smear gate, ids, targets and losses.
+        let rest = 3 * channels + 5 + smear;
+        tokens * (layers * layer + embeds * kv_heads + stream * channels + rest) + self.chunk * self.vocab
     }
 
-    /// Of the backward pass, whose layers share buffers: N·(10·C + 2·K·D + H + 1), V + 2, and partial sums.
+    /// Of the backward pass, whose layers share buffers: N·((8 + λ + b)·C + 2·K·D + H + 1), V + 2, and partial sums.
     fn gradient_floats(&self) -> usize {
-        let Self { tokens, channels, heads, kv_heads, kv_channels, vocab, .. } = *self;
-        // The stream, x0, the middle of the stream, a norm's output, attention's output, queries, and the MLP's 4·C; keys
-        // and values; attention's delta by head; the order of tokens.
-        let token = 10 * channels + 2 * kv_channels + heads + 1;
+        let Self { tokens, channels, heads, kv_heads, kv_channels, vocab, lambdas, backout, .. } = *self;
+        // The stream, a norm's output, attention's output, queries, and the MLP's 4·C; x0 for lambdas, the middle of the
+        // stream for backout; keys and values; attention's delta by head; the order of tokens.
+        let token = (8 + lambdas + backout) * channels + 2 * kv_channels + heads + 1;
         tokens * token + vocab + 2 + kernels::scratch_len(tokens, kv_heads)
     }
 
@@ -191,10 +206,11 @@ impl<'a> Sizes<'a> {
     /// Dispatches of a batch, of an evaluation and of the update, which have a block of uniforms each. Packing is not
     /// counted: its blocks are small.
     fn dispatches(&self) -> usize {
+        let Self { layers, embeds, smear, lambdas, backout, .. } = *self;
         let chunks = self.tokens.div_ceil(self.chunk);
-        let embeds = self.layers.div_ceil(2);
-        let forward = 5 + 13 * self.layers + embeds;
-        let batch = forward + 11 + 23 * self.layers + 4 * embeds + 4 * chunks;
+        let forward = 3 + smear + backout + (12 + lambdas) * layers + embeds;
+        let backward = 3 + 4 * smear + lambdas + 3 * backout + (20 + 3 * lambdas) * layers + 4 * embeds;
+        let batch = forward + backward + 4 * chunks;
         let evaluation = forward + 2 * chunks;
         let tables = self.config.param_specs().iter().filter(|spec| spec.group != Group::Matrix).count();
         // Six kernels and fifteen products; each symmetric product is followed by a copy of its upper half.

@@ -1,0 +1,97 @@
+//! The residual stream: in which buffers it lies on its way through the layers.
+//!
+//! With lambdas every layer begins with a mix of the stream and x0, the stream before the first layer. The backward pass
+//! needs both sides of each mix, so in training every layer has a buffer of its own. Without lambdas layers only add to
+//! the stream; their norms keep all that the backward pass needs, and one buffer serves from end to end.
+
+use crate::gpu::{GpuError, Recorder, Tensor};
+use crate::kernels::{backout, residual};
+
+use super::{Config, Keep, Model};
+
+/// Buffers of the stream, some of them the same one.
+pub(super) struct Stream {
+    /// L + 1 of `[N, C]`: x0, and the stream in each layer.
+    at: Vec<Tensor>,
+    /// `[N, C]`: the stream after the middle layer, where a share of it is taken back out at the end.
+    middle: Option<Tensor>,
+}
+
+impl Stream {
+    /// A stream that begins in `x0`, with `buffer` to allocate more.
+    pub fn allocate(config: &Config, x0: Tensor, keep: Keep, buffer: impl Fn(&str) -> Result<Tensor, GpuError>) -> Result<Self, GpuError> {
+        let parts = &config.architecture;
+        let more = || buffer("residual stream");
+        let middle = || parts.backout.then(|| buffer("residual stream, middle")).transpose();
+        if !parts.lambdas {
+            return Ok(Self { at: vec![x0; config.n_layer + 1], middle: middle()? });
+        }
+        let mut at = vec![x0];
+        match keep {
+            Keep::ForBackward => {
+                for _ in 0..config.n_layer {
+                    at.push(more()?);
+                }
+                Ok(Self { middle: parts.backout.then(|| at[config.middle_layer() + 1].clone()), at })
+            }
+            Keep::Nothing => {
+                let (pair, middle) = ([more()?, more()?], middle()?);
+                for i in 0..config.n_layer {
+                    let own = middle.as_ref().filter(|_| i == config.middle_layer());
+                    at.push(own.unwrap_or(&pair[i % 2]).clone());
+                }
+                Ok(Self { at, middle })
+            }
+        }
+    }
+
+    /// The stream before the first layer.
+    pub fn x0(&self) -> &Tensor {
+        &self.at[0]
+    }
+
+    /// The stream as layer `i` finds it.
+    pub fn before(&self, i: usize) -> &Tensor {
+        &self.at[i]
+    }
+
+    /// The same buffers for other rows: `part` gives a tensor's.
+    pub fn map(&self, part: impl Fn(&Tensor) -> Tensor) -> Self {
+        Self { at: self.at.iter().map(&part).collect(), middle: self.middle.as_ref().map(&part) }
+    }
+
+    /// The stream after the middle layer, where it is kept.
+    pub fn middle(&self) -> Option<&Tensor> {
+        self.middle.as_ref()
+    }
+}
+
+impl Model {
+    /// Records the head of layer `i`, `x = resid_lambdas[i]·x + x0_lambdas[i]·x0` where the model has lambdas, and gives the
+    /// stream that the layer adds to, `[N, C]`.
+    pub(super) fn record_mix<'a>(&self, rec: &mut Recorder, stream: &'a Stream, i: usize) -> &'a Tensor {
+        let (before, x) = (&stream.at[i], &stream.at[i + 1]);
+        if self.config.architecture.lambdas {
+            let (resid, x0) = (self.parameters.get("resid_lambdas"), self.parameters.get("x0_lambdas"));
+            residual::forward(rec, i, before, stream.x0(), resid, x0, x);
+        }
+        x
+    }
+
+    /// Records the end of layer `i`: the middle one's stream is kept from the layers that would add to it.
+    pub(super) fn record_keep(&self, rec: &mut Recorder, stream: &Stream, i: usize) {
+        let shared = !self.config.architecture.lambdas && i == self.config.middle_layer();
+        if let Some(middle) = stream.middle().filter(|_| shared) {
+            rec.copy(&stream.at[i + 1], middle);
+        }
+    }
+
+    /// Records `out = x − backout_lambda · x_mid`, and gives what the final norm reads, `[N, C]`: `out`, or the stream itself
+    /// where nothing is taken back out.
+    pub(super) fn record_backout<'a>(&self, rec: &mut Recorder, stream: &'a Stream, out: &'a Tensor) -> &'a Tensor {
+        let x = &stream.at[self.config.n_layer];
+        let Some(middle) = stream.middle() else { return x };
+        backout::forward(rec, x, middle, self.parameters.get("backout_lambda"), out);
+        out
+    }
+}
