@@ -101,7 +101,7 @@ struct Case {
 
 impl Case {
     /// Case number `seed`. Every third has rows longer than the short window of 128 tokens; the others are short, and
-    /// wider.
+    /// wider. A configuration that asks for parts has enough channels for their gates.
     fn random(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let beyond_window = seed % 3 == 2;
@@ -118,7 +118,7 @@ impl Case {
                 n_kv_head,
                 n_embd: n_head * head_dim,
                 window_pattern: ["S", "SL", "SSL", "L"][rng.random_range(0..if beyond_window { 3 } else { 4 })].into(),
-                architecture: Architecture::CURRENT,
+                architecture: architecture(seed, &mut rng),
             };
             let windowed = config.n_layer > 1 || !beyond_window;
             if config.n_embd <= 192 && !config.vocab_size.is_multiple_of(64) && windowed && config.validate().is_ok() {
@@ -140,6 +140,24 @@ impl Case {
         let mut target = |i| if !ends_row(i) && rng.random_ratio(1, 8) { -1 } else { rng.random_range(0..vocab) };
         let targets = (0..n).map(&mut target).collect();
         (inputs, targets)
+    }
+}
+
+/// The architecture of case number `seed`: in turn the current one, the classic one, and twice one of random parts.
+fn architecture(seed: u64, rng: &mut ChaCha8Rng) -> Architecture {
+    match seed % 4 {
+        0 => Architecture::CURRENT,
+        1 => Architecture::CLASSIC,
+        _ => Architecture {
+            smear: rng.random(),
+            value_embeds: rng.random(),
+            lambdas: rng.random(),
+            backout: rng.random(),
+            qk_gain: rng.random_range(0.8..1.5),
+            rope_base: rng.random_range(1e3..1e6),
+            norm_eps: rng.random_range(1e-7..1e-5),
+            softcap: rng.random_range(10.0..30.0),
+        },
     }
 }
 

@@ -8,6 +8,7 @@ pub mod golden;
 pub mod script;
 pub mod server;
 pub mod table;
+pub mod twin;
 pub mod workshop;
 
 /// The repository's own `tests/golden`, and `NC_GOLDEN_DIR` when it is set: every case in each is run.
@@ -43,7 +44,13 @@ pub fn architectures() -> Vec<Architecture> {
                 15 => Architecture::CLASSIC,
                 _ => {
                     let step = f32::from(lacks);
-                    Architecture { qk_gain: 0.8 + 0.05 * step, rope_base: 1e4 * f64::from(lacks), norm_eps: 1e-6 * step, softcap: 10.0 + step, ..parts }
+                    Architecture {
+                        qk_gain: 0.8 + 0.05 * step,
+                        rope_base: 1e4 * f64::from(lacks),
+                        norm_eps: 1e-6 * step,
+                        softcap: 10.0 + step,
+                        ..parts
+                    }
                 }
             }
         })

@@ -9,7 +9,7 @@ use crate::checkpoint::Run;
 use crate::data::{self, DataSet, Split};
 use crate::gpu::Gpu;
 use crate::model::params::largest_depth_that_fits;
-use crate::model::{Config, ConfigError};
+use crate::model::{Architecture, Config, ConfigError};
 use crate::optim::{Horizon, HorizonOptions};
 use crate::tokenizer::{Tokenizer, TokenizerError, TrainOptions};
 use crate::train::{self, LoopOptions, Origin, PretrainOptions, RunConfig, Setting, Source, Start, Training, run_config};
@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = RECORDED)]
     resume: bool,
     /// Begin with the newest weights of another run, which also decide the model and the tokenizer
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["tokenizer", "depth", "aspect_ratio", "head_dim", "max_seq_len", "window_pattern"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["tokenizer", "depth", "architecture", "aspect_ratio", "head_dim", "max_seq_len", "window_pattern"])]
     from: Option<String>,
     /// Files or folders of text: .parquet, .jsonl, .txt; the last file is validation [default: downloaded shards, else the sample corpus]
     #[arg(long, value_name = "PATH", num_args = 1..)]
@@ -38,6 +38,9 @@ pub struct Args {
     /// Layers; the one dial of the model's size
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Model")]
     depth: Option<usize>,
+    /// The parts of the model
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Parts::Current, help_heading = "Model")]
+    architecture: Parts,
     /// Channels per layer of depth
     #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 64, help_heading = "Model")]
     aspect_ratio: usize,
@@ -47,9 +50,9 @@ pub struct Args {
     /// Tokens of a row: the context
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Model")]
     max_seq_len: Option<usize>,
-    /// Attention windows of the layers, in turn: S short, L full
-    #[arg(long, value_name = "LETTERS", default_value = "SSSL", help_heading = "Model")]
-    window_pattern: String,
+    /// Attention windows of the layers, in turn: S short, L full [default: SSSL; L for a classic model]
+    #[arg(long, value_name = "LETTERS", help_heading = "Model")]
+    window_pattern: Option<String>,
 
     /// Optimizer steps
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Horizon")]
@@ -116,10 +119,11 @@ pub struct Args {
 }
 
 /// Options that a run's `config.json` records: a resumed run has them already.
-const RECORDED: [&str; 27] = [
+const RECORDED: [&str; 28] = [
     "from",
     "data",
     "tokenizer",
+    "architecture",
     "aspect_ratio",
     "head_dim",
     "max_seq_len",
@@ -145,6 +149,32 @@ const RECORDED: [&str; 27] = [
     "save_every",
     "keep_last",
 ];
+
+/// The architectures to choose from.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Parts {
+    /// nanochat's of July 2026, with smear, value embeddings, lambdas and backout
+    Current,
+    /// nanochat's of October 2025, with none of these: for what reads Hugging Face's `nanochat` models
+    Classic,
+}
+
+impl Parts {
+    fn architecture(self) -> Architecture {
+        match self {
+            Parts::Current => Architecture::CURRENT,
+            Parts::Classic => Architecture::CLASSIC,
+        }
+    }
+
+    /// Attention windows where the user says nothing.
+    fn window_pattern(self) -> &'static str {
+        match self {
+            Parts::Current => "SSSL",
+            Parts::Classic => "L",
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum DType {
@@ -284,7 +314,9 @@ fn fresh(args: Args, context: &Context) -> Result<Plan, Failure> {
 fn model(args: &Args, defaults: &Defaults, vocab_size: usize, gpu: &Gpu) -> Result<Config, Failure> {
     let (seq, aspect_ratio, head_dim) = (args.max_seq_len.unwrap_or(defaults.max_seq_len), args.aspect_ratio, args.head_dim);
     let depth = args.depth.unwrap_or(defaults.depth);
-    let at_depth = |depth| Config::from_depth(depth, aspect_ratio, head_dim, seq, vocab_size, &args.window_pattern);
+    let windows = args.window_pattern.as_deref().unwrap_or(args.architecture.window_pattern());
+    let architecture = || args.architecture.architecture();
+    let at_depth = |depth| Config::from_depth_with(architecture(), depth, aspect_ratio, head_dim, seq, vocab_size, windows);
     at_depth(depth).map_err(|error| {
         let smallest = if matches!(error, ConfigError::TooLarge { .. }) { at_depth(1).ok() } else { None };
         let fits = smallest.and_then(|config| largest_depth_that_fits(gpu.binding_limit(), &config, aspect_ratio, head_dim));

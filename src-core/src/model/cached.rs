@@ -5,10 +5,10 @@
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
 use crate::kernels::attention_decode::{self, Cached};
 use crate::kernels::cross_entropy::{self, Chunk};
+use crate::kernels::embed_smear::{self, Smear};
 use crate::kernels::kv_cache::{self, Cursor, Gate, Projected, Store};
 use crate::kernels::matmul::{Add, Layout, Product, matmul};
 use crate::kernels::matvec::{self, Finish, Norm};
-use crate::kernels::embed_smear::{self, Smear};
 use crate::kernels::{attention, norm, relu2};
 
 use super::cache::LayerCache;
@@ -106,8 +106,7 @@ impl Model {
     pub fn record_cached(&self, rec: &mut Recorder, pass: &CachedPass, cache: &Cache) -> Result<(), GpuError> {
         let get = |name: &str| self.parameters.get(name);
         let Architecture { smear, norm_eps, softcap, .. } = self.config.architecture;
-        let smear =
-            smear.then(|| Smear { cursors: &pass.cursors, gate_w: get("smear_gate.weight"), lambda: get("smear_lambda") });
+        let smear = smear.then(|| Smear { cursors: &pass.cursors, gate_w: get("smear_gate.weight"), lambda: get("smear_lambda") });
         embed_smear::forward(rec, &pass.ids, get("transformer.wte.weight"), norm_eps, smear, pass.stream.x0()); // [N, C]
 
         for i in 0..self.config.n_layer {
