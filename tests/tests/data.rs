@@ -227,3 +227,42 @@ fn info_of_a_new_home_is_that_of_the_sample_corpus() {
     assert!(value["files"][0]["path"].as_str().unwrap().contains("corpus"), "{value}");
     assert!(value["train"]["documents"].as_u64().unwrap() > value["val"]["documents"].as_u64().unwrap());
 }
+
+/// Small files of every compression that is read, each with every byte changed in turn: texts or a sentence, and no panic.
+#[test]
+fn a_damaged_parquet_file_is_read_or_refused() {
+    use nc_core::data::format::Place;
+    use nc_core::data::format::parquet::Reader;
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/parquet");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shard.parquet");
+    let read = || -> Result<usize, String> {
+        let mut reader = Reader::open(&path, Place::default()).map_err(|error| error.to_string())?;
+        let mut texts = 0;
+        loop {
+            match reader.read(64).map_err(|error| error.to_string())?.len() {
+                0 => return Ok(texts),
+                more => texts += more,
+            }
+        }
+    };
+    let (mut whole, mut refused) = (0, 0);
+    for seed in std::fs::read_dir(seeds).unwrap() {
+        let bytes = std::fs::read(seed.unwrap().path()).unwrap();
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(read(), Ok(9));
+        for at in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[at] = !bytes[at];
+            std::fs::write(&path, &bytes).unwrap();
+            match read() {
+                Ok(_) => whole += 1,
+                Err(sentence) => {
+                    assert!(sentence.contains("shard.parquet"), "{sentence}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(whole > 500 && refused > 500, "{whole} read, {refused} refused");
+}

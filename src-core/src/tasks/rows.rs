@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::TaskError;
+use crate::data::format::parquet::{contained, verify_whole};
 use crate::data::{DataError, Format};
 
 /// A longer line is no row but a file of another kind; it must not fill the memory before that shows.
@@ -112,17 +113,23 @@ fn lines(path: &Path) -> Result<impl Iterator<Item = Result<Value, Fault>> + use
 
 /// The rows of a parquet file, decoded column by column and a row group at a time.
 fn parquet_rows(path: &Path, columns: &'static [&'static str]) -> Result<impl Iterator<Item = Result<Value, Fault>> + use<>, TaskError> {
-    crate::data::format::parquet::verify_whole(path)?;
+    verify_whole(path)?;
     let file = File::open(path).map_err(TaskError::io(path))?;
-    let reader = SerializedFileReader::new(file).map_err(|error| broken(path, &error))?;
+    let reader = contained(path, || SerializedFileReader::new(file))?.map_err(|error| broken(path, &error))?;
     let wanted = projection(path, reader.metadata().file_metadata().schema(), columns)?;
-    let mut rows = reader.into_iter().project(Some(wanted)).map_err(|error| broken(path, &error))?;
+    let mut rows = contained(path, || reader.into_iter().project(Some(wanted)))?.map_err(|error| broken(path, &error))?;
     let path = path.to_path_buf();
+    let mut damaged = false;
     Ok(std::iter::from_fn(move || {
-        Some(match rows.next()? {
-            Ok(row) => Ok(object(row)),
-            Err(error) => Err(Fault::File(broken(&path, &error))),
-        })
+        if damaged {
+            return None;
+        }
+        let row = match contained(&path, || rows.next()) {
+            Ok(row) => row?.map(object).map_err(|error| broken(&path, &error)),
+            Err(error) => Err(error.into()),
+        };
+        damaged = row.is_err();
+        Some(row.map_err(Fault::File))
     }))
 }
 

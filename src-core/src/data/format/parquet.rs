@@ -14,6 +14,10 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use super::Place;
 use crate::data::DataError;
 
+mod contained;
+
+pub use contained::contained;
+
 /// A parquet file that is open for reading.
 pub struct Reader {
     path: PathBuf,
@@ -27,9 +31,8 @@ pub struct Reader {
 impl Reader {
     /// Opens the file and checks that it has a column `text` of strings.
     pub fn open(path: &Path, place: Place) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(DataError::io(path))?;
-        let file = SerializedFileReader::new(file).map_err(decoding(path))?;
-        let column = text_column(path, &file)?;
+        let file = whole(path)?;
+        let column = contained(path, || text_column(path, &file))??;
         Ok(Self { path: path.to_path_buf(), file, column, place, rows: None })
     }
 
@@ -40,6 +43,11 @@ impl Reader {
 
     /// See [`super::Reader::read`].
     pub fn read(&mut self, max: usize) -> Result<Vec<String>, DataError> {
+        let path = self.path.clone();
+        contained(&path, || self.read_next(max))?
+    }
+
+    fn read_next(&mut self, max: usize) -> Result<Vec<String>, DataError> {
         while self.place.row_group < self.file.num_row_groups() {
             let rows = self.file.metadata().row_group(self.place.row_group).num_rows();
             if self.place.offset >= u64::try_from(rows).unwrap_or(0) {
@@ -79,7 +87,7 @@ impl Reader {
 
 /// Checks that the file is [whole](verify_whole) and has a column `text`.
 pub fn verify(path: &Path) -> Result<(), DataError> {
-    text_column(path, &whole(path)?).map(drop)
+    Reader::open(path, Place::default()).map(drop)
 }
 
 /// Checks what can be checked without decoding a page: the mark at both ends, the metadata, and that every column chunk
@@ -88,7 +96,7 @@ pub fn verify_whole(path: &Path) -> Result<(), DataError> {
     whole(path).map(drop)
 }
 
-/// The file, if it is whole.
+/// The file, if it is whole. What is checked here the library takes for granted.
 fn whole(path: &Path) -> Result<SerializedFileReader<File>, DataError> {
     let mut file = File::open(path).map_err(DataError::io(path))?;
     let mut mark = [0; 4];
@@ -96,10 +104,10 @@ fn whole(path: &Path) -> Result<SerializedFileReader<File>, DataError> {
         return Err(broken(path, "it does not start as one".into()));
     }
     let bytes = file.metadata().map_err(DataError::io(path))?.len();
-    let file = SerializedFileReader::new(file).map_err(decoding(path))?;
+    let file = contained(path, || SerializedFileReader::new(file))?.map_err(decoding(path))?;
     for (at, group) in file.metadata().row_groups().iter().enumerate() {
         for column in group.columns() {
-            let start = column.dictionary_page_offset().unwrap_or(i64::MAX).min(column.data_page_offset());
+            let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
             let end = start.checked_add(column.compressed_size()).and_then(|end| u64::try_from(end).ok());
             if start < 0 || column.compressed_size() < 0 || end.is_none_or(|end| end > bytes) {
                 return Err(broken(path, format!("row group {at} lies beyond its end")));
