@@ -3,7 +3,7 @@
 # rustup puts cargo here; a shell that was open before does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help setup demo test test-mesa26 bench lint fmt clean
+.PHONY: help setup demo test test-mesa26 fuzz bench lint fmt clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -24,6 +24,9 @@ test: lint ## check and test everything
 test-mesa26: setup ## run the tests once more on Mesa 26, put into a private folder (Debian only)
 	@scripts/setup.sh --test
 	scripts/mesa26.sh run cargo test --workspace
+
+fuzz: ## fuzz every reader of files from outside, a minute each; ARGS="--seconds 600 parquet" for more (nightly Rust)
+	@scripts/fuzz.sh $(ARGS)
 
 bench: ## measure beside numpy, PyTorch and Burn; ARGS="--rounds 5 --mesa26" and more: see bench/run.py --help
 	@scripts/setup.sh --bench

@@ -1,0 +1,18 @@
+//! A parquet file gives its texts, or a sentence that says what is wrong with it.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use nc_core::data::format::Place;
+use nc_core::data::format::parquet::{Reader, verify};
+
+fuzz_target!(|bytes: &[u8]| {
+    nc_fuzz::with_file("parquet", bytes, |path| {
+        let whole = verify(path).is_ok();
+        let Ok(mut reader) = Reader::open(path, Place::default()) else { return assert!(!whole) };
+        while let Ok(texts) = reader.read(64) {
+            if texts.is_empty() {
+                break;
+            }
+        }
+    });
+});

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Fuzzes every reader of files from outside, each for a while, and says how often each was run.
+#
+#   scripts/fuzz.sh                       every target, 60 seconds each
+#   scripts/fuzz.sh --seconds 600 parquet torch_pt
+#
+# Needs a nightly toolchain; cargo-fuzz is installed where it is missing. What is reached grows in fuzz/corpus/TARGET;
+# fuzz/seeds/TARGET, which is part of the repository, is where a target begins. A crash ends the run and is kept in
+# fuzz/artifacts/.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+seconds=60
+targets=()
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --seconds)
+        seconds=${2:?fuzz: --seconds wants a number}
+        shift
+        ;;
+    -*)
+        printf 'fuzz: there is no option %s; there is --seconds N, and names of targets\n' "$1" >&2
+        exit 2
+        ;;
+    *) targets+=("$1") ;;
+    esac
+    shift
+done
+if [ ${#targets[@]} -eq 0 ]; then
+    for file in fuzz/fuzz_targets/*.rs; do
+        targets+=("$(basename "$file" .rs)")
+    done
+fi
+
+if ! cargo +nightly --version >/dev/null 2>&1; then
+    echo 'fuzz: a nightly toolchain is missing: run "rustup toolchain install nightly --profile minimal", then this again' >&2
+    exit 1
+fi
+if ! command -v cargo-fuzz >/dev/null; then
+    cargo install cargo-fuzz --locked
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"; rm -rf /dev/shm/nc-fuzz-*' EXIT
+total=0
+for target in "${targets[@]}"; do
+    options=(-max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=200 -print_final_stats=1)
+    if [ -e "fuzz/$target.dict" ]; then options+=(-dict="fuzz/$target.dict"); fi
+    case "$target" in
+    calculator) options+=(-max_len=5000) ;;
+    # The library reserves, but does not touch, as much as a page says that it holds: up to 2 GiB.
+    parquet) options+=(-max_len=8192 -malloc_limit_mb=2200) ;;
+    torch_pt) options+=(-max_len=32768) ;;
+    *) options+=(-max_len=16384) ;;
+    esac
+    mkdir -p "fuzz/corpus/$target" "fuzz/seeds/$target"
+    if ! cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- "${options[@]}" >"$log" 2>&1; then
+        tail -n 40 "$log" >&2
+        printf 'fuzz: %s failed; the input is in fuzz/artifacts/%s/\n' "$target" "$target" >&2
+        exit 1
+    fi
+    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    total=$((total + runs))
+    printf '%-16s %12d executions, no crash\n' "$target" "$runs"
+done
+printf '%-16s %12d executions\n' 'in all' "$total"
