@@ -21,6 +21,7 @@ mod format;
 mod render;
 mod special;
 mod split;
+mod tiktoken;
 mod train;
 mod vocabulary;
 

@@ -1,0 +1,76 @@
+//! A tokenizer from the ranks of its tokens, the form in which tiktoken keeps one.
+//!
+//! Ranks say which tokens there are and which of two joins comes first, and leave open of which two parts a token is
+//! made. There is only one answer that matters: the two parts that are left when a token's own bytes are joined by
+//! the tokens of lower rank alone. Whatever stands around these bytes in a text, joins inside them come in that same order
+//! as long as none crosses their edges, and the join to this token only comes when none has. So the parts found here
+//! are the ones that meet in every text, and merging by them is merging by ranks.
+
+use std::collections::HashMap;
+
+use super::split::SPLIT_PATTERN;
+use super::vocabulary::Vocabulary;
+use super::{Tokenizer, TokenizerError, bytes};
+
+/// The most that finding all parts may take, in squared bytes of tokens. A vocabulary of 200,000 takes a fifth of it.
+const MOST_WORK: u64 = 1 << 27;
+
+impl Tokenizer {
+    /// Makes a tokenizer from what a `tiktoken.Encoding` consists of: the split pattern, the rank of each token, which
+    /// is its id, and the ids of the special tokens.
+    ///
+    /// # Errors
+    /// When the pattern is not [`SPLIT_PATTERN`], one of the 256 bytes is no token, an id is missing or used twice, a
+    /// token is there twice, `<|bos|>` is not among the special tokens, or tokens are too long to be a vocabulary's.
+    pub fn from_ranks(pattern: &str, ranks: Vec<(&[u8], u32)>, special: Vec<(&str, u32)>) -> Result<Self, TokenizerError> {
+        let unusable = |what: &str| Err(TokenizerError::Unusable(what.to_owned()));
+        if pattern != SPLIT_PATTERN {
+            return unusable("its split pattern is not nanochat's");
+        }
+        let work = ranks.iter().map(|(token, _)| (token.len() as u64).saturating_mul(token.len() as u64)).fold(0, u64::saturating_add);
+        if work > MOST_WORK {
+            return unusable("its tokens are longer than a vocabulary's are");
+        }
+        let by_bytes: HashMap<&[u8], u32> = ranks.iter().copied().collect();
+        if by_bytes.len() != ranks.len() {
+            return unusable("a token is there twice");
+        }
+        if let Some(byte) = (0..=255u8).find(|&byte| !by_bytes.contains_key([byte].as_slice())) {
+            return unusable(&format!("byte {byte} has no token"));
+        }
+
+        let mut joined = ranks;
+        joined.retain(|(token, _)| token.len() > 1);
+        joined.sort_unstable_by_key(|&(_, rank)| rank);
+        let mut merges = Vec::with_capacity(joined.len());
+        let mut whole_words = false;
+        for (token, rank) in joined {
+            match parts(token, rank, &by_bytes).as_slice() {
+                &[left, right] => merges.push((bytes::spell(left), bytes::spell(right))),
+                // No joins lead to it, and it is only found where it is a whole word: tiktoken looks these up first.
+                _ => whole_words = true,
+            }
+        }
+        let ordinary = by_bytes.into_iter().map(|(token, id)| (bytes::spell(token), id)).collect();
+        let special = special.into_iter().map(|(name, id)| (name.to_owned(), id)).collect();
+        Self::new(Vocabulary::new(ordinary, special, merges)?.with_whole_words(whole_words))
+    }
+}
+
+/// What is left of `token` when its bytes are joined by all tokens of a rank below `limit`, the lowest first and of
+/// equals the leftmost.
+fn parts<'t>(token: &'t [u8], limit: u32, ranks: &HashMap<&[u8], u32>) -> Vec<&'t [u8]> {
+    // Where each part starts, and the rank of the join with the part after it.
+    let joins = |start: usize, end: usize| ranks.get(&token[start..end]).copied().filter(|&rank| rank < limit).unwrap_or(u32::MAX);
+    let end = |parts: &[(usize, u32)], index: usize| parts.get(index).map_or(token.len(), |part| part.0);
+    let mut parts: Vec<(usize, u32)> =
+        (0..token.len()).map(|start| (start, if start + 2 <= token.len() { joins(start, start + 2) } else { u32::MAX })).collect();
+    while let Some((index, _)) = parts.iter().enumerate().min_by_key(|(_, part)| part.1).filter(|(_, part)| part.1 != u32::MAX) {
+        parts.remove(index + 1);
+        for changed in [Some(index), index.checked_sub(1)].into_iter().flatten() {
+            let reach = if changed + 1 < parts.len() { joins(parts[changed].0, end(&parts, changed + 2)) } else { u32::MAX };
+            parts[changed].1 = reach;
+        }
+    }
+    (0..parts.len()).map(|index| &token[parts[index].0..end(&parts, index + 1)]).collect()
+}
