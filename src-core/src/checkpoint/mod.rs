@@ -17,6 +17,7 @@ mod run;
 mod save;
 mod tensor_file;
 mod tensor_source;
+pub mod torch;
 
 pub use error::{CheckpointError, Rejected, RunError};
 pub use header::{FormatError, TensorSpec};

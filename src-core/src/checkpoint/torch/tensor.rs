@@ -1,0 +1,275 @@
+//! What the pickle of a `.pt` file says about its tensors: names, shapes, types, and where the elements are.
+//!
+//! Torch writes a tensor as a call of `_rebuild_tensor_v2` with a storage, an offset, a shape and strides. None of these
+//! is believed before it is held against the length of the storage in the archive.
+
+use std::fmt;
+
+use super::error::{PickleProblem, TensorProblem};
+use super::pickle::{Global, Object, Pickle, Usage, Value};
+use crate::checkpoint::header::short;
+
+/// The longest shape that is read.
+const MOST_AXES: usize = 8;
+
+const REBUILD: &str = "_rebuild_tensor_v2";
+const REBUILD_PARAMETER: &str = "_rebuild_parameter";
+
+const fn storage(name: &'static str) -> Global {
+    Global { module: "torch", name, usage: Usage::Name }
+}
+
+/// The globals that a dict of tensors names.
+pub(super) const GLOBALS: &[Global] = &[
+    Global { module: "collections", name: "OrderedDict", usage: Usage::Dict },
+    Global { module: "torch._utils", name: REBUILD, usage: Usage::Function },
+    Global { module: "torch._utils", name: REBUILD_PARAMETER, usage: Usage::Function },
+    storage("FloatStorage"),
+    storage("HalfStorage"),
+    storage("BFloat16Storage"),
+    storage("DoubleStorage"),
+    storage("LongStorage"),
+    storage("IntStorage"),
+    storage("ShortStorage"),
+    storage("CharStorage"),
+    storage("ByteStorage"),
+    storage("BoolStorage"),
+];
+
+/// The type of a tensor's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TorchDtype {
+    /// `torch.float32`.
+    F32,
+    /// `torch.float16`.
+    F16,
+    /// `torch.bfloat16`.
+    BF16,
+    /// `torch.float64`.
+    F64,
+    /// `torch.int64`.
+    I64,
+    /// `torch.int32`.
+    I32,
+    /// `torch.int16`.
+    I16,
+    /// `torch.int8`.
+    I8,
+    /// `torch.uint8`.
+    U8,
+    /// `torch.bool`.
+    Bool,
+}
+
+impl TorchDtype {
+    /// Bytes of an element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F64 | Self::I64 => 8,
+            Self::F32 | Self::I32 => 4,
+            Self::F16 | Self::BF16 | Self::I16 => 2,
+            Self::I8 | Self::U8 | Self::Bool => 1,
+        }
+    }
+
+    /// The type of a storage, by the name of its class.
+    fn of_storage(class: &str) -> Option<Self> {
+        Some(match class {
+            "FloatStorage" => Self::F32,
+            "HalfStorage" => Self::F16,
+            "BFloat16Storage" => Self::BF16,
+            "DoubleStorage" => Self::F64,
+            "LongStorage" => Self::I64,
+            "IntStorage" => Self::I32,
+            "ShortStorage" => Self::I16,
+            "CharStorage" => Self::I8,
+            "ByteStorage" => Self::U8,
+            "BoolStorage" => Self::Bool,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for TorchDtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "float32",
+            Self::F16 => "float16",
+            Self::BF16 => "bfloat16",
+            Self::F64 => "float64",
+            Self::I64 => "int64",
+            Self::I32 => "int32",
+            Self::I16 => "int16",
+            Self::I8 => "int8",
+            Self::U8 => "uint8",
+            Self::Bool => "bool",
+        })
+    }
+}
+
+/// A tensor of a `.pt` file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TorchTensor {
+    /// Its key in the dict that was saved; empty for a tensor that was saved alone.
+    pub name: String,
+    /// Lengths of the axes, outermost first; no axes is a scalar.
+    pub shape: Vec<usize>,
+    /// The type of its elements in the file.
+    pub dtype: TorchDtype,
+}
+
+/// Where a tensor's elements are, row-major and without gaps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// The archive's entry.
+    pub(super) entry: usize,
+    /// The first byte in the entry, and how many there are.
+    pub(super) start: u64,
+    pub(super) bytes: u64,
+}
+
+/// A refusal of the pickle as a whole, or of one tensor.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    Pickle(PickleProblem),
+    Tensor { name: String, offset: Option<usize>, problem: TensorProblem },
+}
+
+/// The tensors of a pickle in the order of the file. `find` gives the number and length of an archive's entry.
+pub(super) fn tensors(pickle: &Pickle, find: impl Fn(&str) -> Option<(usize, u64)>) -> Result<Vec<(TorchTensor, Place)>, Refusal> {
+    let alone = [(Value::Text(""), pickle.root())];
+    let named = match pickle.root() {
+        Value::Object(index) => match pickle.object(index) {
+            (_, Object::Dict { items, .. }) => items,
+            (_, Object::Call { .. }) => &alone[..],
+            _ => return Err(Refusal::Pickle(PickleProblem::NoTensors)),
+        },
+        _ => return Err(Refusal::Pickle(PickleProblem::NoTensors)),
+    };
+    let mut tensors = Vec::with_capacity(named.len());
+    for &(name, value) in named {
+        let Value::Text(name) = name else { return Err(Refusal::Pickle(PickleProblem::NoTensors)) };
+        let refuse = |problem| Refusal::Tensor { name: short(name), offset: made_at(pickle, value), problem };
+        let (shape, dtype, place) = tensor(pickle, value, &find).map_err(refuse)?;
+        tensors.push((TorchTensor { name: name.to_owned(), shape, dtype }, place));
+    }
+    check_overlaps(&tensors)?;
+    Ok(tensors)
+}
+
+fn made_at(pickle: &Pickle, value: Value) -> Option<usize> {
+    match value {
+        Value::Object(index) => Some(pickle.object(index).0),
+        _ => None,
+    }
+}
+
+/// The arguments of a call of the function `name`.
+fn arguments<'p, 'a>(pickle: &'p Pickle<'a>, value: Value<'a>, name: &str) -> Option<&'p [Value<'a>]> {
+    let Value::Object(index) = value else { return None };
+    match pickle.object(index) {
+        (_, Object::Call { global, arguments }) if global.name == name => Some(pickle.tuple(*arguments)),
+        _ => None,
+    }
+}
+
+type Described = (Vec<usize>, TorchDtype, Place);
+
+fn tensor(pickle: &Pickle, value: Value, find: impl Fn(&str) -> Option<(usize, u64)>) -> Result<Described, TensorProblem> {
+    // A parameter is a tensor and whether it is trained; hooks are functions, of which a file has none.
+    let no_hooks = |value| pickle.dict(value).is_some_and(<[_]>::is_empty);
+    let value = match arguments(pickle, value, REBUILD_PARAMETER) {
+        Some(&[tensor, Value::Bool, hooks]) if no_hooks(hooks) => tensor,
+        Some(_) => return Err(TensorProblem::Arguments("a tensor, a truth value and an empty dict")),
+        None => value,
+    };
+    let needs = "a storage, an offset, a shape, strides, a truth value and an empty dict";
+    let (storage, offset, shape, strides) = match arguments(pickle, value, REBUILD).ok_or(TensorProblem::NotATensor)? {
+        &[storage, Value::Int(offset), Value::Tuple(shape), Value::Tuple(strides), Value::Bool, hooks] if no_hooks(hooks) => {
+            (storage, offset, pickle.tuple(shape), pickle.tuple(strides))
+        }
+        _ => return Err(TensorProblem::Arguments(needs)),
+    };
+    let (entry, dtype, stored) = find_storage(pickle, storage, find)?;
+
+    let shape = lengths(shape).ok_or(TensorProblem::Shape)?;
+    let strides = lengths(strides).filter(|strides| strides.len() == shape.len()).ok_or(TensorProblem::Strides)?;
+    let elements = shape.iter().try_fold(1u64, |product, &length| product.checked_mul(length)).ok_or(TensorProblem::Shape)?;
+
+    // One past the last element that the shape reaches by the strides.
+    let steps = shape.iter().zip(&strides).map(|(&length, &stride)| length.saturating_sub(1).checked_mul(stride));
+    let last = steps.into_iter().try_fold(0u64, |sum, step| sum.checked_add(step?));
+    let reach = if elements == 0 { Some(0) } else { last.and_then(|last| last.checked_add(1)) };
+    let offset = u64::try_from(offset).ok().ok_or(TensorProblem::OutOfStorage(stored))?;
+    reach.and_then(|reach| reach.checked_add(offset)).filter(|&end| end <= stored).ok_or(TensorProblem::OutOfStorage(stored))?;
+    if !is_contiguous(&shape, &strides) {
+        return Err(TensorProblem::View);
+    }
+
+    // No more elements than the storage has, so no product is larger than its bytes.
+    let size = dtype.bytes() as u64;
+    let place = Place { entry, start: offset * size, bytes: elements * size };
+    let shape = shape.into_iter().map(usize::try_from).collect::<Result<_, _>>().map_err(|_| TensorProblem::Shape)?;
+    Ok((shape, dtype, place))
+}
+
+/// A storage by what identifies it: its entry, the type and the number of its elements.
+fn find_storage(
+    pickle: &Pickle,
+    value: Value,
+    find: impl Fn(&str) -> Option<(usize, u64)>,
+) -> Result<(usize, TorchDtype, u64), TensorProblem> {
+    let wrong = || TensorProblem::Arguments("a storage by class, key, device and length");
+    let Value::Object(index) = value else { return Err(wrong()) };
+    let (_, Object::Persistent(Value::Tuple(parts))) = pickle.object(index) else { return Err(wrong()) };
+    // The device is where the tensor was when it was saved, and of no interest here.
+    let &[Value::Text("storage"), Value::Global(class), Value::Text(key), Value::Text(_device), Value::Int(elements)] =
+        pickle.tuple(*parts)
+    else {
+        return Err(wrong());
+    };
+    let dtype = TorchDtype::of_storage(class.name).ok_or_else(wrong)?;
+    let (entry, bytes) = find(&format!("data/{key}")).ok_or_else(|| TensorProblem::NoStorage(short(key)))?;
+    match u64::try_from(elements) {
+        Ok(count) if count.checked_mul(dtype.bytes() as u64) == Some(bytes) => Ok((entry, dtype, count)),
+        _ => Err(TensorProblem::StorageLength { elements, dtype, bytes }),
+    }
+}
+
+/// Lengths or strides: whole numbers from 0 on, no more than [`MOST_AXES`].
+fn lengths(values: &[Value]) -> Option<Vec<u64>> {
+    if values.len() > MOST_AXES {
+        return None;
+    }
+    let length = |value: &Value| match value {
+        Value::Int(length) => u64::try_from(*length).ok(),
+        _ => None,
+    };
+    values.iter().map(length).collect()
+}
+
+/// Whether elements lie row-major and without gaps. The stride of an axis of length 1 is never used and may be anything.
+fn is_contiguous(shape: &[u64], strides: &[u64]) -> bool {
+    let mut expected = 1;
+    shape.contains(&0)
+        || shape.iter().zip(strides).rev().filter(|(length, _)| **length != 1).all(|(&length, &stride)| {
+            let row = expected;
+            expected *= length; // a factor of the number of elements
+            stride == row
+        })
+}
+
+/// Two names may stand for one tensor, as tied weights do; two tensors may not share a part.
+fn check_overlaps(tensors: &[(TorchTensor, Place)]) -> Result<(), Refusal> {
+    let mut places: Vec<_> = tensors.iter().filter(|(_, place)| place.bytes > 0).collect();
+    places.sort_by_key(|(_, place)| (place.entry, place.start, place.bytes));
+    for pair in places.windows(2) {
+        let [(first, a), (second, b)] = pair else { continue };
+        let same = (a.start, a.bytes, first.dtype) == (b.start, b.bytes, second.dtype);
+        if a.entry == b.entry && b.start < a.start + a.bytes && !same {
+            let problem = TensorProblem::Overlap(short(&first.name));
+            return Err(Refusal::Tensor { name: short(&second.name), offset: None, problem });
+        }
+    }
+    Ok(())
+}
