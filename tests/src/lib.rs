@@ -8,6 +8,7 @@ pub mod golden;
 pub mod script;
 pub mod server;
 pub mod table;
+pub mod torch;
 pub mod twin;
 pub mod workshop;
 

@@ -528,3 +528,83 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GLOBALS: &[Global] = &[
+        Global { module: "m", name: "function", usage: Usage::Function },
+        Global { module: "m", name: "class", usage: Usage::Class },
+        Global { module: "m", name: "dict", usage: Usage::Dict },
+    ];
+
+    /// The items of the tuple that the opcodes in `body` leave between a mark and its tuple.
+    fn items(body: &[u8]) -> Vec<String> {
+        let pickle = [b"\x80\x04(", body, b"t."].concat();
+        let pickle = Pickle::read(&pickle, GLOBALS).unwrap();
+        let Value::Tuple(items) = pickle.root() else { panic!("{:?}", pickle.root()) };
+        pickle.tuple(items).iter().map(|item| format!("{item:?}")).collect()
+    }
+
+    #[test]
+    fn numbers_are_read_in_every_width() {
+        let numbers = [
+            &b"K\xFF"[..],             // one byte, without a sign
+            b"M\xFF\xFF",              // two
+            b"J\xFE\xFF\xFF\xFF",      // four, with a sign
+            b"\x8a\x00",               // none is zero
+            b"\x8a\x01\x80",           // the sign is in the last byte
+            b"\x8a\x05\0\0\0\x80\x00", // 2³¹, as Python writes it
+            b"\x8a\x08\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F",
+        ];
+        let expected = [255, 65535, -2, 0, -128, 1 << 31, i64::MAX];
+        assert_eq!(items(&numbers.concat()), expected.map(|number: i64| format!("Int({number})")));
+    }
+
+    #[test]
+    fn the_memo_gives_back_what_it_was_given() {
+        let body = b"X\x01\0\0\0aq\x00\x8c\x01b\x94r\x02\0\0\0h\x00j\x01\0\0\0";
+        assert_eq!(items(body), ["a", "b", "a", "b"].map(|text| format!("Text({text:?})")));
+    }
+
+    #[test]
+    fn an_object_is_changed_wherever_it_is_held() {
+        let bytes = b"\x80\x04(}\x94h\x00X\x01\0\0\0bNst.";
+        let pickle = Pickle::read(bytes, GLOBALS).unwrap();
+        let Value::Tuple(items) = pickle.root() else { panic!() };
+        assert!(pickle.tuple(items).iter().all(|item| pickle.dict(*item).is_some_and(|dict| dict.len() == 1)));
+    }
+
+    #[test]
+    fn calls_are_written_down() {
+        let bytes = b"\x80\x04cm\nfunction\nK\x07\x85R.";
+        let pickle = Pickle::read(bytes, GLOBALS).unwrap();
+        let Value::Object(index) = pickle.root() else { panic!() };
+        let (offset, Object::Call { global, arguments }) = pickle.object(index) else { panic!() };
+        assert_eq!((offset, global.name, pickle.tuple(*arguments).len()), (bytes.len() - 2, "function", 1));
+
+        let instance = Pickle::read(b"\x80\x04cm\nclass\n)\x81}b.", GLOBALS).unwrap();
+        let Value::Object(index) = instance.root() else { panic!() };
+        assert!(matches!(instance.object(index), (12, Object::Instance { state: Some(_) })));
+        let dict = Pickle::read(b"\x80\x04cm\ndict\n)R}b.", GLOBALS).unwrap();
+        assert!(dict.dict(dict.root()).is_some_and(<[_]>::is_empty));
+    }
+
+    #[test]
+    fn what_is_called_must_be_meant_to_be() {
+        for (body, opcode) in [(&b"cm\nclass\n)R"[..], "REDUCE"), (b"cm\nfunction\n)\x81", "NEWOBJ"), (b"cm\ndict\nN\x85R", "REDUCE")] {
+            let bytes = [b"\x80\x04", body, b"."].concat();
+            let Refused { offset, problem } = Pickle::read(&bytes, GLOBALS).unwrap_err();
+            assert_eq!(offset, bytes.len() - 2);
+            assert!(matches!(problem, PickleProblem::Usage { opcode: refused, .. } if refused == opcode));
+        }
+    }
+
+    #[test]
+    fn every_opcode_has_one_name() {
+        let names: Vec<_> = (0..=255).filter_map(opcode::name).collect();
+        assert_eq!(names.len(), 68); // as many as Python's pickletools lists
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
+    }
+}

@@ -273,3 +273,37 @@ fn check_overlaps(tensors: &[(TorchTensor, Place)]) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The last axis moves fastest: the nth element in row-major order is the nth of the storage.
+        #[test]
+        fn contiguous_is_what_lies_row_by_row(axes in prop::collection::vec((0u64..4, 0u64..14), 0..4)) {
+            let (shape, strides): (Vec<u64>, Vec<u64>) = axes.into_iter().unzip();
+            let elements = shape.iter().product::<u64>();
+            let row_major = (0..elements).all(|element| {
+                let mut rest = element;
+                let place: u64 = shape.iter().zip(&strides).rev().map(|(&length, &stride)| {
+                    let index = rest % length;
+                    rest /= length;
+                    index * stride
+                }).sum();
+                place == element
+            });
+            prop_assert_eq!(is_contiguous(&shape, &strides), row_major);
+        }
+    }
+
+    #[test]
+    fn every_storage_that_may_be_named_has_a_type() {
+        let storages = GLOBALS.iter().filter(|global| global.usage == Usage::Name);
+        let types: Vec<_> = storages.map(|global| TorchDtype::of_storage(global.name).unwrap()).collect();
+        assert_eq!(types.len(), 10);
+        assert!(types.iter().enumerate().all(|(index, dtype)| !types[..index].contains(dtype)));
+    }
+}

@@ -414,3 +414,24 @@ impl<'a> Fields<'a> {
         self.array().map(u64::from_le_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: u64 = u32::MAX as u64;
+
+    #[test]
+    fn only_the_fields_that_are_full_are_in_the_64_bit_field() {
+        let read = |extra: &[u8], mut sizes: [u64; 3]| read_zip64(extra, &mut sizes).map(|()| sizes).ok();
+        let numbers = [5u64 << 40, 6 << 40, 7 << 40].map(u64::to_le_bytes).concat();
+        let block = |count: u8| [&[1, 0, 8 * count, 0], &numbers[..8 * usize::from(count)]].concat();
+        assert_eq!(read(&block(3), [FULL; 3]), Some([5 << 40, 6 << 40, 7 << 40]));
+        assert_eq!(read(&block(1), [3, 3, FULL]), Some([3, 3, 5 << 40]));
+        assert_eq!(read(&[b"FB\x02\0ZZ".to_vec(), block(2)].concat(), [FULL, FULL, 9]), Some([5 << 40, 6 << 40, 9]));
+        assert_eq!(read(b"FB", [1, 2, 3]), Some([1, 2, 3]));
+        assert_eq!(read(&block(1), [FULL, FULL, 3]), None);
+        assert_eq!(read(b"", [FULL, 2, 3]), None);
+        assert_eq!(read(b"FB\xFF\xFF", [FULL, 2, 3]), None);
+    }
+}
