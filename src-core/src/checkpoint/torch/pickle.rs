@@ -189,13 +189,13 @@ impl<'a> Reader<'a> {
     }
 
     fn run(mut self) -> Result<Pickle<'a>, Refused> {
-        match self.to_the_end() {
+        match self.read_to_stop() {
             Ok(root) => Ok(Pickle { tuples: self.tuples, objects: self.objects, root }),
             Err(problem) => Err(Refused { offset: self.start, problem }),
         }
     }
 
-    fn to_the_end(&mut self) -> Step<Value<'a>> {
+    fn read_to_stop(&mut self) -> Step<Value<'a>> {
         match self.bytes {
             [opcode::PROTO, 2..=5, ..] => self.at = 2,
             _ => return Err(PickleProblem::Protocol),
