@@ -176,7 +176,7 @@ impl CheckpointError {
 }
 
 /// A number of bytes as a person reads it, rounded up: "12.4 MB".
-fn megabytes(bytes: u64) -> String {
+pub(super) fn megabytes(bytes: u64) -> String {
     format!("{}.{} MB", bytes.div_ceil(100_000) / 10, bytes.div_ceil(100_000) % 10)
 }
 

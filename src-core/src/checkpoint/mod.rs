@@ -7,6 +7,7 @@
 
 mod durable;
 mod error;
+pub mod export;
 mod header;
 pub mod home;
 mod load;

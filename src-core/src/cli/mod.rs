@@ -15,6 +15,7 @@ mod bench_infer;
 mod chat;
 mod corpus;
 mod data;
+mod export;
 mod failure;
 mod generate;
 mod info;
@@ -81,6 +82,8 @@ enum Command {
     Chat(chat::Args),
     /// Print the log-probability of each next token of a text
     Score(score::Args),
+    /// Write a model for other programs
+    Export(export::Args),
     /// Measure how fast kernels and a training step are here
     Bench(bench::Args),
     /// Show adapters, limits, runs and versions
@@ -165,6 +168,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Generate(args) => generate::run(args, &context),
         Command::Chat(args) => chat::run(args, &context),
         Command::Score(args) => score::run(args, &context),
+        Command::Export(args) => export::run(args, &context),
         Command::Bench(args) => bench::run(args, &context),
         Command::Info(args) => info::run(args, &context),
     }

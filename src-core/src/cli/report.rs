@@ -105,7 +105,8 @@ pub fn finish(name: &str, outcome: &Outcome, next: &str, context: &Context) -> R
     Ok(())
 }
 
-fn bytes(count: u64) -> String {
+/// A number of bytes as a person reads it.
+pub fn bytes(count: u64) -> String {
     match count {
         0..0x10_0000 => format!("{:.0} KiB", count as f64 / 1024.0),
         0x10_0000..0x4000_0000 => format!("{:.0} MiB", count as f64 / 1_048_576.0),

@@ -21,6 +21,7 @@ mod format;
 mod render;
 mod special;
 mod split;
+mod template;
 mod tiktoken;
 mod train;
 mod vocabulary;
@@ -31,6 +32,7 @@ pub use error::TokenizerError;
 pub use render::Rendered;
 pub use special::ChatTokens;
 pub use split::SPLIT_PATTERN;
+pub use template::CHAT_TEMPLATE;
 pub use train::{SMALLEST_VOCABULARY, TrainOptions, Trained};
 
 use split::Splitter;

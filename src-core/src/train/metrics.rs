@@ -68,6 +68,27 @@ impl MetricsLog {
     }
 }
 
+/// Validation bits per byte that the log has for `step`, the last measured there; none without a log.
+pub fn validation(path: &Path, step: u64) -> Result<Option<f64>, MetricsError> {
+    #[derive(Deserialize)]
+    struct Line {
+        step: u64,
+        val_bpb: f64,
+    }
+
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(MetricsError::io("read", path))?,
+    };
+    let mut found = None;
+    for line in BufReader::new(file).split(b'\n') {
+        let line = line.map_err(MetricsError::io("read", path))?;
+        // Other lines measure other things, and the last one may not be whole.
+        found = serde_json::from_slice::<Line>(&line).ok().filter(|line| line.step == step).map(|line| line.val_bpb).or(found);
+    }
+    Ok(found)
+}
+
 /// Rewrites the log without the lines that do not belong there, in one move; leaves it alone if there are none.
 fn cut(path: &Path, resume_step: Option<u64>) -> io::Result<()> {
     /// The only field that is looked at.
@@ -151,6 +172,14 @@ mod tests {
         let (_folder, path) = log_with("{\"step\":3}\n{\"note\":1}\n{\"step\":5,\"val\":1}\n\0\0\0\n{\"step\":4}\n");
         MetricsLog::open(&path, Some(5)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":3}\n{\"note\":1}\n{\"step\":4}\n");
+    }
+
+    #[test]
+    fn a_steps_validation_is_the_last_one_logged_for_it() {
+        let (folder, path) = log_with("{\"step\":3,\"val_bpb\":2.5}\n{\"step\":3,\"loss\":1}\n{\"step\":4,\"val_bpb\":2.25}\n{\"step\":4,\"val");
+        let at = |step| validation(&path, step).unwrap();
+        assert_eq!((at(3), at(4), at(5)), (Some(2.5), Some(2.25), None));
+        assert_eq!(validation(&folder.path().join("none.jsonl"), 3).unwrap(), None);
     }
 
     #[cfg(unix)]

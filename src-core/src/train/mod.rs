@@ -23,6 +23,7 @@ pub mod trainer;
 pub use checks::check;
 pub use error::TrainError;
 pub use event::{Event, Length, StepReport};
+pub use metrics::validation;
 pub use options::{LoopOptions, PretrainOptions, SftOptions};
 pub use origin::Origin;
 pub use run::{Outcome, Setting, Start, train};

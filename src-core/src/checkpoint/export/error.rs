@@ -1,0 +1,112 @@
+//! What can go wrong with an export, each as one sentence with the next step.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::super::durable::is_out_of_room;
+use super::super::error::megabytes;
+use super::super::tensor_file::{Mismatch, TensorFileError};
+
+/// A model could not be exported. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The model has parts that transformers does not know.
+    #[error(
+        "transformers knows only the classic architecture under the name nanochat, and this model is of another one; use --format safetensors, which has every architecture"
+    )]
+    NotClassic,
+    /// A layer does not see the whole context.
+    #[error(
+        "the model type nanochat of transformers sees the whole context in every layer, and this model has a layer that sees {window} of {sequence_len} tokens back; use --format safetensors"
+    )]
+    Windows {
+        /// The layer's window.
+        window: usize,
+        /// The context.
+        sequence_len: usize,
+    },
+    /// The run has no tokenizer.
+    #[error("run {run:?} has no tokenizer, without which nobody could use what is exported; import the model again with its tokenizer")]
+    NoTokenizer {
+        /// The run.
+        run: String,
+    },
+    /// Model and tokenizer do not belong together.
+    #[error("the model has {model} ids and its tokenizer {tokenizer}; they do not belong together")]
+    Tokenizer {
+        /// Ids of the model.
+        model: usize,
+        /// Ids of the tokenizer.
+        tokenizer: usize,
+    },
+    /// The place is taken.
+    #[error("{folder} is there already and not an empty folder; choose another, or remove it first", folder = folder.display())]
+    Exists {
+        /// The place.
+        folder: PathBuf,
+    },
+    /// The place has no name, or its parent is not there.
+    #[error("{folder} cannot be made: {why}", folder = folder.display())]
+    Place {
+        /// The place.
+        folder: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// The checkpoint's tensors are not those of its config.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+    /// The checkpoint could not be read.
+    #[error(transparent)]
+    Source(#[from] TensorFileError),
+    /// The format cannot hold the model.
+    #[error("this model cannot be exported: {0}")]
+    Unwritable(String),
+    /// A number is beyond what its new type can hold.
+    #[error("tensor {tensor} holds numbers too large for {number_type}; use --dtype bf16 or f32")]
+    TooLarge {
+        /// The tensor, quoted.
+        tensor: String,
+        /// The type.
+        number_type: &'static str,
+    },
+    /// The disk has no room.
+    #[error(
+        "the export needs {needed} in {folder}, {free}; make room, or choose another disk",
+        needed = megabytes(*needed), folder = folder.display(),
+        free = free.map_or("which has not that much room".to_owned(), |free| format!("where {} are free", megabytes(free)))
+    )]
+    NoRoom {
+        /// Where it was to be written.
+        folder: PathBuf,
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that are free, where the system says.
+        free: Option<u64>,
+    },
+    /// A file or folder could not be read or written.
+    #[error("cannot {doing} {path}: {source}", path = path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl ExportError {
+    /// Makes the error of a failed system call: `.map_err(ExportError::io("write", &path))`.
+    pub(super) fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Io { doing, path: path.to_path_buf(), source }
+    }
+
+    /// The same error, or that there is no room where that is behind it.
+    pub(super) fn for_want_of_room(self, folder: &Path, needed: u64) -> Self {
+        match self {
+            Self::Io { source, .. } if is_out_of_room(&source) => Self::NoRoom { folder: folder.to_owned(), needed, free: None },
+            other => other,
+        }
+    }
+}

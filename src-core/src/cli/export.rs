@@ -1,0 +1,90 @@
+//! `nc-core export`: write a model for other programs.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde_json::json;
+
+use super::loaded::only_run;
+use super::report::bytes;
+use super::{Context, Failure};
+use crate::checkpoint::export::{self, ExportError, Format, NumberType, Options, Origin, SHARD_BYTES};
+use crate::checkpoint::{self, Run};
+use crate::tokenizer::Tokenizer;
+use crate::train::{run_config, validation};
+
+/// Options of `nc-core export`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The run [default: the only one]
+    #[arg(long, value_name = "NAME")]
+    run: Option<String>,
+    /// The checkpoint's step [default: the newest]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    step: Option<u64>,
+    /// For whom
+    #[arg(long)]
+    format: FormatName,
+    /// The folder to make
+    #[arg(long, value_name = "FOLDER")]
+    to: PathBuf,
+    /// Type of the numbers: f32 is exact, the others take half the room
+    #[arg(long, default_value = "f32")]
+    dtype: NumberTypeName,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FormatName {
+    /// Hugging Face's transformers (classic architecture only)
+    Hf,
+    /// Any program that reads docs/FORMAT.md (every architecture)
+    Safetensors,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum NumberTypeName {
+    F32,
+    Bf16,
+    F16,
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    let name = match args.run {
+        Some(name) => name,
+        None => only_run(context)?,
+    };
+    let (format, next) = match args.format {
+        FormatName::Hf => (Format::HuggingFace, "in Python, transformers.AutoModelForCausalLM.from_pretrained(FOLDER) loads it"),
+        FormatName::Safetensors => (Format::Safetensors, "docs/FORMAT.md says how to compute with it"),
+    };
+    let number_type = match args.dtype {
+        NumberTypeName::F32 => NumberType::F32,
+        NumberTypeName::Bf16 => NumberType::Bf16,
+        NumberTypeName::F16 => NumberType::F16,
+    };
+
+    let run = Run::open(&context.home, &name)?;
+    let config = run_config(&run)?.model;
+    let mut checkpoint = checkpoint::load_model(&run, args.step)?;
+    if !run.tokenizer_path().exists() {
+        return Err(ExportError::NoTokenizer { run: name }.into());
+    }
+    let tokenizer = Tokenizer::from_file(&run.tokenizer_path())?;
+    let origin = Origin { run: name.clone(), val_bpb: validation(&run.metrics_path(), checkpoint.step)? };
+    let options = Options { format, number_type, shard_bytes: SHARD_BYTES };
+    let exported = export::export(&mut checkpoint, &config, &tokenizer, &origin, options, &args.to)?;
+
+    let value = json!({
+        "run": name, "step": checkpoint.step, "dtype": number_type.name(), "folder": exported.folder, "files": exported.files,
+        "bytes": exported.bytes,
+    });
+    let words = format!(
+        "wrote step {} of run {name} to {}: {} files, {}\nnext: {next}",
+        checkpoint.step,
+        exported.folder.display(),
+        exported.files.len(),
+        bytes(exported.bytes),
+    );
+    context.finish(&value, &words)
+}
