@@ -17,12 +17,14 @@ demo: setup ## train a small model, fine-tune it for chat, and ask it some quest
 
 test: lint ## check and test everything
 	@scripts/setup.sh --test
+	@scripts/python.sh >/dev/null
 	cargo test --workspace
 	@# The Burn twin checks the gradients once more.
 	cargo test -p nc-core --features burn --test burn
 
 test-mesa26: setup ## run the tests once more on Mesa 26, put into a private folder (Debian only)
 	@scripts/setup.sh --test
+	@scripts/python.sh >/dev/null
 	scripts/mesa26.sh run cargo test --workspace
 
 fuzz: ## fuzz every reader of files from outside, a minute each; ARGS="--seconds 600 parquet" for more (nightly Rust)

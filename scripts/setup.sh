@@ -7,7 +7,7 @@
 #
 #   scripts/setup.sh           what building and running need
 #   scripts/setup.sh --lint    and rustfmt and clippy
-#   scripts/setup.sh --test    and Python 3, with which the tests compare the calculator
+#   scripts/setup.sh --test    and Python 3, with which the tests compare the calculator and what is exported
 #   scripts/setup.sh --bench   and what the Python peers of the benchmark need
 set -euo pipefail
 
@@ -124,11 +124,12 @@ find_missing() {
         if ! has_vulkan_loader; then missing+=('the Vulkan loader (libvulkan.so.1)') packages+=(libvulkan1); fi
         if ! has_vulkan_driver; then missing+=('a Vulkan driver') packages+=(mesa-vulkan-drivers); fi
     fi
-    if $want_test && ! has python3; then missing+=('Python 3') packages+=(python3) required=true; fi
-    if $want_bench; then
+    if $want_test || $want_bench; then
         if ! has python3 || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
             missing+=('Python 3 with venv') packages+=(python3 python3-venv) required=true
         fi
+    fi
+    if $want_bench; then
         if ! has_python_headers; then missing+=("Python's headers") packages+=(python3-dev); fi
         if ! has c++; then missing+=('a C++ compiler') packages+=(g++); fi
     fi

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use nc_core::model::Architecture;
 
+pub mod drawn;
 pub mod golden;
+pub mod python;
 pub mod script;
 pub mod server;
 pub mod table;

@@ -14,7 +14,7 @@ use nc_core::tokenizer::{ChatTokens, Tokenizer, TrainOptions};
 use serde_json::Value;
 
 /// How a run that was never trained says that it was.
-const TRAINING: &str = r#"{
+pub(crate) const TRAINING: &str = r#"{
     "data": [], "seed": 42, "num_iterations": 1, "device_batch_size": 1, "total_batch_size": null, "lr_scale": 1.0,
     "embedding_lr": 0.3, "unembedding_lr": 0.008, "matrix_lr": 0.02, "scalar_lr": 0.5, "weight_decay": 0.1, "warmup_steps": 3,
     "warmdown_ratio": 0.65, "final_lr_frac": 0.05, "eval_every": null, "eval_tokens": 256, "sample_every": null, "save_every": null,

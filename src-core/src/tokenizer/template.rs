@@ -22,7 +22,9 @@ mod tests {
         match json {
             serde_json::Value::String(text) => Value::from(text),
             serde_json::Value::Array(list) => list.into_iter().map(value).collect(),
-            serde_json::Value::Object(fields) => Value::from(fields.into_iter().map(|(key, field)| (key, value(field))).collect::<BTreeMap<_, _>>()),
+            serde_json::Value::Object(fields) => {
+                Value::from(fields.into_iter().map(|(key, field)| (key, value(field))).collect::<BTreeMap<_, _>>())
+            }
             other => unreachable!("a message holds no {other}"),
         }
     }
@@ -30,8 +32,7 @@ mod tests {
     /// What the template makes of a conversation, or the sentence with which it refuses.
     fn template(conversation: &Conversation, add_generation_prompt: bool) -> Result<String, String> {
         let mut environment = Environment::new();
-        environment
-            .add_function("raise_exception", |what: String| Err::<String, Error>(Error::new(ErrorKind::InvalidOperation, what)));
+        environment.add_function("raise_exception", |what: String| Err::<String, Error>(Error::new(ErrorKind::InvalidOperation, what)));
         environment.add_template("chat", CHAT_TEMPLATE).unwrap();
         let messages = value(serde_json::to_value(&conversation.messages).unwrap());
         let values = context! { messages, add_generation_prompt };

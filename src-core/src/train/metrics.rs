@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_steps_validation_is_the_last_one_logged_for_it() {
-        let (folder, path) = log_with("{\"step\":3,\"val_bpb\":2.5}\n{\"step\":3,\"loss\":1}\n{\"step\":4,\"val_bpb\":2.25}\n{\"step\":4,\"val");
+        let (folder, path) =
+            log_with("{\"step\":3,\"val_bpb\":2.5}\n{\"step\":3,\"loss\":1}\n{\"step\":4,\"val_bpb\":2.25}\n{\"step\":4,\"val");
         let at = |step| validation(&path, step).unwrap();
         assert_eq!((at(3), at(4), at(5)), (Some(2.5), Some(2.25), None));
         assert_eq!(validation(&folder.path().join("none.jsonl"), 3).unwrap(), None);

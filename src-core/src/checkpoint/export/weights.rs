@@ -72,9 +72,10 @@ impl Plan {
             1 => MODEL_FILE.to_owned(),
             _ => format!("model-{number:05}-of-{count:05}.safetensors"),
         };
-        let planned = groups.into_iter().zip(1..).map(|((_, tensors), number)| {
-            Ok(Planned { name: name(number), header: header(&tensors, number_type)?, tensors })
-        });
+        let planned = groups
+            .into_iter()
+            .zip(1..)
+            .map(|((_, tensors), number)| Ok(Planned { name: name(number), header: header(&tensors, number_type)?, tensors }));
         Ok(Self { number_type, files: planned.collect::<Result<_, ExportError>>()? })
     }
 
@@ -112,10 +113,10 @@ impl Plan {
             for tensor in tensors {
                 let values = source.read(&tensor.source)?;
                 for piece in values[..tensor.elements()].chunks(CHUNK / size_of::<f32>()) {
-                    let bytes = self.number_type.encode(piece).ok_or_else(|| ExportError::TooLarge {
-                        tensor: short(&tensor.source),
-                        number_type: self.number_type.name(),
-                    })?;
+                    let bytes = self
+                        .number_type
+                        .encode(piece)
+                        .ok_or_else(|| ExportError::TooLarge { tensor: short(&tensor.source), number_type: self.number_type.name() })?;
                     out.write_all(&bytes).map_err(failed)?;
                 }
             }
@@ -220,12 +221,8 @@ mod tests {
     #[test]
     fn numbers_are_rounded_to_even_and_never_become_infinite() {
         let values = [1.0, -0.0, 1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, f32::MIN_POSITIVE / 4.0, f32::INFINITY];
-        let halves: Vec<f32> = NumberType::Bf16
-            .encode(&values)
-            .unwrap()
-            .chunks(2)
-            .map(|bytes| bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32())
-            .collect();
+        let halves: Vec<f32> =
+            NumberType::Bf16.encode(&values).unwrap().chunks(2).map(|bytes| bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32()).collect();
         assert_eq!(halves, [1.0, -0.0, 1.0, 1.0 + 4.0 / 256.0, f32::MIN_POSITIVE / 4.0, f32::INFINITY]);
         assert_eq!(NumberType::F32.encode(&values).unwrap(), bytemuck::cast_slice::<f32, u8>(&values));
         assert!(NumberType::F16.encode(&[65504.0, 65519.0]).is_some());

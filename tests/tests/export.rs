@@ -1,0 +1,492 @@
+//! Exported models: what Hugging Face's libraries and a reader of `docs/FORMAT.md` compute from them is what nc-core
+//! computes, text becomes the same tokens there, and a folder is whole or not there at all.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use nc_core::checkpoint::export::{Format, NumberType, Options, Origin, export};
+use nc_core::checkpoint::home::Home;
+use nc_core::checkpoint::{Run, load_model};
+use nc_core::model::{Architecture, Config};
+use nc_core::tokenizer::{Content, Conversation, Message, Part, PartKind, Role, SPECIAL_TOKENS, Tokenizer, TrainOptions};
+use nc_tests::workshop::{Workshop, refusal};
+use nc_tests::{drawn, nc_core, python};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use safetensors::{Dtype, SafeTensors};
+use serde_json::{Value, json};
+
+/// The largest difference between two computations of a logit.
+const LOGIT: f32 = 1e-4;
+
+/// A home without a tokenizer of its own.
+fn workshop() -> Workshop {
+    Workshop::without_tokenizer(|home| nc_core!(home))
+}
+
+/// A tokenizer that has seen the names of the special tokens so often that it merged as much of them as it can.
+fn lured() -> Tokenizer {
+    let text = format!("{} and other words {}", SPECIAL_TOKENS.concat().repeat(50), nc_tests::workshop::text(40));
+    let options = TrainOptions { vocab_size: 330, ..TrainOptions::default() };
+    Tokenizer::train([Ok::<_, std::io::Error>(text)], &options).unwrap().tokenizer
+}
+
+/// Golden folders that hold a tokenizer with its encodings.
+fn golden_tokenizers() -> Vec<(PathBuf, Tokenizer)> {
+    let folders = nc_tests::golden_dirs().into_iter().flat_map(|dir| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()));
+    let found: Vec<_> = folders
+        .filter(|folder| folder.join("tokenizer_cases.json").exists())
+        .map(|folder| (folder.clone(), Tokenizer::from_file(&folder.join("tokenizer.json")).unwrap()))
+        .collect();
+    assert!(!found.is_empty(), "no golden tokenizer was found");
+    found
+}
+
+/// A small model of three layers: `[heads, key and value heads]`.
+fn config(tokenizer: &Tokenizer, [n_head, n_kv_head]: [usize; 2], architecture: Architecture) -> Config {
+    Config {
+        sequence_len: 96,
+        vocab_size: tokenizer.vocab_size(),
+        n_layer: 3,
+        n_head,
+        n_kv_head,
+        n_embd: 64,
+        window_pattern: "L".into(),
+        architecture,
+    }
+}
+
+/// Classic models, one with the constants of nanochat and one with others: name and configuration.
+fn classic(tokenizer: &Tokenizer) -> [(&'static str, Config); 2] {
+    let others = Architecture { rope_base: 20_000.0, norm_eps: 1e-6, softcap: 20.0, ..Architecture::CLASSIC };
+    [("mha", config(tokenizer, [2, 2], Architecture::CLASSIC)), ("gqa", config(tokenizer, [4, 1], others))]
+}
+
+/// `count` ids of a vocabulary, always the same ones.
+fn ids(count: usize, vocab: usize) -> Vec<u32> {
+    (0..count).map(|i| ((i * i * 31 + i * 7 + 3) % vocab) as u32).collect()
+}
+
+/// Exports by the command and gives the folder.
+fn exported(workshop: &Workshop, run: &str, format: &str, more: &[&str]) -> PathBuf {
+    let folder = workshop.path(&format!("{run}-{format}{}", more.concat()));
+    workshop.succeed(&[&["export", "--run", run, "--format", format, "--to", &folder][..], more].concat());
+    folder.into()
+}
+
+fn json_file(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// Type, shape and bytes of every tensor of a file.
+fn tensors(path: &Path) -> BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> {
+    let bytes = fs::read(path).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    tensors.iter().map(|(name, view)| (name.to_owned(), (view.dtype(), view.shape().to_vec(), view.data().to_vec()))).collect()
+}
+
+fn weights(workshop: &Workshop, run: &str, step: u64) -> PathBuf {
+    workshop.checkpoint(run, step).join("model.safetensors")
+}
+
+fn assert_close(what: &str, ours: &[Vec<f32>], theirs: &Value) {
+    let theirs: Vec<Vec<f32>> = serde_json::from_value(theirs.clone()).unwrap();
+    assert_eq!(ours.iter().map(Vec::len).collect::<Vec<_>>(), theirs.iter().map(Vec::len).collect::<Vec<_>>(), "{what}");
+    let pairs = ours.iter().flatten().zip(theirs.iter().flatten());
+    let worst = pairs.map(|(a, b)| if a.is_nan() || b.is_nan() { f32::NAN } else { (a - b).abs() }).fold(0.0, f32::max);
+    let spread = ours.iter().flatten().fold(0.0f32, |most, logit| most.max(logit.abs()));
+    println!("{what}: logits differ by {worst:.1e}, the largest is {spread:.1}");
+    assert!(worst <= LOGIT, "{what}: logits differ by {worst:.1e}");
+    assert!(spread > 1.0, "{what}: there is nothing to compare");
+}
+
+/// What transformers computes from an export of `run` is what nc-core computes: logits, and text written greedily.
+fn assert_same_in_transformers(workshop: &Workshop, run: &str, config: &Config, tokenizer: &Tokenizer) {
+    const NEW: usize = 32;
+    let folder = exported(workshop, run, "hf", &[]);
+    let (text, saved) = ("the old sea", workshop.path(&format!("{run}-saved")));
+    let prompt: Vec<u32> = [tokenizer.bos()].into_iter().chain(tokenizer.encode(text)).collect();
+    let ids = ids(config.sequence_len, config.vocab_size);
+    let question = json!({ "ids": ids, "prompt": prompt, "new": NEW, "save": saved, "texts": [] });
+    let answer = python::ask("transformers_side.py", &folder, &question);
+
+    assert_eq!(answer["class"], "NanoChatForCausalLM");
+    for (what, names) in answer["loading"].as_object().unwrap() {
+        assert_eq!(names, &json!([]), "{what}");
+    }
+    assert_close(run, &drawn::logits(&workshop.home(), run, &ids), &answer["logits"]);
+
+    let new = NEW.to_string();
+    let args = ["generate", "--run", run, "--prompt", text, "--max-tokens", &new, "--temperature", "0", "--json"];
+    let ours: Value = serde_json::from_slice(&workshop.succeed(&args).stdout).unwrap();
+    assert_eq!(ours["ids"], answer["greedy"], "{run}: greedy text");
+
+    // What transformers reads from our files is all that it would write itself.
+    let (mut theirs, ours) = (json_file(&Path::new(&saved).join("config.json")), json_file(&folder.join("config.json")));
+    theirs.as_object_mut().unwrap().remove("transformers_version").unwrap();
+    assert_eq!(theirs, ours);
+    assert_eq!(tensors(&Path::new(&saved).join("model.safetensors")), tensors(&folder.join("model.safetensors")));
+}
+
+#[test]
+fn transformers_computes_what_we_compute() {
+    let workshop = workshop();
+    let tokenizer = lured();
+    for (name, config) in classic(&tokenizer) {
+        assert!(config.padded_vocab() > config.vocab_size);
+        drawn::install(&workshop.home(), name, &config, &tokenizer);
+        assert_same_in_transformers(&workshop, name, &config, &tokenizer);
+    }
+}
+
+#[test]
+fn an_export_for_transformers_holds_the_weights_bit_for_bit_under_their_names() {
+    let workshop = workshop();
+    let tokenizer = lured();
+    let (name, config) = &classic(&tokenizer)[1];
+    drawn::install(&workshop.home(), name, config, &tokenizer);
+    let folder = exported(&workshop, name, "hf", &[]);
+    let files =
+        ["chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+    assert_eq!(Workshop::names(&folder), files);
+
+    let (ours, mut theirs) = (tensors(&weights(&workshop, name, drawn::STEP)), tensors(&folder.join("model.safetensors")));
+    for (name, (dtype, mut shape, mut bytes)) in ours {
+        let renamed = name
+            .replace("transformer.wte", "model.embed_tokens")
+            .replace("transformer.h.", "model.layers.")
+            .replace("attn.c_proj", "self_attn.o_proj")
+            .replace("attn.c_", "self_attn.")
+            .replace("self_attn.q.", "self_attn.q_proj.")
+            .replace("self_attn.k.", "self_attn.k_proj.")
+            .replace("self_attn.v.", "self_attn.v_proj.")
+            .replace("c_fc", "fc1")
+            .replace("mlp.c_proj", "mlp.fc2");
+        if shape[0] == config.padded_vocab() {
+            // The rows that pad the vocabulary stay here.
+            shape[0] = config.vocab_size;
+            bytes.truncate(4 * config.vocab_size * config.n_embd);
+        }
+        assert!(theirs.remove(&renamed).unwrap() == (dtype, shape, bytes), "{name} as {renamed}");
+    }
+    assert!(theirs.is_empty(), "{:?}", theirs.keys());
+    // And the keys of the configuration are those of a folder that transformers itself wrote.
+    for golden in nc_tests::golden_dirs().into_iter().map(|dir| dir.join("hf-classic/config.json")).filter(|path| path.exists()) {
+        let keys = |path: &Path| {
+            json_file(path).as_object().unwrap().keys().filter(|key| *key != "transformers_version").cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(keys(&folder.join("config.json")), keys(&golden));
+    }
+}
+
+#[test]
+fn weights_in_several_files_are_the_same_model() {
+    let workshop = workshop();
+    let tokenizer = lured();
+    let (name, config) = &classic(&tokenizer)[0];
+    drawn::install(&workshop.home(), name, config, &tokenizer);
+    let run = Run::open(&Home::at(workshop.home()), name).unwrap();
+    let origin = Origin { run: (*name).to_owned(), val_bpb: None };
+    let into = |folder: &str, shard_bytes| {
+        let options = Options { format: Format::HuggingFace, number_type: NumberType::F32, shard_bytes };
+        let to = PathBuf::from(workshop.path(folder));
+        export(&mut load_model(&run, None).unwrap(), config, &tokenizer, &origin, options, &to).unwrap()
+    };
+    let (whole, parts) = (into("whole", u64::MAX), into("parts", 100_000));
+    assert!(parts.files.iter().filter(|file| file.starts_with("model-")).count() > 4, "{:?}", parts.files);
+    assert!(parts.files.contains(&"model.safetensors.index.json".to_owned()));
+    let question = json!({ "ids": ids(20, config.vocab_size) });
+    let answers = [whole, parts].map(|export| python::ask("transformers_side.py", &export.folder, &question));
+    assert_eq!(answers[0], answers[1]);
+}
+
+/// Texts that a tokenizer may trip over, drawn from a fixed seed.
+fn texts() -> Vec<String> {
+    let names = || proptest::sample::select(SPECIAL_TOKENS.to_vec()).prop_map(str::to_owned);
+    let piece = prop_oneof![
+        4 => "[ -~]{0,12}",
+        3 => "\\PC{0,8}",
+        2 => "[\\s\u{a0}\u{200b}\u{feff}\r\n\t]{0,6}",
+        2 => "[0-9]{1,9}|'(s|T|ll|VE|re)|[a-zé]{1,9}",
+        3 => names(),
+        2 => names().prop_flat_map(|name| (0..name.len()).prop_map(move |cut| name[cut..].to_owned())),
+        1 => any::<String>(),
+    ];
+    let text = proptest::collection::vec(piece, 0..9).prop_map(|pieces| pieces.concat());
+    let mut runner = TestRunner::deterministic();
+    (0..1500).map(|_| text.new_tree(&mut runner).unwrap().current()).collect()
+}
+
+/// Conversations of every form, some of which hold names of special tokens.
+fn conversations() -> Vec<Conversation> {
+    let part = |kind, text: &str| Part { kind, text: text.to_owned() };
+    let counted = vec![
+        part(PartKind::Text, "Let me count. "),
+        part(PartKind::Python, "'strawberry'.count('r')"),
+        part(PartKind::PythonOutput, "3"),
+        part(PartKind::Text, "\n\nThree."),
+        part(PartKind::Python, "1+2"),
+        part(PartKind::Python, ""),
+    ];
+    let of = |messages: Vec<Message>| Conversation { messages };
+    let (system, user, assistant) = (Role::System, Role::User, Role::Assistant);
+    let mut all = vec![
+        of(vec![Message::text(user, "Hello"), Message::text(assistant, "  Hi! \n")]),
+        of(vec![
+            Message::text(system, "Be kind.\n"),
+            Message::text(user, " Hello"),
+            Message::text(assistant, ""),
+            Message::text(user, "{{ 1 }}"),
+        ]),
+        of(vec![Message::text(system, ""), Message::text(user, "<b>&amp;</b> 'x' \u{a0}\r\n é 漢字")]),
+        of(vec![
+            Message::text(user, "How many r?"),
+            Message { role: assistant, content: Content::Parts(counted) },
+            Message::text(user, "Thanks"),
+            Message { role: assistant, content: Content::Parts(vec![]) },
+        ]),
+    ];
+    all.extend(SPECIAL_TOKENS.map(|name| of(vec![Message::text(user, format!("say {name}!"))])));
+    all
+}
+
+/// What Python makes of texts and conversations is what nc-core makes of them.
+fn assert_same_tokens(folder: &Path, tokenizer: &Tokenizer, texts: &[String]) {
+    let prompts = |conversation: &Conversation| conversation.messages.last().is_some_and(|last| last.role == Role::User);
+    let conversations = conversations();
+    let asked: Vec<Value> = conversations
+        .iter()
+        .map(|conversation| json!({ "messages": conversation.messages, "add_generation_prompt": prompts(conversation) }))
+        .collect();
+    let answer = python::ask("transformers_side.py", folder, &json!({ "texts": texts, "conversations": asked }));
+    for (number, text) in texts.iter().enumerate() {
+        let ours = json!(tokenizer.encode(text));
+        assert_eq!(answer["encoded"][number], ours, "tokenizers on {text:?}");
+        assert_eq!(answer["wrapped"][number], ours, "transformers on {text:?}");
+        assert_eq!(answer["pieces"][number].as_str(), Some(text.as_str()));
+    }
+    for (conversation, rendered) in conversations.iter().zip(answer["rendered"].as_array().unwrap()) {
+        let named = SPECIAL_TOKENS.iter().find(|name| serde_json::to_string(conversation).unwrap().contains(*name));
+        match named {
+            Some(name) => {
+                assert!(rendered.as_str().is_some_and(|words| words.contains(&format!("the special token {name}"))), "{rendered}")
+            }
+            None if prompts(conversation) => {
+                assert_eq!(*rendered, json!(tokenizer.render_prompt(conversation).unwrap()), "{conversation:?}")
+            }
+            None => assert_eq!(*rendered, json!(tokenizer.render(conversation).unwrap().ids), "{conversation:?}"),
+        }
+    }
+}
+
+#[test]
+fn python_makes_the_same_tokens_of_texts_and_conversations() {
+    let workshop = workshop();
+    for (number, (folder, tokenizer)) in golden_tokenizers().into_iter().enumerate() {
+        let cases = json_file(&folder.join("tokenizer_cases.json"));
+        let texts: Vec<String> = cases["encode"].as_array().unwrap().iter().map(|case| case["text"].as_str().unwrap().to_owned()).collect();
+        let name = format!("golden-{number}");
+        drawn::install(&workshop.home(), &name, &config(&tokenizer, [2, 2], Architecture::CLASSIC), &tokenizer);
+        assert_same_tokens(&exported(&workshop, &name, "hf", &[]), &tokenizer, &texts);
+    }
+    let tokenizer = lured();
+    drawn::install(&workshop.home(), "lured", &config(&tokenizer, [2, 2], Architecture::CURRENT), &tokenizer);
+    assert_same_tokens(&exported(&workshop, "lured", "safetensors", &[]), &tokenizer, &texts());
+}
+
+#[test]
+fn a_reader_of_the_format_page_computes_what_we_compute() {
+    let workshop = workshop();
+    let tokenizer = lured();
+    let windows =
+        Config { sequence_len: 192, window_pattern: "SSL".into(), n_layer: 4, ..config(&tokenizer, [4, 2], Architecture::CURRENT) };
+    let mut models = vec![("windows", windows), ("odd", config(&tokenizer, [2, 2], Architecture::CURRENT))];
+    models.extend(classic(&tokenizer));
+    for (name, config) in models {
+        drawn::install(&workshop.home(), name, &config, &tokenizer);
+        let folder = exported(&workshop, name, "safetensors", &[]);
+        let files = ["chat_template.jinja", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+        assert_eq!(Workshop::names(&folder), files);
+        assert!(tensors(&folder.join("model.safetensors")) == tensors(&weights(&workshop, name, drawn::STEP)), "{name}: bit for bit");
+        let tokenizer_json = |folder: &Path| fs::read_to_string(folder.join("tokenizer.json")).unwrap();
+        assert_eq!(tokenizer_json(&folder), tokenizer_json(&workshop.run(name)));
+
+        let ids = ids(config.sequence_len, config.vocab_size);
+        let answer = python::ask("format.py", &folder, &json!({ "ids": [ids] }));
+        assert_close(name, &drawn::logits(&workshop.home(), name, &ids), &answer["logits"][0]);
+    }
+}
+
+#[test]
+fn a_trained_run_says_where_it_comes_from_and_an_earlier_step_can_be_had() {
+    let workshop = Workshop::new(|home| nc_core!(home));
+    workshop
+        .train("a", &["--num-iterations", "4", "--save-every", "2", "--eval-every", "4", "--eval-tokens", "256", "--sample-every", "-1"]);
+    let folder = exported(&workshop, "a", "safetensors", &[]);
+    let value = json_file(&folder.join("config.json"));
+    let last = workshop.metrics("a").into_iter().rfind(|line| line["val_bpb"].is_number()).unwrap();
+    assert_eq!(value["provenance"], json!({ "run": "a", "step": 4, "val_bpb": last["val_bpb"] }));
+    let config = json_file(&workshop.run("a").join("config.json"));
+    assert_eq!(value["nc_core"]["n_embd"], config["model"]["n_embd"]);
+    let tokenizer = Tokenizer::from_file(&folder.join("tokenizer.json")).unwrap();
+    assert_eq!(value["tokenizer_sha256"], tokenizer.hash());
+    assert_same_tokens(&folder, &tokenizer, &["the white whale <|bos|>".to_owned()]);
+
+    let earlier = exported(&workshop, "a", "safetensors", &["--step", "2"]);
+    assert!(tensors(&earlier.join("model.safetensors")) == tensors(&weights(&workshop, "a", 2)));
+    assert_eq!(json_file(&earlier.join("config.json"))["provenance"], json!({ "run": "a", "step": 2, "val_bpb": null }));
+    // The only run need not be named, and programs are told what was written.
+    let to = workshop.path("unnamed");
+    let output = workshop.succeed(&["export", "--format", "safetensors", "--to", &to, "--json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let bytes: u64 = fs::read_dir(&to).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    assert_eq!((told["run"].as_str(), told["step"].as_u64(), told["bytes"].as_u64()), (Some("a"), Some(4), Some(bytes)));
+    assert_eq!(told["files"], json!(Workshop::names(Path::new(&to))));
+}
+
+#[test]
+fn half_precision_is_the_nearest_there_is() {
+    let workshop = workshop();
+    let tokenizer = lured();
+    drawn::install(&workshop.home(), "a", &config(&tokenizer, [2, 1], Architecture::CLASSIC), &tokenizer);
+    let ours = tensors(&weights(&workshop, "a", drawn::STEP));
+    let floats = |name: &str| bytemuck::pod_collect_to_vec::<u8, f32>(&ours[name].2);
+    for (option, dtype, torch) in [("bf16", Dtype::BF16, "bfloat16"), ("f16", Dtype::F16, "float16")] {
+        let folder = exported(&workshop, "a", "safetensors", &["--dtype", option]);
+        assert_eq!(json_file(&folder.join("config.json"))["dtype"], torch);
+        let theirs = tensors(&folder.join("model.safetensors"));
+        assert!(theirs.keys().eq(ours.keys()));
+        for (name, (found, shape, bytes)) in &theirs {
+            let narrow = |value: f32| if dtype == Dtype::BF16 { bf16::from_f32(value).to_bits() } else { f16::from_f32(value).to_bits() };
+            let expected: Vec<u16> = floats(name).into_iter().map(narrow).collect();
+            assert!((*found, shape) == (dtype, &ours[name].1) && bytemuck::pod_collect_to_vec::<u8, u16>(bytes) == expected, "{name}");
+        }
+    }
+    let folder = exported(&workshop, "a", "hf", &["--dtype", "bf16"]);
+    assert_eq!(json_file(&folder.join("config.json"))["dtype"], "bfloat16");
+    let answer = python::ask("transformers_side.py", &folder, &json!({ "ids": [1, 2, 3] }));
+    assert_eq!(answer["logits"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn what_cannot_be_exported_is_a_sentence_and_nothing_is_written() {
+    let workshop = workshop();
+    let tokenizer = lured();
+    let home = workshop.home();
+    drawn::install(&home, "current", &config(&tokenizer, [2, 2], Architecture::CURRENT), &tokenizer);
+    drawn::install(&home, "classic", &config(&tokenizer, [2, 2], Architecture::CLASSIC), &tokenizer);
+    let short = Config { sequence_len: 256, window_pattern: "SL".into(), ..config(&tokenizer, [2, 2], Architecture::CLASSIC) };
+    drawn::install(&home, "windows", &short, &tokenizer);
+    for (name, file, text) in
+        [("bare", "tokenizer.json", None), ("broken", "tokenizer.json", Some("{}")), ("damaged", "config.json", Some("{"))]
+    {
+        drawn::install(&home, name, &config(&tokenizer, [2, 2], Architecture::CLASSIC), &tokenizer);
+        let path = workshop.run(name).join(file);
+        text.map_or_else(|| fs::remove_file(&path), |text| fs::write(&path, text)).unwrap();
+    }
+    drawn::install(&home, "altered", &config(&tokenizer, [2, 2], Architecture::CLASSIC), &tokenizer);
+    let path = weights(&workshop, "altered", drawn::STEP);
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+
+    let full = workshop.path("full");
+    fs::create_dir(&full).unwrap();
+    fs::write(Path::new(&full).join("notes"), "mine").unwrap();
+    let file = workshop.file("file", "mine");
+    let nowhere = workshop.path("no/such/folder");
+    let to = workshop.path("to");
+    let before = Workshop::names(workshop.folder());
+    for (run, format, to, more, expected) in [
+        ("clasic", "hf", &to, &[][..], "did you mean \"classic\"?"),
+        ("classic", "hf", &full, &[], "full is there already and not an empty folder"),
+        ("classic", "hf", &file, &[], "file is there already and not an empty folder"),
+        ("classic", "hf", &nowhere, &[], "make it first"),
+        ("classic", "hf", &to, &["--step", "7"], "has no checkpoint of step 7"),
+        ("current", "hf", &to, &[], "use --format safetensors"),
+        ("windows", "hf", &to, &[], "sees 128 of 256 tokens back"),
+        ("bare", "safetensors", &to, &[], "tokenizer.json is missing"),
+        ("broken", "safetensors", &to, &[], "tokenizer.json is not the tokenizer that it was trained with"),
+        ("damaged", "safetensors", &to, &[], "config.json cannot be read"),
+        ("altered", "safetensors", &to, &[], "model.safetensors was altered"),
+    ] {
+        let sentence = workshop.refused(&[&["export", "--run", run, "--format", format, "--to", to][..], more].concat());
+        assert!(sentence.contains(expected), "{run}: {sentence}");
+        assert_eq!(Workshop::names(workshop.folder()), before, "{sentence}");
+    }
+    assert_eq!((Workshop::names(Path::new(&full)), fs::read_to_string(&file).unwrap()), (vec!["notes".to_owned()], "mine".to_owned()));
+    let sentence = workshop.refused(&["export", "--format", "hf", "--to", &to]);
+    assert!(sentence.contains("say which run with --run NAME"), "{sentence}");
+    // An empty folder is as good as none.
+    fs::create_dir(&to).unwrap();
+    workshop.succeed(&["export", "--run", "classic", "--format", "hf", "--to", &to]);
+    assert!(Path::new(&to).join("model.safetensors").exists());
+}
+
+#[test]
+fn numbers_that_half_precision_cannot_hold_are_refused() {
+    let workshop = workshop();
+    let script = nc_tests::script::Script::with_logits(16, |_, _| 0.0);
+    script.install_as(&workshop.home(), "a", &script.tokenizer.to_json(), |values| values[0] = 1e5);
+    let before = Workshop::names(workshop.folder());
+    let to = workshop.path("to");
+    let sentence = workshop.refused(&["export", "--run", "a", "--format", "safetensors", "--dtype", "f16", "--to", &to]);
+    assert!(sentence.contains("too large for f16") && sentence.contains("bf16"), "{sentence}");
+    assert_eq!(Workshop::names(workshop.folder()), before);
+    workshop.succeed(&["export", "--run", "a", "--format", "safetensors", "--dtype", "bf16", "--to", &to]);
+}
+
+/// A limit on the size of files takes effect in the middle of writing, as a disk that fills up does.
+#[cfg(unix)]
+#[test]
+fn without_room_nothing_is_left() {
+    use std::os::unix::process::CommandExt;
+    let workshop = workshop();
+    let tokenizer = lured();
+    drawn::install(&workshop.home(), "a", &config(&tokenizer, [2, 2], Architecture::CLASSIC), &tokenizer);
+    let before = Workshop::names(workshop.folder());
+    let to = workshop.path("to");
+    for format in ["hf", "safetensors"] {
+        let mut command = workshop.command(&["export", "--run", "a", "--format", format, "--to", &to]);
+        // SAFETY: `setrlimit` may be called between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                let limit = libc::rlimit { rlim_cur: 100 << 10, rlim_max: 100 << 10 };
+                if libc::setrlimit(libc::RLIMIT_FSIZE, &limit) == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+            });
+        }
+        let sentence = refusal("no room", &command.output().unwrap());
+        assert!(sentence.contains("the export needs") && sentence.contains("make room"), "{sentence}");
+        assert_eq!(Workshop::names(workshop.folder()), before);
+    }
+}
+
+#[test]
+fn killed_in_the_middle_it_leaves_no_folder_of_that_name() {
+    let workshop = workshop();
+    let tokenizer = lured();
+    // Some 150 MB: long enough in the writing to be met in the middle of it.
+    let large = Config { n_embd: 1024, n_head: 8, n_kv_head: 8, ..config(&tokenizer, [2, 2], Architecture::CLASSIC) };
+    drawn::install(&workshop.home(), "a", &large, &tokenizer);
+    let to = PathBuf::from(workshop.path("to"));
+    let unfinished =
+        || Workshop::names(workshop.folder()).into_iter().filter(|name| name.starts_with(".to.unfinished-")).collect::<Vec<_>>();
+    let halves = || unfinished().into_iter().map(|name| workshop.folder().join(name).join("model.safetensors"));
+    for size in [1, 8 << 20, 40 << 20] {
+        let mut child = workshop.command(&["export", "--run", "a", "--format", "hf", "--to", to.to_str().unwrap()]).spawn().unwrap();
+        // Killed when it has written so much.
+        while !halves().any(|half| fs::metadata(half).is_ok_and(|data| data.len() >= size)) {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!to.exists(), "killed at {size} bytes");
+        halves().for_each(|half| drop(fs::remove_file(half)));
+    }
+    workshop.succeed(&["export", "--run", "a", "--format", "hf", "--to", to.to_str().unwrap()]);
+    assert!(to.join("tokenizer.json").exists() && SafeTensors::read_metadata(&fs::read(to.join("model.safetensors")).unwrap()).is_ok());
+}
