@@ -6,7 +6,8 @@ Takes the folder; reads questions from standard input and writes answers, both J
   conversations  → rendered: the ids by the chat template, or the sentence with which it refuses; an element is
                    {"messages": ..., "add_generation_prompt": ...}
   ids            → logits of a list of ids
-  prompt, new    → greedy: what `generate` writes after a prompt, at most so many ids
+  prompt, new    → greedy: the ids that `generate` writes after a prompt, at most so many;
+                   text: what they are decoded to, without special tokens
   save           → nothing; writes the model to that folder, as transformers does
 """
 
@@ -60,6 +61,7 @@ with torch.no_grad():
         prompt = torch.tensor([asked["prompt"]])
         written = model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=asked["new"])
         answers["greedy"] = written[0, prompt.shape[1] :].tolist()
+        answers["text"] = tokenizer.decode(answers["greedy"], skip_special_tokens=True)
 if "save" in asked:
     model.save_pretrained(asked["save"])
 json.dump(answers, sys.stdout)
