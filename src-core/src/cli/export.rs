@@ -66,6 +66,8 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
 
     let run = Run::open(&context.home, &name)?;
     let config = run_config(&run)?.model;
+    // Before the checkpoint's hash is computed, which takes a while for a large one.
+    export::check(&config, format, &args.to)?;
     let mut checkpoint = checkpoint::load_model(&run, args.step)?;
     if !run.tokenizer_path().exists() {
         return Err(ExportError::NoTokenizer { run: name }.into());

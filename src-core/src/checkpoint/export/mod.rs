@@ -78,6 +78,15 @@ pub struct Exported {
     pub bytes: u64,
 }
 
+/// Refuses what [`export`] would refuse before it reads any weights: a model that the format has no place for, and a folder
+/// that is there already.
+pub fn check(config: &Config, format: Format, to: &Path) -> Result<(), ExportError> {
+    if format == Format::HuggingFace {
+        check_classic(config)?;
+    }
+    Target::prepare(to).map(drop)
+}
+
 /// Writes `checkpoint`, a model of `config`, into the folder `to`, which must be empty or not there.
 ///
 /// # Errors
@@ -91,9 +100,7 @@ pub fn export(
     options: Options,
     to: &Path,
 ) -> Result<Exported, ExportError> {
-    if options.format == Format::HuggingFace {
-        check_classic(config)?;
-    }
+    check(config, options.format, to)?;
     if tokenizer.vocab_size() != config.vocab_size {
         return Err(ExportError::Tokenizer { model: config.vocab_size, tokenizer: tokenizer.vocab_size() });
     }
