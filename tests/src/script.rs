@@ -127,7 +127,8 @@ impl Script {
             .collect();
         tensors.iter_mut().for_each(|(_, _, values)| edit(values));
         let refs: Vec<TensorRef<'_>> = tensors.iter().map(|(name, shape, data)| TensorRef { name, shape, data }).collect();
-        let snapshot = Snapshot { step: 1, model: &mut refs.as_slice(), optimizer: &mut [].as_slice(), state: &serde_json::json!({}) };
+        let snapshot =
+            Snapshot { step: 1, model: &mut refs.as_slice(), optimizer: Some(&mut [].as_slice()), state: &serde_json::json!({}) };
         save(&run.lock().unwrap(), snapshot, NonZeroUsize::new(1)).unwrap();
     }
 

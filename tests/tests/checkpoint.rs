@@ -69,7 +69,7 @@ fn new_run() -> (tempfile::TempDir, Run) {
 
 /// Saves `model` at `step`, with an empty optimizer and no state.
 fn save_model(lock: &RunLock, step: u64, model: &mut dyn TensorSource, keep_last: Option<usize>) -> Result<PathBuf, CheckpointError> {
-    let snapshot = Snapshot { step, model, optimizer: &mut &[][..], state: &Value::Null };
+    let snapshot = Snapshot { step, model, optimizer: Some(&mut &[][..]), state: &Value::Null };
     save(lock, snapshot, keep_last.and_then(NonZeroUsize::new))
 }
 
@@ -83,7 +83,7 @@ fn save_step(lock: &RunLock, step: u64, keep_last: Option<usize>) -> Result<Path
     ];
     let optimizer = [TensorRef { name: "wte.m", shape: &[6000], data: &moments }];
     let state = json!({"step": step, "loader": {"epoch": 1, "buffer": vec![step; 300]}});
-    let snapshot = Snapshot { step, model: &mut &model[..], optimizer: &mut &optimizer[..], state: &state };
+    let snapshot = Snapshot { step, model: &mut &model[..], optimizer: Some(&mut &optimizer[..]), state: &state };
     save(lock, snapshot, keep_last.and_then(NonZeroUsize::new))
 }
 
@@ -94,7 +94,7 @@ fn assert_is_step(mut checkpoint: Checkpoint, step: u64) {
     let mut weights = checkpoint.model.read("wte").unwrap();
     weights.extend(checkpoint.model.read("h.0.c_q").unwrap());
     assert!(weights.iter().enumerate().all(|(i, &w)| w == step as f32 + i as f32 / 8192.0));
-    let moments = checkpoint.optimizer.read("wte.m").unwrap();
+    let moments = checkpoint.optimizer.as_mut().unwrap().read("wte.m").unwrap();
     assert!(moments.len() == weights.len() && moments.iter().zip(&weights).all(|(m, w)| *m == -w));
 }
 
@@ -138,7 +138,7 @@ proptest! {
         let (_root, run) = new_run();
         let lock = run.lock().unwrap();
         let state = json!({"rng": u64::MAX, "scale": 0.1, "text": "\u{0}é"});
-        let folder = save(&lock, Snapshot { step, model: &mut &refs[..], optimizer: &mut &refs[..], state: &state }, None).unwrap();
+        let folder = save(&lock, Snapshot { step, model: &mut &refs[..], optimizer: Some(&mut &refs[..]), state: &state }, None).unwrap();
         prop_assert_eq!(entries(&folder), [MODEL_FILE, OPTIMIZER_FILE, STATE_FILE]);
 
         let mut checkpoint = load(&run, None).unwrap();
@@ -147,7 +147,7 @@ proptest! {
         let expected: Vec<(&str, &[usize])> = refs.iter().map(|t| (t.name, t.shape)).collect();
         checkpoint.model.expect(&expected).unwrap();
         for tensor in &refs {
-            for file in [&mut checkpoint.model, &mut checkpoint.optimizer] {
+            for file in [&mut checkpoint.model, checkpoint.optimizer.as_mut().unwrap()] {
                 prop_assert_eq!(bits(&file.read(tensor.name).unwrap()), bits(tensor.data));
             }
         }

@@ -21,7 +21,7 @@ const MOST_AXES: usize = 8;
 /// The key that the format keeps for free text.
 const METADATA: &str = "__metadata__";
 
-/// Name and shape of a tensor. Elements are f32, the only type that checkpoints hold so far.
+/// Name and shape of a tensor. Elements are f32, the only type that checkpoints hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
     /// Unique in its file.
@@ -62,13 +62,15 @@ pub enum FormatError {
     /// The header is not the JSON it should be, or names a tensor twice.
     #[error("has a header that cannot be read: {0}")]
     Header(serde_json::Error),
-    /// A tensor is not f32.
-    #[error("holds tensor {name} in {dtype}; only F32 is read")]
+    /// A tensor is of a type that is not read.
+    #[error("holds tensor {name} in {dtype}; only {} is read", read.iter().map(Dtype::to_string).collect::<Vec<_>>().join(", "))]
     Dtype {
         /// The tensor.
         name: String,
         /// Its type.
         dtype: Dtype,
+        /// The types that are read.
+        read: &'static [Dtype],
     },
     /// A shape has more axes or elements than memory can have.
     #[error("gives tensor {0} a shape that is too large")]
@@ -116,20 +118,37 @@ pub(super) fn length(prefix: [u8; PREFIX as usize], file_bytes: u64) -> Result<u
     }
 }
 
-/// The tensors of a header and where each one's data starts, counted from the end of the header, in the order in which
-/// they lie. `data_bytes` is what the file has after the header.
+/// The tensors of a header, all of them f32, and where each one's data starts: see [`parse_as`].
 pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Vec<(TensorSpec, u64)>, FormatError> {
+    let tensors = parse_as(header, data_bytes, &[Dtype::F32])?;
+    Ok(tensors.into_iter().map(|tensor| (tensor.spec, tensor.start)).collect())
+}
+
+/// A tensor of a header.
+pub(super) struct Placed {
+    pub spec: TensorSpec,
+    pub dtype: Dtype,
+    /// Where its data starts, counted from the end of the header.
+    pub start: u64,
+}
+
+/// The tensors of a header in the order in which they lie, if all are of types in `read`. `data_bytes` is what the file
+/// has after the header.
+pub(super) fn parse_as(header: &[u8], data_bytes: u64, read: &'static [Dtype]) -> Result<Vec<Placed>, FormatError> {
     let Entries(mut entries) = serde_json::from_slice(header).map_err(FormatError::Header)?;
     entries.sort_by_key(|(_, info)| info.data_offsets);
 
     let mut end = 0;
     let mut tensors = Vec::with_capacity(entries.len());
     for (name, info) in entries {
-        if info.dtype != Dtype::F32 {
-            return Err(FormatError::Dtype { name: short(&name), dtype: info.dtype });
+        let dtype = info.dtype;
+        if !read.contains(&dtype) {
+            return Err(FormatError::Dtype { name: short(&name), dtype, read });
         }
         let spec = TensorSpec { name, shape: info.shape };
-        let needed = spec.bytes().filter(|_| spec.shape.len() <= MOST_AXES).ok_or_else(|| FormatError::Shape(short(&spec.name)))? as u64;
+        // None of a wider type than f32 is ever asked for, so nothing overflows that has room as f32.
+        let room = spec.bytes().filter(|_| spec.shape.len() <= MOST_AXES).ok_or_else(|| FormatError::Shape(short(&spec.name)))?;
+        let needed = room as u64 * dtype.bitsize() as u64 / Dtype::F32.bitsize() as u64;
         let (start, stop) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
         if start != end {
             return Err(FormatError::Place { name: short(&spec.name), start, expected: end });
@@ -139,7 +158,7 @@ pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Vec<(TensorSpec, u
             return Err(FormatError::Size { name: short(&spec.name), given, needed });
         }
         end = start.checked_add(needed).ok_or_else(|| FormatError::Shape(short(&spec.name)))?;
-        tensors.push((spec, start));
+        tensors.push(Placed { spec, dtype, start });
     }
     if end != data_bytes {
         return Err(FormatError::DataLength { claimed: end, present: data_bytes });

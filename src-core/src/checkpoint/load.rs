@@ -20,8 +20,8 @@ pub struct Checkpoint {
     pub step: u64,
     /// The weights.
     pub model: TensorFile,
-    /// The optimizer's moments.
-    pub optimizer: TensorFile,
+    /// The optimizer's moments; none where the weights were imported.
+    pub optimizer: Option<TensorFile>,
     /// What was saved as [`Snapshot::state`](super::Snapshot::state).
     pub state: Value,
 }
@@ -63,7 +63,10 @@ pub fn load_model(run: &Run, step: Option<u64>) -> Result<ModelCheckpoint, Check
 fn load_step(run: &Run, step: u64) -> Result<Checkpoint, CheckpointError> {
     let manifest = read_manifest(run, step)?;
     let model = open_tensors(run, step, &manifest, MODEL_FILE)?;
-    let optimizer = open_tensors(run, step, &manifest, OPTIMIZER_FILE)?;
+    let optimizer = match manifest.files.contains_key(OPTIMIZER_FILE) {
+        true => Some(open_tensors(run, step, &manifest, OPTIMIZER_FILE)?),
+        false => None,
+    };
     Ok(Checkpoint { step, model, optimizer, state: manifest.state })
 }
 
@@ -104,8 +107,14 @@ fn read_manifest(run: &Run, step: u64) -> Result<Manifest, CheckpointError> {
     }
 
     let tokenizer = run.tokenizer_path();
+    let Some(expected) = &manifest.tokenizer_sha256 else {
+        return match tokenizer.symlink_metadata() {
+            Ok(_) => Err(reject(&tokenizer, "was put there by hand, and nothing says that it belongs to these weights".to_owned())),
+            Err(_) => Ok(manifest),
+        };
+    };
     let (file, _) = open(&tokenizer, step)?;
-    if sha256_of(file).map_err(CheckpointError::io("read", &tokenizer))? != manifest.tokenizer_sha256 {
+    if sha256_of(file).map_err(CheckpointError::io("read", &tokenizer))? != *expected {
         return Err(reject(&tokenizer, "is not the tokenizer that it was trained with: its sha256 is another".to_owned()));
     }
     Ok(manifest)

@@ -21,7 +21,7 @@ pub(super) const REPLACED: &str = ".replaced-";
 #[derive(Debug)]
 pub struct RunLock {
     run: Run,
-    tokenizer_sha256: String,
+    tokenizer_sha256: Option<String>,
     pid_path: PathBuf,
     /// Locked while it is open.
     _file: File,
@@ -41,7 +41,10 @@ impl RunLock {
         fs::write(&pid_path, format!("{}\n", std::process::id())).map_err(RunError::io("write", &pid_path))?;
 
         let tokenizer = run.tokenizer_path();
-        let tokenizer_sha256 = File::open(&tokenizer).and_then(sha256_of).map_err(RunError::io("read", &tokenizer))?;
+        let tokenizer_sha256 = match File::open(&tokenizer) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            opened => Some(opened.and_then(sha256_of).map_err(RunError::io("read", &tokenizer))?),
+        };
         let checkpoints = run.checkpoints_path();
         clean_up(&checkpoints).map_err(RunError::io("clean up", &checkpoints))?;
         Ok(Self { run: run.clone(), tokenizer_sha256, pid_path, _file: file })
@@ -52,9 +55,9 @@ impl RunLock {
         &self.run
     }
 
-    /// The hash of `tokenizer.json` when the lock was taken.
-    pub(super) fn tokenizer_sha256(&self) -> &str {
-        &self.tokenizer_sha256
+    /// The hash of `tokenizer.json` when the lock was taken; none where the run has no tokenizer.
+    pub(super) fn tokenizer_sha256(&self) -> Option<&str> {
+        self.tokenizer_sha256.as_deref()
     }
 }
 
@@ -63,6 +66,15 @@ impl Drop for RunLock {
         // Emptied while still locked, so that it never names a process that has let go.
         let _ = fs::write(&self.pid_path, "");
     }
+}
+
+/// Whether the run in `folder` was locked once and nobody has held it for a while: whoever did was killed. One that lets
+/// go in an orderly way touches the file with its pid, and is given the time for what it does next.
+pub(super) fn is_abandoned(folder: &Path) -> bool {
+    const A_WHILE: Duration = Duration::from_secs(60);
+    let held = |file: File| file.try_lock().is_err();
+    let touched = fs::metadata(folder.join("lock.pid")).and_then(|data| data.modified()).ok().and_then(|at| at.elapsed().ok());
+    touched.is_some_and(|age| age > A_WHILE) && File::options().write(true).open(folder.join("lock")).is_ok_and(|file| !held(file))
 }
 
 /// The pid of the process that holds the lock. The file may lag behind by the moment between lock and pid, so an

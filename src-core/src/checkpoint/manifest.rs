@@ -1,7 +1,7 @@
 //! `state.json`: the last file of a checkpoint to be written, and the one that vouches for the others.
 //!
 //! `{"sha256": …, "format": 1, "step": …, "files": {NAME: {"sha256": …, "bytes": …}}, "tokenizer_sha256": …, "state": …}`.
-//! The first field is the hash of every byte after its own closing quote, so that this file vouches for itself too.
+//! `tokenizer_sha256` is null where the run has no tokenizer. The first field is the hash of every byte after its own closing quote, so that this file vouches for itself too.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(super) struct Manifest {
     format: u64,
     pub step: u64,
     pub files: BTreeMap<String, FileRecord>,
-    pub tokenizer_sha256: String,
+    pub tokenizer_sha256: Option<String>,
     pub state: Value,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct FileRecord {
 }
 
 impl Manifest {
-    pub(super) fn new(step: u64, files: BTreeMap<String, FileRecord>, tokenizer_sha256: String, state: Value) -> Self {
+    pub(super) fn new(step: u64, files: BTreeMap<String, FileRecord>, tokenizer_sha256: Option<String>, state: Value) -> Self {
         Self { format: FORMAT, step, files, tokenizer_sha256, state }
     }
 
@@ -85,7 +85,7 @@ mod tests {
 
     fn manifest(state: Value) -> Manifest {
         let record = FileRecord { sha256: "ab".into(), bytes: 7 };
-        Manifest::new(12, [("model.safetensors".to_owned(), record)].into(), "cd".into(), state)
+        Manifest::new(12, [("model.safetensors".to_owned(), record)].into(), Some("cd".into()), state)
     }
 
     #[test]

@@ -10,14 +10,18 @@ use serde_json::Value;
 use super::durable::{remove_folder, sync_folder, write_new};
 use super::error::RunError;
 use super::home::Home;
-use super::lock::RunLock;
+use super::lock::{RunLock, is_abandoned};
 use super::name;
+use super::tensor_file::read_at_most;
 
 /// Folders that are being made, below `runs/`. A run's name never starts with a dot.
 const UNFINISHED: &str = ".new-";
 
-/// Nobody takes this long to make a run's folder: one that is older is what a killed process left.
+/// Nobody takes this long to begin a run's folder: one that is older and not locked is what a killed process left.
 const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
+
+/// The longest `config.json` that is read, in bytes.
+const LARGEST_CONFIG: u64 = 4 << 20;
 
 const CONFIG_FILE: &str = "config.json";
 const TOKENIZER_FILE: &str = "tokenizer.json";
@@ -55,28 +59,62 @@ impl Run {
     /// Makes the folder of a new run, whole or not at all, and refuses a name that exists. `config` and
     /// `tokenizer_json` are kept as they are.
     pub fn create(home: &Home, name: &str, config: &Value, tokenizer_json: &str) -> Result<Self, RunError> {
+        Self::create_with(home, name, config, Some(tokenizer_json), |_| Ok(()))
+    }
+
+    /// The same for a run that has a checkpoint from the beginning, and maybe no tokenizer: `save` writes it, before
+    /// the run has its name. Where that fails there is no run.
+    pub fn create_with<E: From<RunError>>(
+        home: &Home,
+        name: &str,
+        config: &Value,
+        tokenizer_json: Option<&str>,
+        save: impl FnOnce(&RunLock) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let unfinished = Self::begin(home, name, config, tokenizer_json)?;
+        let run = Self { name: name.to_owned(), folder: unfinished.path().to_path_buf(), config: config.clone() };
+        save(&run.lock()?)?;
+        Ok(Self { folder: Self::put_in_place(home, name, unfinished)?, ..run })
+    }
+
+    /// Makes a folder below `runs/` that holds a run's files but is none yet.
+    fn begin(home: &Home, name: &str, config: &Value, tokenizer_json: Option<&str>) -> Result<tempfile::TempDir, RunError> {
         Self::check_vacant(home, name)?;
-        let (runs, folder) = (home.runs(), home.run(name));
-        let exists = || RunError::Exists { name: name.to_owned(), folder: folder.clone() };
+        let runs = home.runs();
         fs::create_dir_all(&runs).map_err(RunError::io("make", &runs))?;
         remove_abandoned(&runs);
 
         let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&runs).map_err(RunError::io("make a folder in", &runs))?;
         let fill = |path: &Path| {
             fs::create_dir(path.join("checkpoints"))?;
-            write_new(&path.join(TOKENIZER_FILE), tokenizer_json.as_bytes())?;
+            tokenizer_json.map_or(Ok(()), |json| write_new(&path.join(TOKENIZER_FILE), json.as_bytes()))?;
             write_new(&path.join(CONFIG_FILE), format!("{config:#}\n").as_bytes())?;
             open_to_others(path)?;
             sync_folder(path)
         };
         fill(unfinished.path()).map_err(RunError::io("write the run's files in", &runs))?;
+        Ok(unfinished)
+    }
+
+    /// Gives a run's folder its name, and returns its path.
+    fn put_in_place(home: &Home, name: &str, unfinished: tempfile::TempDir) -> Result<PathBuf, RunError> {
+        let (runs, folder) = (home.runs(), home.run(name));
+        let exists = || RunError::Exists { name: name.to_owned(), folder: folder.clone() };
         match fs::rename(unfinished.path(), &folder) {
             Ok(()) => drop(unfinished.keep()),
             Err(_) if folder.symlink_metadata().is_ok() => return Err(exists()),
             Err(error) => return Err(RunError::io("make", &folder)(error)),
         }
         sync_folder(&runs).map_err(RunError::io("write to", &runs))?;
-        Ok(Self { name: name.to_owned(), folder, config: config.clone() })
+        Ok(folder)
+    }
+
+    /// Reads a run that lies in `folder`, which may be anywhere. It is named by its folder.
+    pub fn at(folder: &Path) -> Result<Self, RunError> {
+        let name = folder.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned());
+        let damaged = |problem| RunError::Damaged { name: name.clone(), file: CONFIG_FILE, problem };
+        let config = read_config(folder).map_err(damaged)?;
+        Ok(Self { name, folder: folder.to_path_buf(), config })
     }
 
     /// Finds a run; the error for a missing one names those that exist.
@@ -185,7 +223,7 @@ fn steps_in(checkpoints: &Path) -> io::Result<Vec<u64>> {
 }
 
 fn read_config(folder: &Path) -> Result<Value, String> {
-    let bytes = fs::read(folder.join(CONFIG_FILE)).map_err(|error| match error.kind() {
+    let bytes = read_at_most(&folder.join(CONFIG_FILE), LARGEST_CONFIG).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => "is missing".to_owned(),
         _ => format!("cannot be read: {error}"),
     })?;
@@ -197,8 +235,10 @@ fn remove_abandoned(runs: &Path) {
     let Ok(entries) = fs::read_dir(runs) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED)) {
         let age = entry.metadata().and_then(|data| data.modified()).ok().and_then(|made| SystemTime::now().duration_since(made).ok());
-        if age.is_some_and(|age| age > ABANDONED_AFTER) {
-            let _ = remove_folder(&entry.path());
+        let folder = entry.path();
+        let old = || !folder.join("lock").exists() && age.is_some_and(|age| age > ABANDONED_AFTER);
+        if is_abandoned(&folder) || old() {
+            let _ = remove_folder(&folder);
         }
     }
 }

@@ -29,8 +29,8 @@ pub struct Snapshot<'a> {
     pub step: u64,
     /// The weights.
     pub model: &'a mut dyn TensorSource,
-    /// The optimizer's moments.
-    pub optimizer: &'a mut dyn TensorSource,
+    /// The optimizer's moments; none for weights that were not trained here.
+    pub optimizer: Option<&'a mut dyn TensorSource>,
     /// Everything else that a bit-exact resume needs: schedule, loader position, random number generators. Finite
     /// numbers come back bit for bit; JSON has no others.
     pub state: &'a Value,
@@ -47,15 +47,19 @@ pub fn save(lock: &RunLock, snapshot: Snapshot<'_>, keep_last: Option<NonZeroUsi
     let unwritable = |problem| CheckpointError::Unwritable { step, problem };
 
     let model = Plan::new(snapshot.model).map_err(unwritable)?;
-    let optimizer = Plan::new(snapshot.optimizer).map_err(unwritable)?;
+    let mut optimizer = match snapshot.optimizer {
+        Some(source) => Some((Plan::new(source).map_err(unwritable)?, source)),
+        None => None,
+    };
     // Made twice, because the hashes come last; here only its length counts.
-    let mut manifest = Manifest::new(step, BTreeMap::new(), lock.tokenizer_sha256().to_owned(), snapshot.state.clone());
+    let mut manifest = Manifest::new(step, BTreeMap::new(), lock.tokenizer_sha256().map(str::to_owned), snapshot.state.clone());
     let state_bytes = manifest.encode().map_err(|error| unwritable(error.to_string()))?.len() as u64;
     if state_bytes + SLACK > manifest::LONGEST {
         return Err(unwritable(format!("its state is {state_bytes} bytes long, more than can be read back")));
     }
 
-    let needed = model.bytes.saturating_add(optimizer.bytes).saturating_add(state_bytes + SLACK);
+    let moments = optimizer.as_ref().map_or(0, |(plan, _)| plan.bytes);
+    let needed = model.bytes.saturating_add(moments).saturating_add(state_bytes + SLACK);
     let no_room = |free| CheckpointError::NoRoom { step, folder: checkpoints.clone(), needed, free };
     if let Some(free) = free_bytes(&checkpoints).filter(|&free| free < needed) {
         return Err(no_room(Some(free)));
@@ -64,7 +68,9 @@ pub fn save(lock: &RunLock, snapshot: Snapshot<'_>, keep_last: Option<NonZeroUsi
     let mut write = || {
         let mut folder = Unfinished::make(checkpoints.join(format!("{UNFINISHED}{}", step_name(step))))?;
         manifest.files.insert(MODEL_FILE.to_owned(), model.write(&folder.path.join(MODEL_FILE), snapshot.model, step)?);
-        manifest.files.insert(OPTIMIZER_FILE.to_owned(), optimizer.write(&folder.path.join(OPTIMIZER_FILE), snapshot.optimizer, step)?);
+        if let Some((plan, source)) = &mut optimizer {
+            manifest.files.insert(OPTIMIZER_FILE.to_owned(), plan.write(&folder.path.join(OPTIMIZER_FILE), *source, step)?);
+        }
         let state = manifest.encode().map_err(|error| CheckpointError::Unwritable { step, problem: error.to_string() })?;
         let state_path = folder.path.join(STATE_FILE);
         write_new(&state_path, &state).map_err(CheckpointError::io("write", &state_path))?;

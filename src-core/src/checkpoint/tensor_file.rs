@@ -1,12 +1,15 @@
 //! Reading a safetensors file one tensor at a time, so that a model goes to the GPU without lying in memory whole.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::durable::CHUNK;
 use super::header::{self, FormatError, PREFIX, TensorSpec, short};
+use super::tensor_source::{Sink, SourceError, StreamError, TensorSource};
 
 /// A safetensors file whose header has been checked, open for reading its tensors by name.
 #[derive(Debug)]
@@ -151,10 +154,46 @@ impl TensorFile {
     }
 }
 
+/// Reads a plain file of at most `most` bytes.
+pub(super) fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open_regular(path)?;
+    let mut bytes = Vec::new();
+    if file.take(most + 1).read_to_end(&mut bytes)? as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is longer than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
 /// Opens a plain file. A pipe of the same name would block for ever.
 pub(super) fn open_regular(path: &Path) -> io::Result<File> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file"));
     }
     File::open(path)
+}
+
+/// For copying: the tensors in the order of the file.
+impl TensorSource for TensorFile {
+    fn specs(&self) -> Vec<TensorSpec> {
+        self.specs.clone()
+    }
+
+    fn fetch(&mut self, index: usize) -> Result<Cow<'_, [f32]>, SourceError> {
+        let name = self.specs[index].name.clone();
+        Ok(Cow::Owned(self.read(&name)?))
+    }
+
+    fn stream(&mut self, index: usize, sink: &mut Sink<'_>) -> Result<(), StreamError> {
+        let failed = |source| StreamError::Source(Box::new(TensorFileError::Io { path: self.path.clone(), source }));
+        self.file.seek(SeekFrom::Start(self.starts[index])).map_err(failed)?;
+        let mut left = self.specs[index].elements().unwrap_or(0);
+        let mut piece = vec![0f32; left.min(CHUNK / size_of::<f32>())];
+        while left > 0 {
+            let piece = &mut piece[..left.min(CHUNK / size_of::<f32>())];
+            self.file.read_exact(bytemuck::cast_slice_mut(piece)).map_err(failed)?;
+            sink(piece).map_err(StreamError::Sink)?;
+            left -= piece.len();
+        }
+        Ok(())
+    }
 }

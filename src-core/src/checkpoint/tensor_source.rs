@@ -1,8 +1,9 @@
 //! Where the tensors of a checkpoint come from. They are asked for one at a time, so that those of a GPU are read back
-//! one at a time and the model is never in memory twice.
+//! one at a time and the model is never in memory twice; a source that reads a file hands on a piece at a time, so that
+//! not even one tensor need be in memory whole.
 
 use std::borrow::Cow;
-use std::io::Write;
+use std::io::{self, Write};
 
 use super::header::{TensorSpec, short};
 
@@ -16,6 +17,26 @@ pub trait TensorSource {
 
     /// The elements of tensor `index` of [`specs`](Self::specs), row-major: as many as its shape says.
     fn fetch(&mut self, index: usize) -> Result<Cow<'_, [f32]>, SourceError>;
+
+    /// Hands the same elements to `sink`, in order, a piece at a time.
+    fn stream(&mut self, index: usize, sink: &mut Sink<'_>) -> Result<(), StreamError> {
+        let data = self.fetch(index).map_err(StreamError::Source)?;
+        sink(&data).map_err(StreamError::Sink)
+    }
+}
+
+/// What takes the elements of a tensor, piece by piece.
+pub type Sink<'a> = dyn FnMut(&[f32]) -> io::Result<()> + 'a;
+
+/// Why a tensor did not get through.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// The source failed.
+    #[error(transparent)]
+    Source(SourceError),
+    /// What it was handed to could not take it.
+    #[error(transparent)]
+    Sink(io::Error),
 }
 
 /// A tensor in memory; a slice of them is a [`TensorSource`].
@@ -55,11 +76,18 @@ pub(super) fn write(out: &mut impl Write, header: &[u8], specs: &[TensorSpec], s
     out.write_all(header).map_err(WriteError::Io)?;
     for (index, spec) in specs.iter().enumerate() {
         let failed = |source| WriteError::Source { name: short(&spec.name), source };
-        let data = source.fetch(index).map_err(failed)?;
-        if Some(data.len()) != spec.elements() {
-            return Err(failed(format!("it has {} elements, but its shape is {:?}", data.len(), spec.shape).into()));
+        let mut elements = 0;
+        let mut sink = |piece: &[f32]| {
+            elements += piece.len();
+            out.write_all(bytemuck::cast_slice(piece))
+        };
+        source.stream(index, &mut sink).map_err(|error| match error {
+            StreamError::Source(source) => failed(source),
+            StreamError::Sink(error) => WriteError::Io(error),
+        })?;
+        if Some(elements) != spec.elements() {
+            return Err(failed(format!("it has {elements} elements, but its shape is {:?}", spec.shape).into()));
         }
-        out.write_all(bytemuck::cast_slice(&data)).map_err(WriteError::Io)?;
     }
     Ok(())
 }

@@ -105,6 +105,18 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
+    /// There are weights but no moments of an optimizer.
+    #[error("the weights of run {run} were imported without an optimizer's moments: begin with fresh ones, by --no-load-optimizer")]
+    NoMoments {
+        /// The run.
+        run: String,
+    },
+    /// There is no training to go on with.
+    #[error("run {run} was imported, and has no training to go on with; begin a new run with its weights by `nc-core train --from {run}`")]
+    Imported {
+        /// The run.
+        run: String,
+    },
     /// The saved state is not one of ours.
     #[error("the state saved at step {step} cannot be used: {reason}")]
     State {

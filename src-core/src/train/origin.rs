@@ -20,7 +20,8 @@ impl Origin {
     pub fn open(run: &Run, step: Option<u64>, moments: bool) -> Result<Self, TrainError> {
         let (step, model, optimizer) = if moments {
             let checkpoint = checkpoint::load(run, step)?;
-            (checkpoint.step, checkpoint.model, Some(checkpoint.optimizer))
+            let optimizer = checkpoint.optimizer.ok_or_else(|| TrainError::NoMoments { run: run.name().to_owned() })?;
+            (checkpoint.step, checkpoint.model, Some(optimizer))
         } else {
             let checkpoint = checkpoint::load_model(run, step)?;
             (checkpoint.step, checkpoint.model, None)

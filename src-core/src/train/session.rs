@@ -87,16 +87,17 @@ impl<'a, S: Stage> Session<'a, S> {
         let (checkpoint, saved) = saved.map(|saved| (saved.checkpoint, saved.state)).unzip();
         let saved_step = checkpoint.as_ref().map(|checkpoint| checkpoint.step);
         let step = saved_step.unwrap_or(0);
-        let rows = saved.as_ref().map_or(config.training.common().device_batch_size, |state| state.device_batch_size);
-        let trainer = trainer_that_fits(gpu, &config, rows, saved.is_some(), tell)?;
+        let rows = saved.as_ref().map_or(stage.common().device_batch_size, |state| state.device_batch_size);
+        let trainer = trainer_that_fits(gpu, &config.model, stage.common(), rows, saved.is_some(), tell)?;
 
         match (checkpoint, origin) {
             (Some(mut checkpoint), _) => {
                 GpuTensors::of_model(gpu, &trainer.model.parameters).restore(&mut checkpoint.model)?;
-                GpuTensors::of_optimizer(gpu, &trainer.optimizer).restore(&mut checkpoint.optimizer)?;
+                let moments = checkpoint.optimizer.as_mut().ok_or_else(|| TrainError::NoMoments { run: run.name().to_owned() })?;
+                GpuTensors::of_optimizer(gpu, &trainer.optimizer).restore(moments)?;
             }
             (None, Some(mut origin)) => origin.restore(gpu, &trainer)?,
-            (None, None) => trainer.model.parameters.initialise(gpu, &config.model, config.training.common().seed),
+            (None, None) => trainer.model.parameters.initialise(gpu, &config.model, stage.common().seed),
         }
 
         let (smooth_loss, min_val_bpb, seconds) =
@@ -110,7 +111,7 @@ impl<'a, S: Stage> Session<'a, S> {
             metrics: MetricsLog::open(&run.metrics_path(), Some(step))?,
             events: EventWriter::create(&run.tensorboard_path(), drawn.then_some(step))?,
             lock,
-            accumulation: accumulation(&config, trainer.rows())?,
+            accumulation: accumulation(&config.model, stage.common(), trainer.rows())?,
             trainer,
             token_bytes: tokenizer.token_bytes(),
             first_progress: S::progress(stage.options(), step, &loader),
@@ -143,7 +144,7 @@ impl<'a, S: Stage> Session<'a, S> {
             memory: self.gpu.memory().current,
             adapter: self.gpu.info().name.clone(),
         });
-        if !self.stage.validates() && self.config.training.common().eval_every.is_some() {
+        if !self.stage.validates() && self.stage.common().eval_every.is_some() {
             tell(Event::NoValidation);
         }
         let mut pending: Option<Submitted> = None;
@@ -153,7 +154,7 @@ impl<'a, S: Stage> Session<'a, S> {
             let stop = !at_end && interrupt.load(Ordering::Relaxed);
             let due = |every: Option<u64>| every.is_some_and(|every| at_end || self.step.is_multiple_of(every.max(1)));
             let (eval, sample, save) = {
-                let options = self.config.training.common();
+                let options = self.stage.common();
                 let unsaved = self.saved_step != Some(self.step);
                 (
                     !stop && self.stage.validates() && due(options.eval_every),
@@ -236,7 +237,7 @@ impl<'a, S: Stage> Session<'a, S> {
             return Err(TrainError::Diverged { step, loss: done.loss });
         }
         self.smooth_loss.add(done.loss);
-        let batch = self.config.training.common().total_batch_size;
+        let batch = self.stage.common().total_batch_size;
         let tokens_per_second = batch as f64 / seconds;
         let report = StepReport {
             step,
@@ -272,7 +273,7 @@ impl<'a, S: Stage> Session<'a, S> {
     /// resumed run validates again.
     fn validate(&mut self, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Event)) -> Result<bool, TrainError> {
         let (rows, seq) = (self.trainer.rows(), self.config.model.sequence_len);
-        let count = (self.config.training.common().eval_tokens / (rows * seq) as u64).max(1);
+        let count = (self.stage.common().eval_tokens / (rows * seq) as u64).max(1);
         let mut sum = BitsPerByte::default();
         let mut add = |batch: &Batch| -> Result<(), TrainError> {
             let losses = self.trainer.losses(&batch.inputs, &batch.targets)?;
@@ -330,8 +331,8 @@ impl<'a, S: Stage> Session<'a, S> {
         self.metrics.sync()?;
         let mut model = GpuTensors::of_model(self.gpu, &self.trainer.model.parameters);
         let mut optimizer = GpuTensors::of_optimizer(self.gpu, &self.trainer.optimizer);
-        let snapshot = Snapshot { step: self.step, model: &mut model, optimizer: &mut optimizer, state: &state };
-        let keep_last = self.config.training.common().keep_last.and_then(NonZeroUsize::new);
+        let snapshot = Snapshot { step: self.step, model: &mut model, optimizer: Some(&mut optimizer), state: &state };
+        let keep_last = self.stage.common().keep_last.and_then(NonZeroUsize::new);
         let path = checkpoint::save(self.lock, snapshot, keep_last)?;
         self.saved_step = Some(self.step);
         tell(Event::Saved { step: self.step, path });
