@@ -1,13 +1,14 @@
 //! `nc-core generate`: continue a text.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
 use super::loaded::{Loaded, Which};
 use super::sampling::SamplingArgs;
-use super::{Context, Failure, note, print, shown};
+use super::{Context, Failure, ids, note, print, shown};
 use crate::engine::{Engine, Event, GenerateOptions, Overflow, Sampling};
 
 /// Options of `nc-core generate`.
@@ -18,6 +19,9 @@ pub struct Args {
     /// The text to continue
     #[arg(long, short, value_name = "TEXT", default_value = "")]
     prompt: String,
+    /// Continue token ids instead, with nothing put in front: a JSON file with a list, or an object with the list `ids`
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    ids: Option<PathBuf>,
     /// Tokens to write
     #[arg(long, value_name = "N", default_value_t = 128, allow_negative_numbers = true)]
     max_tokens: usize,
@@ -29,21 +33,25 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let sampling = args.sampling.sampling(Sampling::default().temperature);
     sampling.validate(usize::MAX)?;
-    let Loaded { gpu, name, step, model, tokenizer } = Loaded::open(&args.which, context)?;
-    sampling.validate(model.config.vocab_size)?;
-    let mut ids = vec![tokenizer.bos()];
-    ids.extend(tokenizer.encode(&args.prompt));
-    if ids.len() > model.config.sequence_len {
-        let (has, room) = (ids.len(), model.config.sequence_len);
+    let given = args.ids.as_deref().map(ids::read).transpose()?;
+    let loaded = Loaded::open(&args.which, context)?;
+    sampling.validate(loaded.model.config.vocab_size)?;
+    // Ids are continued as they are: whoever gives them knows what ends a text.
+    let (prompt, stop) = match given {
+        Some(ids) => (ids, Vec::new()),
+        None => {
+            let tokenizer = loaded.tokenizer()?;
+            let text = tokenizer.encode(&args.prompt);
+            (std::iter::once(tokenizer.bos()).chain(text).collect(), vec![tokenizer.bos()])
+        }
+    };
+    let Loaded { gpu, name, step, model, tokenizer } = &loaded;
+    ids::check(&prompt, &model.config, name)?;
+    if prompt.len() > model.config.sequence_len {
+        let (has, room) = (prompt.len(), model.config.sequence_len);
         return Err(Failure::input(format!("the prompt has {has} tokens and the model's context {room}; shorten the prompt")));
     }
-    let options = GenerateOptions {
-        max_tokens: Some(args.max_tokens),
-        sampling,
-        stop: vec![tokenizer.bos()],
-        tools: false,
-        overflow: Overflow::Forget,
-    };
+    let options = GenerateOptions { max_tokens: Some(args.max_tokens), sampling, stop, tools: false, overflow: Overflow::Forget };
 
     // Text that nobody reads any more need not be written.
     let unheard = AtomicBool::new(false);
@@ -55,7 +63,11 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     };
     show(&args.prompt);
     let mut text = String::new();
-    let generated = Engine::new(&gpu, &model, &tokenizer)?.generate(&ids, &options, &unheard, &mut |event| {
+    let mut engine = match tokenizer {
+        Some(tokenizer) => Engine::new(gpu, model, tokenizer)?,
+        None => Engine::of_ids(gpu, model)?,
+    };
+    let generated = engine.generate(&prompt, &options, &unheard, &mut |event| {
         if let Event::Text(piece) = event {
             show(&shown(&piece));
             text.push_str(&piece);
@@ -69,6 +81,9 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         });
         print(&value.to_string())
     } else {
+        if tokenizer.is_none() {
+            show(&generated.ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
+        }
         print("")?;
         note(&format!("({} tokens, {:.1} a second)", generated.ids.len(), stats.tokens_per_second()));
         Ok(())

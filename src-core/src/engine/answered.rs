@@ -9,8 +9,8 @@ use super::{ToolCall, ToolTokens, ToolUse};
 
 /// A row whose calls are answered, where they are to be.
 pub(super) struct Answered<'a> {
-    tokenizer: &'a Tokenizer,
-    tools: Option<ToolUse>,
+    /// What finds calls, and the tokenizer that they are spelled with.
+    tools: Option<(ToolUse, &'a Tokenizer)>,
     /// What is still to come of the last result.
     forced: VecDeque<u32>,
     /// Tokens of the last result.
@@ -32,9 +32,10 @@ pub(super) enum Part {
 
 impl<'a> Answered<'a> {
     /// An empty row. With `tools`, calls are answered where the tokenizer has the special tokens for them.
-    pub fn new(tokenizer: &'a Tokenizer, tools: bool) -> Self {
-        let tools = ToolTokens::of(tokenizer).filter(|_| tools).map(ToolUse::new);
-        Self { tokenizer, tools, forced: VecDeque::new(), result: 0 }
+    pub fn new(tokenizer: impl Into<Option<&'a Tokenizer>>, tools: bool) -> Self {
+        let tokenizer = tokenizer.into().filter(|_| tools);
+        let tools = tokenizer.and_then(|tokenizer| Some((ToolUse::new(ToolTokens::of(tokenizer)?), tokenizer)));
+        Self { tools, forced: VecDeque::new(), result: 0 }
     }
 
     /// The row's next token: of the result that is on its way, or else the drawn one.
@@ -50,8 +51,8 @@ impl<'a> Answered<'a> {
     /// Takes in the [`next`](Self::next) token.
     pub fn take(&mut self, token: u32) -> Part {
         let forced = self.forced.pop_front().is_some();
-        let Some(tools) = &mut self.tools else { return Part::Said };
-        match tools.observe(token, self.tokenizer) {
+        let Some((tools, tokenizer)) = &mut self.tools else { return Part::Said };
+        match tools.observe(token, tokenizer) {
             Some(call) => {
                 self.result = call.forced.len();
                 self.forced = call.forced.iter().copied().collect();

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use crate::tokenizer::{ChatTokens, Content, Conversation, ConversationError, Message, Role};
+use crate::tokenizer::{ChatTokens, Content, Conversation, ConversationError, Message, Role, Tokenizer};
 
 use super::{Engine, EngineError, Event, GenerateOptions, Overflow, Reason, Sampling, Stats};
 
@@ -52,6 +52,7 @@ pub enum ChatError {
 /// Answers conversations with one model.
 pub struct Chat<'a> {
     engine: Engine<'a>,
+    tokenizer: &'a Tokenizer,
     tokens: ChatTokens,
     last: Option<Last>,
 }
@@ -79,10 +80,11 @@ impl<'a> Chat<'a> {
     /// A chat with what `engine` has loaded.
     ///
     /// # Errors
-    /// When the tokenizer lacks the special tokens of a chat.
+    /// When there is no tokenizer, or it lacks the special tokens of a chat.
     pub fn new(engine: Engine<'a>) -> Result<Self, ChatError> {
-        let tokens = engine.tokenizer().chat_tokens().map_err(ConversationError::from)?;
-        Ok(Self { engine, tokens, last: None })
+        let tokenizer = engine.tokenizer().ok_or(EngineError::NoTokenizer)?;
+        let tokens = tokenizer.chat_tokens().map_err(ConversationError::from)?;
+        Ok(Self { engine, tokenizer, tokens, last: None })
     }
 
     /// Tokens that the context has room for.
@@ -120,7 +122,7 @@ impl<'a> Chat<'a> {
             overflow: Overflow::Stop,
         };
         let generated = self.engine.generate(&ids, &options, cancel, each)?;
-        let message = self.engine.tokenizer().message_from_ids(&generated.ids)?;
+        let message = self.tokenizer.message_from_ids(&generated.ids)?;
 
         messages.push(message.clone());
         let prompt = ids.len();
@@ -137,7 +139,7 @@ impl<'a> Chat<'a> {
         if let Some(prompt) = self.continued(conversation)?.filter(|prompt| prompt.ids.len() <= room) {
             return Ok(prompt);
         }
-        let tokenizer = self.engine.tokenizer();
+        let tokenizer = self.tokenizer;
         let (mut kept, mut dropped) = tokenizer.cut_to_fit(conversation, room)?;
         if dropped > 0 {
             // Further than need be, so that not every turn from now on must be read from its beginning.
@@ -155,7 +157,7 @@ impl<'a> Chat<'a> {
         let ids = match rest {
             [] => last.ids[..last.prompt].to_vec(),
             [answer, Message { role: Role::User, content: Content::Text(text) }] if Some(answer) == last.messages.last() => {
-                [last.ids.as_slice(), &self.engine.tokenizer().render_turn(text)?].concat()
+                [last.ids.as_slice(), &self.tokenizer.render_turn(text)?].concat()
             }
             _ => return Ok(None),
         };

@@ -19,6 +19,9 @@ pub enum EngineError {
         /// Tokens that fit.
         room: usize,
     },
+    /// Text is wanted of a model that is known by its ids alone.
+    #[error("the model has no tokenizer, so it reads and writes token ids only")]
+    NoTokenizer,
     /// A token that the model does not have.
     #[error("token {id} is not in the model's vocabulary of {vocab_size}")]
     NoSuchToken {

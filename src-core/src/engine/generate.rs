@@ -59,7 +59,8 @@ pub struct Generated {
 /// only what is new.
 pub struct Engine<'a> {
     decoder: Decoder<'a>,
-    tokenizer: &'a Tokenizer,
+    /// `None` for a model that is known by its ids alone.
+    tokenizer: Option<&'a Tokenizer>,
     vocab_size: usize,
 }
 
@@ -69,8 +70,13 @@ impl<'a> Engine<'a> {
     /// # Errors
     /// When the GPU's memory does not suffice.
     pub fn new(gpu: &Gpu, model: &'a Model, tokenizer: &'a Tokenizer) -> Result<Self, EngineError> {
+        Ok(Self { tokenizer: Some(tokenizer), ..Self::of_ids(gpu, model)? })
+    }
+
+    /// The same for a model without a tokenizer: it continues token ids, and there is no [`Event::Text`] and no tool.
+    pub fn of_ids(gpu: &Gpu, model: &'a Model) -> Result<Self, EngineError> {
         let decoder = Decoder::new(gpu, model, 1, model.config.sequence_len)?;
-        Ok(Self { decoder, tokenizer, vocab_size: model.config.vocab_size })
+        Ok(Self { decoder, tokenizer: None, vocab_size: model.config.vocab_size })
     }
 
     /// Tokens that the context has room for.
@@ -78,8 +84,8 @@ impl<'a> Engine<'a> {
         self.decoder.capacity()
     }
 
-    /// The tokenizer that texts are written with.
-    pub fn tokenizer(&self) -> &'a Tokenizer {
+    /// The tokenizer that texts are written with, if there is one.
+    pub fn tokenizer(&self) -> Option<&'a Tokenizer> {
         self.tokenizer
     }
 
@@ -172,20 +178,23 @@ impl<'a> Engine<'a> {
 
 /// Turns tokens into events.
 struct Writer<'a> {
-    tokenizer: &'a Tokenizer,
+    tokenizer: Option<&'a Tokenizer>,
     row: Answered<'a>,
     text: TextStream,
 }
 
 impl<'a> Writer<'a> {
-    fn new(tokenizer: &'a Tokenizer, tools: bool) -> Self {
+    fn new(tokenizer: Option<&'a Tokenizer>, tools: bool) -> Self {
         Self { tokenizer, row: Answered::new(tokenizer, tools), text: TextStream::default() }
     }
 
     fn take(&mut self, token: u32, each: &mut dyn FnMut(Event)) {
         match self.row.take(token) {
-            Part::Said if self.tokenizer.is_special(token) => {}
-            Part::Said => say(self.text.push(&self.tokenizer.decode_bytes(&[token])), each),
+            Part::Said => {
+                if let Some(tokenizer) = self.tokenizer.filter(|tokenizer| !tokenizer.is_special(token)) {
+                    say(self.text.push(&tokenizer.decode_bytes(&[token])), each);
+                }
+            }
             // A character that was begun before the call does not go on behind it.
             Part::Call => self.finish(each),
             Part::Closed(call) => {
