@@ -8,7 +8,7 @@ use super::{Context, Failure, corpus, synth};
 use crate::data::{DataSet, Split, Tally};
 
 #[cfg(feature = "net")]
-mod download;
+pub(super) mod download;
 
 /// Options of `nc-core data`.
 #[derive(clap::Args)]

@@ -5,19 +5,12 @@
 //! (`CACHE/hub/OWNER--NAME/listing.json`) and names one revision, so that a cache never mixes two, a resumed run reads
 //! what it read before, and nothing is asked again. Removing the folder fetches what is newest.
 
-use std::path::{Component, Path, PathBuf};
-
-use hf_hub::api::RepoInfo;
-use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
-use hf_hub::{Cache, Repo, RepoType};
-use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
 use super::{Sources, TaskError};
-use crate::data::download::{Download, Event, Patience};
+use crate::data::download::hub::{self, Listing, RepoKind, Unlisted, is_plain};
+use crate::data::download::{Content, Download, Event, Patience};
 use crate::data::format::parquet::verify_whole;
-
-/// The hub's address unless `HF_ENDPOINT` names another.
-const ENDPOINT: &str = "https://huggingface.co";
 
 /// How many files are fetched at a time.
 const WORKERS: usize = 4;
@@ -35,32 +28,23 @@ pub struct Hub {
     pub patience: Patience,
 }
 
-/// Which files a repository has, as it was first asked.
-#[derive(Serialize, Deserialize)]
-struct Listing {
-    revision: String,
-    files: Vec<String>,
-}
-
 impl Hub {
     /// The hub at `$HF_ENDPOINT`, or the public one, with its cache under `sources.cache`.
     pub fn new(sources: &Sources) -> Self {
-        let endpoint = std::env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.trim().is_empty());
-        let endpoint = endpoint.as_deref().map_or(ENDPOINT, |endpoint| endpoint.trim().trim_end_matches('/')).to_owned();
-        Self { endpoint, folder: sources.cache.join("hub"), offline: sources.offline, patience: Patience::default() }
+        Self { endpoint: hub::endpoint(), folder: sources.cache.join("hub"), offline: sources.offline, patience: Patience::default() }
     }
 
     /// The parquet files of `repo` whose paths begin with the first of `prefixes` that any begins with, sorted. Those
     /// that are not in the cache, or are damaged there, are fetched.
     pub fn files(&self, task: &'static str, repo: &'static str, prefixes: &[&'static str]) -> Result<Vec<PathBuf>, TaskError> {
         let folder = self.folder.join(repo.replace('/', "--"));
-        let api = self.api(task)?;
-        let listing = match read_listing(&folder) {
+        let written = folder.join("listing.json");
+        let listing = match Listing::read(&written) {
             Some(listing) => listing,
             None if self.offline => return Err(TaskError::Offline { task, folder }),
             None => {
-                let listing = self.ask(&api, task, repo)?;
-                write_listing(&folder, &listing)?;
+                let listing = self.ask(task, repo)?;
+                listing.write(&written).map_err(TaskError::io(&written))?;
                 listing
             }
         };
@@ -80,8 +64,7 @@ impl Hub {
             Some((path, _)) if self.offline && !path.exists() => return Err(TaskError::Offline { task, folder: home }),
             Some((path, reason)) if self.offline => return Err(TaskError::Damaged { path: path.clone(), reason }),
             Some(_) => {
-                let repo = Repo::with_revision(repo.into(), RepoType::Dataset, listing.revision.clone());
-                self.fetch(task, api.repo(repo).url(""), names, home)?;
+                self.fetch(task, hub::files_url(&self.endpoint, RepoKind::Dataset, repo, &listing.revision), names, home)?;
             }
         }
         Ok(paths)
@@ -99,65 +82,17 @@ impl Hub {
             Event::Finished { bytes } => tracing::info!(task, file = name, bytes, "fetched"),
             Event::Present | Event::Advanced { .. } | Event::Failed { .. } => {}
         };
-        download.run_checked(check, &report).map(drop).map_err(|source| TaskError::Download { task, source })
-    }
-
-    fn api(&self, task: &'static str) -> Result<Api, TaskError> {
-        // The library's own cache stays empty, and no token of the user's is read: these data sets are public.
-        let builder = ApiBuilder::from_cache(Cache::new(self.folder.clone())).with_token(None).with_progress(false);
-        let builder = builder.with_endpoint(self.endpoint.clone()).with_user_agent("nc-core", env!("CARGO_PKG_VERSION"));
-        builder.build().map_err(|error| self.unlisted(task, error.to_string(), "this is a fault of the HTTP client"))
+        download.run_for(&Content::parquet(check), &report).map(drop).map_err(|source| TaskError::Download { task, source })
     }
 
     /// Asks which files there are, again and again while that may help.
-    fn ask(&self, api: &Api, task: &'static str, repo: &str) -> Result<Listing, TaskError> {
-        let request = api.repo(Repo::new(repo.into(), RepoType::Dataset));
-        let mut wait = self.patience.first_wait;
-        for tried in 1.. {
-            let (reason, passing) = match self.ask_once(&request) {
-                Ok(info) if is_plain(&info.sha) && !info.sha.contains('/') => {
-                    let files = info.siblings.into_iter().map(|file| file.rfilename).collect();
-                    return Ok(Listing { revision: info.sha, files });
-                }
-                Ok(_) => ("the answer names no revision".to_owned(), false),
-                Err(fault) => fault,
-            };
-            if !passing {
-                return Err(self.unlisted(task, reason, "check HF_ENDPOINT, or give --data with a folder that holds it"));
-            }
-            if tried >= self.patience.tries {
-                let reason = format!("{tried} tries, the last: {reason}");
-                return Err(self.unlisted(task, reason, "try again later, or give --data with a folder that holds it"));
-            }
-            tracing::warn!(task, reason, seconds = wait.as_secs(), "trying again");
-            std::thread::sleep(wait);
-            wait = (wait * 2).min(self.patience.longest_wait);
-        }
-        unreachable!("the loop only ends by returning")
-    }
-
-    /// One request; an error says why it failed and whether another may succeed.
-    fn ask_once(&self, repo: &hf_hub::api::sync::ApiRepo) -> Result<RepoInfo, (String, bool)> {
-        let request = repo.info_request().timeout(self.patience.stall);
-        match request.call().map_err(|error| ApiError::from(Box::new(error))) {
-            Ok(response) => response.into_json().map_err(|error| {
-                // The text of a parser's error would quote the answer.
-                let reason =
-                    if error.kind() == std::io::ErrorKind::InvalidData { "the answer is no list of files" } else { "the connection broke" };
-                (reason.to_owned(), true)
-            }),
-            Err(ApiError::RequestError(error)) => {
-                let said = error.to_string();
-                match error.into_response() {
-                    Some(response) => {
-                        let status = response.status();
-                        Err((format!("it answered {status}"), matches!(status, 408 | 425 | 429 | 500..=599)))
-                    }
-                    None => Err((said.rsplit(": ").next().unwrap_or(&said).to_owned(), true)),
-                }
-            }
-            Err(error) => Err((error.to_string(), false)),
-        }
+    fn ask(&self, task: &'static str, repo: &str) -> Result<Listing, TaskError> {
+        let tell = |reason: &str, wait: std::time::Duration| tracing::warn!(task, reason, seconds = wait.as_secs(), "trying again");
+        hub::ask(&self.endpoint, &self.folder, RepoKind::Dataset, repo, None, &self.patience, &tell).map_err(|unlisted| match unlisted {
+            Unlisted::Refused { reason } => self.unlisted(task, reason, "check HF_ENDPOINT, or give --data with a folder that holds it"),
+            Unlisted::GaveUp { reason } => self.unlisted(task, reason, "try again later, or give --data with a folder that holds it"),
+            Unlisted::Client { reason } => self.unlisted(task, reason, "this is a fault of the HTTP client"),
+        })
     }
 
     fn unlisted(&self, task: &'static str, reason: String, advice: &'static str) -> TaskError {
@@ -171,41 +106,4 @@ fn check(path: &Path) -> Result<(), String> {
         crate::data::DataError::Parquet { reason, .. } => reason,
         other => other.to_string(),
     })
-}
-
-/// Whether a path from the hub stays in the folder that it is joined to.
-fn is_plain(path: &str) -> bool {
-    let plain = |component| matches!(component, Component::Normal(_));
-    !path.is_empty() && !path.contains(['\\', ':', '\0']) && Path::new(path).components().all(plain)
-}
-
-/// What was written down about a repository; none if that cannot be read.
-fn read_listing(folder: &Path) -> Option<Listing> {
-    let listing: Listing = serde_json::from_slice(&std::fs::read(folder.join("listing.json")).ok()?).ok()?;
-    is_plain(&listing.revision).then_some(listing)
-}
-
-fn write_listing(folder: &Path, listing: &Listing) -> Result<(), TaskError> {
-    let path = folder.join("listing.json");
-    let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        serde_json::to_writer(&mut file, listing)?;
-        file.persist(&path)?;
-        Ok(())
-    };
-    write().map_err(TaskError::io(&path))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_that_lead_elsewhere_are_not_plain() {
-        assert!(is_plain("main/train-00000-of-00001.parquet") && is_plain("0123abc"));
-        for path in ["", "/etc/x.parquet", "../x.parquet", "main/../../x.parquet", "c:\\x.parquet", "a\\b", "./a/..", "a\0"] {
-            assert!(!is_plain(path), "{path:?}");
-        }
-    }
 }

@@ -51,7 +51,8 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         note("stopped; run the same command again and it goes on from here");
         std::process::exit(130);
     })?;
-    let progress = Progress::new(download.names.len());
+    let progress = Progress::new("shards");
+    progress.expect(download.names.len());
     let summary = download.run(&|name, event| progress.show(name, event))?;
     let value = serde_json::json!({
         "folder": folder, "fetched": summary.fetched, "present": summary.present, "bytes": summary.bytes,
@@ -69,7 +70,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
 
 /// Shows on stderr what happens: a bar for each file in transfer and one for all on a terminal, else a line for each
 /// change.
-struct Progress {
+pub(in crate::cli) struct Progress {
     bars: Option<Bars>,
 }
 
@@ -80,17 +81,26 @@ struct Bars {
 }
 
 impl Progress {
-    fn new(files: usize) -> Self {
+    /// Bars for files that are called `what`.
+    pub fn new(what: &str) -> Self {
         let bars = std::io::stderr().is_terminal().then(|| {
             let all = MultiProgress::new();
-            let files = all.add(ProgressBar::new(files as u64).with_style(style("{bar:30} {pos}/{len} shards, {elapsed} so far")));
+            let files = all.add(ProgressBar::new(0).with_style(style(&format!("{{bar:30}} {{pos}}/{{len}} {what}, {{elapsed}} so far"))));
             files.tick();
             Bars { all, files, transfers: Mutex::default() }
         });
         Self { bars }
     }
 
-    fn show(&self, name: &str, event: Event<'_>) {
+    /// So many more files will be fetched.
+    pub fn expect(&self, files: usize) {
+        if let Some(bars) = &self.bars {
+            bars.files.inc_length(files as u64);
+        }
+    }
+
+    /// Shows what happens to a file.
+    pub fn show(&self, name: &str, event: Event<'_>) {
         match &self.bars {
             Some(bars) => bars.show(name, event),
             None => {

@@ -6,6 +6,7 @@
 //! download goes on with.
 
 mod error;
+pub mod hub;
 mod lock;
 mod partial;
 mod transfer;
@@ -121,11 +122,11 @@ impl Download {
     ///
     /// A file that cannot be had does not keep the others from being fetched; a full disk does.
     pub fn run(&self, report: &(dyn Fn(&str, Event<'_>) + Sync)) -> Result<Summary, DownloadError> {
-        self.run_checked(verify, report)
+        self.run_for(&SHARD, report)
     }
 
-    /// As [`run`](Self::run), for other parquet files than shards of text: `check` says what is wrong with a whole one.
-    pub fn run_checked(&self, check: Check, report: &(dyn Fn(&str, Event<'_>) + Sync)) -> Result<Summary, DownloadError> {
+    /// As [`run`](Self::run), for other files than shards of text.
+    pub fn run_for(&self, content: &Content, report: &(dyn Fn(&str, Event<'_>) + Sync)) -> Result<Summary, DownloadError> {
         std::fs::create_dir_all(&self.folder).map_err(DownloadError::io(&self.folder))?;
         let _lock = FolderLock::take(&self.folder)?;
         let agent = transfer::agent(&self.base_url, &self.patience);
@@ -142,7 +143,7 @@ impl Download {
                         let target = self.folder.join(name);
                         let url = format!("{}/{name}", self.base_url.trim_end_matches('/'));
                         let patience = &self.patience;
-                        let transfer = Transfer { agent: &agent, url, target: &target, check, patience, stop: &stop, tell: &tell };
+                        let transfer = Transfer { agent: &agent, url, target: &target, content, patience, stop: &stop, tell: &tell };
                         let fetched = transfer.run();
                         let mut outcome = outcome.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                         match fetched {
@@ -175,8 +176,26 @@ impl Download {
     }
 }
 
-/// Says what is wrong with a fetched file, if anything is.
-pub type Check = fn(&Path) -> Result<(), String>;
+/// What files are to be like.
+#[derive(Clone, Copy, Debug)]
+pub struct Content {
+    /// What one is called, with its article.
+    pub what: &'static str,
+    /// The bytes that all begin with.
+    pub opening: &'static [u8],
+    /// Says what is wrong with one that has all its bytes, if anything is.
+    pub check: fn(&Path) -> Result<(), String>,
+}
+
+/// A shard of text.
+const SHARD: Content = Content::parquet(verify);
+
+impl Content {
+    /// Parquet files for which `check` finds nothing wrong.
+    pub const fn parquet(check: fn(&Path) -> Result<(), String>) -> Self {
+        Self { what: "a parquet file", opening: b"PAR1", check }
+    }
+}
 
 /// Whether `path` is a whole parquet file: the mark at both ends, metadata that can be read, a column `text`, and
 /// every column chunk within the file. Says what is wrong if not.

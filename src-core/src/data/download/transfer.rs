@@ -12,9 +12,8 @@ use ureq::http::{HeaderMap, Response, Uri};
 use ureq::{Agent, Body};
 
 use super::partial::{Partial, Version};
-use super::{Check, DownloadError, Event, Patience};
+use super::{Content, DownloadError, Event, Patience};
 
-const MAGIC: &[u8] = b"PAR1";
 const BLOCK: usize = 1 << 17;
 const MOST_REDIRECTS: usize = 10;
 
@@ -80,7 +79,7 @@ pub struct Transfer<'a> {
     pub agent: &'a Agent,
     pub url: String,
     pub target: &'a Path,
-    pub check: Check,
+    pub content: &'a Content,
     pub patience: &'a Patience,
     pub stop: &'a AtomicBool,
     pub tell: &'a dyn Fn(Event<'_>),
@@ -89,7 +88,7 @@ pub struct Transfer<'a> {
 impl Transfer<'_> {
     /// Fetches the file unless it is there, whole.
     pub fn run(&self) -> Result<Fetched, DownloadError> {
-        if self.target.exists() && (self.check)(self.target).is_ok() {
+        if self.target.exists() && (self.content.check)(self.target).is_ok() {
             (self.tell)(Event::Present);
             return Ok(Fetched::Present);
         }
@@ -99,7 +98,7 @@ impl Transfer<'_> {
         let (mut furthest, mut failures) = (partial.len(), 0);
         loop {
             let (reason, wait) = match self.attempt(&mut partial) {
-                Ok(()) => match whole(&partial, self.check)? {
+                Ok(()) => match whole(&partial, self.content)? {
                     None => {
                         let bytes = partial.finish()?;
                         (self.tell)(Event::Finished { bytes });
@@ -257,11 +256,12 @@ impl Transfer<'_> {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(passing(format!("the connection broke: {error}"))),
             };
-            if partial.len() < MAGIC.len() as u64 {
-                head.extend(read.iter().take(MAGIC.len()));
-                if !head.starts_with(&MAGIC[..head.len().min(MAGIC.len())]) {
+            let opening = self.content.opening;
+            if partial.len() < opening.len() as u64 {
+                head.extend(read.iter().take(opening.len()));
+                if !head.starts_with(&opening[..head.len().min(opening.len())]) {
                     partial.discard()?;
-                    return Err(passing("the server sent something else than a parquet file"));
+                    return Err(passing(format!("the server sent something else than {}", self.content.what)));
                 }
             }
             if total.is_some_and(|total| partial.len() + read.len() as u64 > total) {
@@ -279,9 +279,9 @@ impl Transfer<'_> {
 }
 
 /// What is wrong with a file that has all its bytes, if anything is.
-fn whole(partial: &Partial, check: Check) -> Result<Option<String>, DownloadError> {
-    if let Err(reason) = check(partial.path()) {
-        return Ok(Some(format!("what came is not a whole parquet file: {reason}")));
+fn whole(partial: &Partial, content: &Content) -> Result<Option<String>, DownloadError> {
+    if let Err(reason) = (content.check)(partial.path()) {
+        return Ok(Some(format!("what came is not {}, whole: {reason}", content.what)));
     }
     let Some(expected) = &partial.version().sha256 else { return Ok(None) };
     let mut hash = Sha256::new();
