@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::TokenizerError;
 use super::split::SPLIT_PATTERN;
 use super::vocabulary::Vocabulary;
+use super::{BOS, TokenizerError};
 
 #[derive(Deserialize)]
 struct File {
@@ -83,9 +83,8 @@ pub(super) fn read(text: &str) -> Result<Vocabulary, TokenizerError> {
     if file.model.kind != "BPE" || file.model.byte_fallback || affixes.into_iter().any(|value| !(value.is_null() || *value == json!(""))) {
         return unusable("its model is not a byte-level BPE");
     }
-    // A byte-level post-processor only moves offsets; any other one adds tokens.
-    if !file.post_processor.is_null() && file.post_processor["type"] != "ByteLevel" {
-        return unusable("it has a post-processor, which nc-core does not support");
+    if !is_harmless(&file.post_processor) {
+        return unusable("it has a post-processor that adds other tokens than <|bos|> in front, which nc-core does not support");
     }
     check_split(&file.pre_tokenizer)?;
 
@@ -110,6 +109,22 @@ pub(super) fn read(text: &str) -> Result<Vocabulary, TokenizerError> {
         },
     });
     Ok(Vocabulary::new(ordinary, special, merges.collect::<Result<_, _>>()?)?.with_whole_words(whole_words))
+}
+
+/// Whether a post-processor does nothing that nc-core does not do by itself: a byte-level one moves offsets only, and
+/// `<|bos|>` is put in front of every text here. Any other adds tokens.
+fn is_harmless(post_processor: &Value) -> bool {
+    match post_processor["type"].as_str() {
+        None => post_processor.is_null(),
+        Some("ByteLevel") => true,
+        Some("Sequence") => post_processor["processors"].as_array().is_some_and(|all| all.iter().all(is_harmless)),
+        Some("TemplateProcessing") => match post_processor["single"].as_array().map(Vec::as_slice) {
+            Some([bos, text]) => bos["SpecialToken"]["id"] == BOS && text["Sequence"]["id"] == "A",
+            Some([text]) => text["Sequence"]["id"] == "A",
+            _ => false,
+        },
+        Some(_) => false,
+    }
 }
 
 /// The text must be split by [`SPLIT_PATTERN`] and then spelled in bytes, with nothing added.
@@ -168,4 +183,38 @@ pub(super) fn write(vocabulary: &Vocabulary) -> String {
         },
     });
     format!("{file}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn post_processors_may_put_bos_in_front_and_nothing_else() {
+        let bos = json!({"SpecialToken": {"id": "<|bos|>", "type_id": 0}});
+        let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+        let template = |single: Value| json!({"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": {}});
+        let byte_level = json!({"type": "ByteLevel", "trim_offsets": false});
+        for harmless in [
+            Value::Null,
+            byte_level.clone(),
+            template(json!([bos, text])),
+            template(json!([text])),
+            json!({"type": "Sequence", "processors": [byte_level, template(json!([bos, text]))]}),
+        ] {
+            assert!(is_harmless(&harmless), "{harmless}");
+        }
+        let eos = json!({"SpecialToken": {"id": "<|assistant_end|>", "type_id": 0}});
+        for harmful in [
+            template(json!([bos, text, eos])),
+            template(json!([eos, text])),
+            template(json!([bos])),
+            json!({"type": "BertProcessing"}),
+            json!({"type": "Sequence", "processors": [byte_level, template(json!([text, eos]))]}),
+            json!({"type": "Sequence"}),
+            json!("TemplateProcessing"),
+        ] {
+            assert!(!is_harmless(&harmful), "{harmful}");
+        }
+    }
 }
