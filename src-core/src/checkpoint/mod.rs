@@ -1,5 +1,7 @@
 //! Runs on disk: where they live, their checkpoints, and who holds them.
 //!
+//! Models from elsewhere come in by [`import`].
+//!
 //! A run is a folder `runs/NAME` with `config.json`, `tokenizer.json`, `metrics.jsonl`, TensorBoard event files in
 //! `tensorboard/`, and `checkpoints/NNNNNN/{model.safetensors, optimizer.safetensors, state.json}`. Training can be
 //! killed at any moment, disks fill up and files are damaged: so a checkpoint appears whole or not at all, carries a
@@ -10,6 +12,7 @@ mod error;
 pub mod export;
 mod header;
 pub mod home;
+pub mod import;
 mod load;
 mod lock;
 mod manifest;
@@ -27,7 +30,7 @@ pub use lock::RunLock;
 pub use run::{Run, RunSummary};
 pub use save::{Snapshot, save};
 pub use tensor_file::{Mismatch, TensorFile, TensorFileError};
-pub use tensor_source::{SourceError, TensorRef, TensorSource};
+pub use tensor_source::{Sink, SourceError, StreamError, TensorRef, TensorSource};
 
 /// The file of a checkpoint that holds the weights.
 pub const MODEL_FILE: &str = "model.safetensors";

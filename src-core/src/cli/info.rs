@@ -1,9 +1,9 @@
 //! `nc-core info`: adapters, versions and runs.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Context, Failure};
-use crate::checkpoint::Run;
+use crate::checkpoint::{Run, RunSummary};
 use crate::gpu;
 
 /// Options of `nc-core info`.
@@ -33,7 +33,7 @@ pub fn run(_args: Args, context: &Context) -> Result<(), Failure> {
             "workgroup_memory_bytes": adapter.limits.max_compute_workgroup_storage_size,
             "max_workgroup_invocations": adapter.limits.max_compute_invocations_per_workgroup,
         })).collect::<Vec<_>>(),
-        "runs": runs.iter().map(|run| json!({ "name": run.name, "steps": run.steps })).collect::<Vec<_>>(),
+        "runs": runs.iter().map(|run| json!({ "name": run.name, "steps": run.steps, "stage": stage(run) })).collect::<Vec<_>>(),
     });
 
     let mut lines = vec![format!("nc-core {} on wgpu 30; files in {}", env!("CARGO_PKG_VERSION"), context.home.root().display())];
@@ -71,12 +71,18 @@ pub fn run(_args: Args, context: &Context) -> Result<(), Failure> {
     } else {
         lines.push("runs:".into());
         lines.extend(runs.iter().map(|run| match run.steps.last() {
+            Some(_) if stage(run) == Some("imported") => format!("  {} (imported)", run.name),
             Some(step) => format!("  {} (step {step})", run.name),
             None => format!("  {} (no checkpoint yet)", run.name),
         }));
         lines.push(format!("next: nc-core generate --run {}", runs[0].name));
     }
     context.finish(&value, &lines.join("\n"))
+}
+
+/// The stage that a run's `config.json` names; those from before there was more than one name none.
+fn stage(run: &RunSummary) -> Option<&str> {
+    Some(run.config.as_ref().ok()?.get("stage").and_then(Value::as_str).unwrap_or("base"))
 }
 
 fn sizes(least: u32, most: u32) -> String {

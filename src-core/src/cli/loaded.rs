@@ -4,8 +4,8 @@ use super::{Context, Failure};
 use crate::checkpoint::{self, Run};
 use crate::gpu::Gpu;
 use crate::model::{Model, Parameters};
-use crate::tokenizer::Tokenizer;
-use crate::train::{self, Training, run_config};
+use crate::tokenizer::{Tokenizer, TokenizerError};
+use crate::train::{self, RunConfig, TrainError, Training, run_config};
 
 /// Which model to load.
 #[derive(clap::Args)]
@@ -24,7 +24,8 @@ pub struct Loaded {
     pub name: String,
     pub step: u64,
     pub model: Model,
-    pub tokenizer: Tokenizer,
+    /// `None` for a run that was imported without one.
+    pub tokenizer: Option<Tokenizer>,
 }
 
 impl Loaded {
@@ -36,14 +37,14 @@ impl Loaded {
         };
         let run = Run::open(&context.home, &name)?;
         let config = run_config(&run)?.model;
-        let tokenizer = Tokenizer::from_file(&run.tokenizer_path())?;
-        if tokenizer.vocab_size() != config.vocab_size {
+        let tokenizer = if run.tokenizer_path().exists() { Some(tokenizer_of(&run)?) } else { None };
+        if let Some(size) = tokenizer.as_ref().map(Tokenizer::vocab_size).filter(|&size| size != config.vocab_size) {
             return Err(Failure::input(format!(
-                "run {name} has a model of {} ids and a tokenizer of {}; they do not belong together",
-                config.vocab_size,
-                tokenizer.vocab_size()
+                "run {name} has a model of {} ids and a tokenizer of {size}; they do not belong together",
+                config.vocab_size
             )));
         }
+        // Whether it may lack its tokenizer, the checkpoint says.
         let mut saved = checkpoint::load_model(&run, which.step)?;
         let gpu = Gpu::open(context.adapter.as_deref())?;
         let parameters = Parameters::frozen(&gpu, &config)?;
@@ -51,6 +52,26 @@ impl Loaded {
         let model = Model::new(&gpu, &config, parameters)?;
         Ok(Self { gpu, name, step: saved.step, model, tokenizer })
     }
+
+    /// The tokenizer, for what needs text.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, Failure> {
+        self.tokenizer.as_ref().ok_or_else(|| no_tokenizer(&self.name))
+    }
+}
+
+/// The tokenizer of a run; one that was imported may have none.
+pub fn tokenizer_of(run: &Run) -> Result<Tokenizer, Failure> {
+    let imported = || matches!(run_config(run), Ok(RunConfig { training: Training::Imported(_), .. }));
+    match Tokenizer::from_file(&run.tokenizer_path()) {
+        Err(TokenizerError::Missing { .. }) if imported() => Err(no_tokenizer(run.name())),
+        read => Ok(read?),
+    }
+}
+
+fn no_tokenizer(name: &str) -> Failure {
+    Failure::input(format!(
+        "run {name} was imported without a tokenizer, so it understands token ids only (`score --ids`, `generate --ids`): import it again with `nc-core import … --tokenizer FILE`"
+    ))
 }
 
 /// The name of the only run that there is.
@@ -71,6 +92,7 @@ pub fn check_made_by(command: &str, run: &Run) -> Result<(), Failure> {
     let made_by = match run_config(run)?.training {
         Training::Base(_) => "train",
         Training::Sft(_) => "sft",
+        Training::Imported(_) => return Err(TrainError::Imported { run: run.name().to_owned() }.into()),
     };
     if made_by == command {
         return Ok(());

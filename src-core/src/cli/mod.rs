@@ -18,6 +18,10 @@ mod data;
 mod export;
 mod failure;
 mod generate;
+#[cfg(feature = "net")]
+mod hub;
+mod ids;
+mod import;
 mod info;
 mod interrupt;
 mod loaded;
@@ -76,6 +80,8 @@ enum Command {
     Train(Box<train::Args>),
     /// Fine-tune a model on conversations
     Sft(Box<sft::Args>),
+    /// Make a run of a model from elsewhere: nanochat's, Hugging Face's, or another machine's
+    Import(import::Args),
     /// Continue a text
     Generate(generate::Args),
     /// Talk with a fine-tuned model
@@ -165,6 +171,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Data(args) => data::run(args, &context),
         Command::Train(args) => train::run(*args, &context),
         Command::Sft(args) => sft::run(*args, &context),
+        Command::Import(args) => import::run(args, &context),
         Command::Generate(args) => generate::run(args, &context),
         Command::Chat(args) => chat::run(args, &context),
         Command::Score(args) => score::run(args, &context),

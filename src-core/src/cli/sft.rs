@@ -4,14 +4,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::loaded::{check_made_by, only_run};
+use super::loaded::{check_made_by, only_run, tokenizer_of};
 use super::train::every;
 use super::{Context, Failure, interrupt, report};
 use crate::checkpoint::{Run, RunError};
 use crate::gpu::Gpu;
 use crate::model::Config;
+use crate::optim::Horizon;
 use crate::tasks::{NAMES, TaskSpec, standard};
-use crate::tokenizer::Tokenizer;
 use crate::train::{self, LoopOptions, Origin, RunConfig, Setting, SftOptions, Start, Training, run_config};
 
 /// The file below `data/` under the home folder that conversations about the model itself are looked for in.
@@ -22,7 +22,7 @@ const IDENTITY: [&str; 2] = ["conversations", "identity.jsonl"];
 #[derive(clap::Args)]
 pub struct Args {
     /// The run to begin with; with --resume, the run to go on with [default: the only one]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, visible_alias = "from", value_name = "NAME")]
     run: Option<String>,
     /// The checkpoint to begin with [default: the newest]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -139,15 +139,40 @@ const RECORDED: [&str; 25] = [
 /// What is chosen for an adapter where the user says nothing and the run to begin with does not tell.
 fn defaults(kind: wgpu::DeviceType) -> Defaults {
     match kind {
-        wgpu::DeviceType::Cpu => Defaults { eval_tokens: 32 * 1024, save_every: 100 },
-        wgpu::DeviceType::DiscreteGpu => Defaults { eval_tokens: 40 * 524_288, save_every: 500 },
-        _ => Defaults { eval_tokens: 524_288, save_every: 250 },
+        wgpu::DeviceType::Cpu => Defaults { eval_tokens: 32 * 1024, save_every: 100, step_tokens: 4096 },
+        wgpu::DeviceType::DiscreteGpu => Defaults { eval_tokens: 40 * 524_288, save_every: 500, step_tokens: 524_288 },
+        _ => Defaults { eval_tokens: 524_288, save_every: 250, step_tokens: 65_536 },
     }
 }
 
 struct Defaults {
     eval_tokens: u64,
     save_every: i64,
+    /// Tokens of a step where the run to begin with was never trained here.
+    step_tokens: u64,
+}
+
+/// What stands in for the options of the run to begin with where its weights were imported: learning rates as
+/// `nc-core train` has them, and a step of so many rows as the adapter can be expected to hold.
+fn untrained(model: &Config, defaults: &Defaults) -> LoopOptions {
+    let rows = 1 << (defaults.step_tokens / model.sequence_len as u64).max(1).ilog2();
+    let total_batch_size = rows * model.sequence_len as u64;
+    LoopOptions {
+        seed: 42,
+        device_batch_size: rows.min(32) as usize,
+        total_batch_size,
+        lr_scale: Horizon::lr_scale_of(total_batch_size),
+        embedding_lr: 0.3,
+        unembedding_lr: 0.008,
+        matrix_lr: 0.02,
+        scalar_lr: 0.5,
+        warmdown_ratio: 0.5,
+        final_lr_frac: 0.0,
+        eval_every: None,
+        eval_tokens: defaults.eval_tokens,
+        save_every: None,
+        keep_last: None,
+    }
 }
 
 /// Runs the subcommand.
@@ -158,8 +183,9 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         None => only_run(context)?,
     };
     let named = Run::open(&context.home, &named)?;
+    let tokenizer = tokenizer_of(&named)?;
     let (name, start, gpu) = if args.resume { resume(&named, context)? } else { fresh(args, &named, context)? };
-    let tokenizer = Arc::new(Tokenizer::from_file(&named.tokenizer_path())?);
+    let tokenizer = Arc::new(tokenizer);
     gpu.autotune_in(&context.home.cache());
     let setting = Setting { gpu: &gpu, home: &context.home, tokenizer: &tokenizer, interrupt: &interrupt };
     let outcome = train::train(setting, &name, start, &mut |event| report::event(&event, context.json))?;
@@ -188,18 +214,21 @@ fn fresh(args: Args, base: &Run, context: &Context) -> Result<Plan, Failure> {
         error => error.into(),
     })?;
     let base_config = run_config(base)?;
-    let moments = args.load_optimizer || !args.no_load_optimizer;
+    // Imported weights have no moments to begin with.
+    let imported = matches!(base_config.training, Training::Imported(_));
+    let moments = args.load_optimizer || !(args.no_load_optimizer || imported);
     let gpu = Gpu::open(context.adapter.as_deref())?;
     let tasks = tasks(&args.tasks, context)?;
     let origin = Origin::open(base, args.step, moments)?;
     let moment_steps = match &base_config.training {
         _ if !moments => 0,
-        Training::Base(_) => origin.source().step,
+        Training::Base(_) | Training::Imported(_) => origin.source().step,
         Training::Sft(options) => options.moment_steps + origin.source().step,
     };
     let model = Config { sequence_len: args.max_seq_len.unwrap_or(base_config.model.sequence_len), ..base_config.model.clone() };
     let from = Some(origin.source().clone());
     let defaults = defaults(gpu.info().device_type);
+    let base_options = base_config.training.common().cloned().unwrap_or_else(|| untrained(&model, &defaults));
     let training = Training::Sft(SftOptions {
         tasks,
         // A run may be resumed from another folder.
@@ -210,7 +239,7 @@ fn fresh(args: Args, base: &Run, context: &Context) -> Result<Plan, Failure> {
         sample_every: every(args.sample_every),
         init_lr_frac: args.init_lr_frac,
         warmup_ratio: args.warmup_ratio,
-        common: common(&args, base_config.training.common(), &defaults),
+        common: common(&args, &base_options, &defaults),
     });
     let config = RunConfig { model, training, from };
     Ok((name, Start::Fresh { config: Box::new(config), origin: Some(Box::new(origin)) }, gpu))

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::loaded::{check_made_by, only_run, tokenizer_of};
 use super::{Context, Failure, corpus, interrupt, note, report};
 use crate::checkpoint::Run;
 use crate::data::{self, DataSet, Split};
@@ -262,11 +263,11 @@ fn resume(args: &Args, context: &Context) -> Result<Plan, Failure> {
     let name = match (&args.model_tag, args.depth) {
         (Some(name), _) => name.clone(),
         (None, Some(depth)) => format!("d{depth}"),
-        (None, None) => super::loaded::only_run(context)?,
+        (None, None) => only_run(context)?,
     };
     let run = Run::open(&context.home, &name)?;
-    super::loaded::check_made_by("train", &run)?;
-    let tokenizer = Tokenizer::from_file(&run.tokenizer_path())?;
+    check_made_by("train", &run)?;
+    let tokenizer = tokenizer_of(&run)?;
     Ok((name, Start::Resume, tokenizer, Gpu::open(context.adapter.as_deref())?))
 }
 
@@ -280,7 +281,7 @@ fn fresh(args: Args, context: &Context) -> Result<Plan, Failure> {
     DataSet::open(&data)?;
     let shared = context.home.tokenizer();
     let tokenizer = match (&source, &args.tokenizer) {
-        (Some(run), _) => Some(Tokenizer::from_file(&run.tokenizer_path())?),
+        (Some(run), _) => Some(tokenizer_of(run)?),
         (None, Some(file)) => Some(Tokenizer::from_file(file)?),
         (None, None) => shared.exists().then(|| Tokenizer::from_file(&shared)).transpose()?,
     };

@@ -47,6 +47,11 @@ pub struct Horizon {
 }
 
 impl Horizon {
+    /// Factor of the learning rates for steps of so many tokens: they follow the square root of the batch.
+    pub fn lr_scale_of(total_batch_size: u64) -> f64 {
+        (total_batch_size as f64 / REFERENCE_BATCH).sqrt()
+    }
+
     /// Plans the training of `config`; `reference` is the configuration of depth 12 with the same options.
     ///
     /// The weight decay keeps `batch / (lr · decay · tokens)` constant (<https://arxiv.org/abs/2405.13698>).
@@ -69,7 +74,7 @@ impl Horizon {
             target_tokens,
             total_batch_size,
             num_iterations,
-            lr_scale: batch_ratio.sqrt(),
+            lr_scale: Self::lr_scale_of(total_batch_size),
             weight_decay: options.weight_decay * batch_ratio.sqrt() * (reference_tokens / target_tokens as f64),
         }
     }

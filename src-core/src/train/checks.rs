@@ -2,8 +2,10 @@
 //! cannot bind.
 
 use crate::gpu::{DType, Gpu};
+use crate::model::Config;
 use crate::model::params::check_fits;
 
+use super::options::LoopOptions;
 use super::{RunConfig, TrainError, Training};
 
 /// The most tokens of a step, whose batches are in memory together, and the most steps: past them counts would overflow
@@ -20,10 +22,10 @@ pub fn check(gpu: &Gpu, config: &RunConfig) -> Result<(), TrainError> {
 
 /// Checks the options alone.
 pub(super) fn check_options(config: &RunConfig) -> Result<(), TrainError> {
-    let common = config.training.common();
-    let num_iterations = match &config.training {
-        Training::Base(options) => Some(options.num_iterations),
-        Training::Sft(options) => options.num_iterations,
+    let (common, num_iterations) = match &config.training {
+        Training::Base(options) => (&options.common, Some(options.num_iterations)),
+        Training::Sft(options) => (&options.common, options.num_iterations),
+        Training::Imported(_) => return Ok(()),
     };
     let within = |option, value: u64, most: u64, must| match value {
         0 => Err(TrainError::BadOption { option, value: "0".into(), must: "at least 1" }),
@@ -49,8 +51,9 @@ pub(super) fn check_options(config: &RunConfig) -> Result<(), TrainError> {
             rate("--init-lr-frac", options.init_lr_frac)?;
             part("--warmup-ratio", options.warmup_ratio)?;
         }
+        Training::Imported(_) => {}
     }
-    accumulation(config, common.device_batch_size).map(drop)
+    accumulation(&config.model, common, common.device_batch_size).map(drop)
 }
 
 /// Refuses a value below 0, above `most`, or that is not a number.
@@ -59,8 +62,8 @@ fn in_range(option: &'static str, value: f64, most: f64, must: &'static str) -> 
 }
 
 /// Batches of `rows` rows that make up a step.
-pub(super) fn accumulation(config: &RunConfig, rows: usize) -> Result<usize, TrainError> {
-    let (total, seq) = (config.training.common().total_batch_size, config.model.sequence_len);
+pub(super) fn accumulation(model: &Config, options: &LoopOptions, rows: usize) -> Result<usize, TrainError> {
+    let (total, seq) = (options.total_batch_size, model.sequence_len);
     match (rows as u64).checked_mul(seq as u64) {
         Some(tokens) if total.is_multiple_of(tokens) => Ok((total / tokens) as usize),
         _ => Err(TrainError::Indivisible { total, batch: rows, seq }),

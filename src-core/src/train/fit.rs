@@ -3,8 +3,9 @@
 use super::checks::accumulation;
 use super::event::Event;
 use super::trainer::Trainer;
-use super::{RunConfig, TrainError};
+use super::{LoopOptions, TrainError};
 use crate::gpu::{Gpu, GpuError};
+use crate::model::Config;
 use crate::optim::OptimizerConfig;
 
 /// A trainer with batches of `asked` rows, or, where memory is too short for that, of half as many, and so on: an odd
@@ -12,18 +13,19 @@ use crate::optim::OptimizerConfig;
 /// with others its sums would round differently.
 pub(super) fn trainer_that_fits(
     gpu: &Gpu,
-    config: &RunConfig,
+    model: &Config,
+    options: &LoopOptions,
     asked: usize,
     resumed: bool,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Trainer, TrainError> {
-    let optimizer = optimizer_config(config);
+    let optimizer = optimizer_config(model, options);
     let mut rows = asked;
     loop {
-        match Trainer::new(gpu, &config.model, &optimizer, rows) {
+        match Trainer::new(gpu, model, &optimizer, rows) {
             Ok(trainer) => {
                 if rows < asked {
-                    tell(Event::BatchHalved { from: asked, to: rows, accumulation: accumulation(config, rows)? });
+                    tell(Event::BatchHalved { from: asked, to: rows, accumulation: accumulation(model, options, rows)? });
                 }
                 return Ok(trainer);
             }
@@ -37,10 +39,9 @@ pub(super) fn trainer_that_fits(
     }
 }
 
-fn optimizer_config(config: &RunConfig) -> OptimizerConfig {
-    let options = config.training.common();
+fn optimizer_config(model: &Config, options: &LoopOptions) -> OptimizerConfig {
     OptimizerConfig {
-        n_embd: config.model.n_embd,
+        n_embd: model.n_embd,
         lr_scale: options.lr_scale,
         unembedding_lr: options.unembedding_lr,
         embedding_lr: options.embedding_lr,

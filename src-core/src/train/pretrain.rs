@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::event::Length;
 use super::stage::Stage;
-use super::{PretrainOptions, RunConfig, TrainError, samples};
+use super::{LoopOptions, PretrainOptions, RunConfig, TrainError, samples};
 use crate::checkpoint::home::Home;
 use crate::data::loader::{Loader, LoaderState};
 use crate::data::{DataSet, Split};
@@ -46,6 +46,10 @@ impl Stage for Pretraining {
 
     fn options(&self) -> &PretrainOptions {
         &self.options
+    }
+
+    fn common(&self) -> &LoopOptions {
+        &self.options.common
     }
 
     fn training(&self, rows: usize, saved: Option<LoaderState>) -> Result<Self::Loader, TrainError> {

@@ -78,6 +78,7 @@ pub fn train(setting: Setting<'_>, name: &str, start: Start, tell: &mut dyn FnMu
         Start::Fresh { config, origin } => match config.training.clone() {
             Training::Base(options) => begin::<Pretraining>(setting, name, *config, &options, origin, tell),
             Training::Sft(options) => begin::<FineTuning>(setting, name, *config, &options, origin, tell),
+            Training::Imported(_) => Err(TrainError::Imported { run: name.to_owned() }),
         },
         Start::Resume => {
             let lock = Run::open(setting.home, name)?.lock()?;
@@ -85,6 +86,7 @@ pub fn train(setting: Setting<'_>, name: &str, start: Start, tell: &mut dyn FnMu
             match config.training.clone() {
                 Training::Base(options) => resume::<Pretraining>(setting, &lock, config, &options, tell),
                 Training::Sft(options) => resume::<FineTuning>(setting, &lock, config, &options, tell),
+                Training::Imported(_) => Err(TrainError::Imported { run: name.to_owned() }),
             }
         }
     }

@@ -7,6 +7,7 @@ use super::TrainError;
 use super::checks::check_options;
 use super::options::{LoopOptions, PretrainOptions, SftOptions};
 use crate::checkpoint::Run;
+use crate::checkpoint::import::Provenance;
 use crate::model::Config;
 
 /// The version of `config.json` that this program writes.
@@ -31,14 +32,17 @@ pub enum Training {
     Base(PretrainOptions),
     /// On conversations.
     Sft(SftOptions),
+    /// Elsewhere: the weights were imported, and there is no training to go on with.
+    Imported(Provenance),
 }
 
 impl Training {
-    /// The options that every stage has.
-    pub fn common(&self) -> &LoopOptions {
+    /// The options that every stage of training here has.
+    pub fn common(&self) -> Option<&LoopOptions> {
         match self {
-            Self::Base(options) => &options.common,
-            Self::Sft(options) => &options.common,
+            Self::Base(options) => Some(&options.common),
+            Self::Sft(options) => Some(&options.common),
+            Self::Imported(_) => None,
         }
     }
 
@@ -74,7 +78,10 @@ struct Stored {
     #[serde(default)]
     stage: Stage,
     model: Config,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     training: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    imported: Option<Provenance>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from: Option<Source>,
 }
@@ -85,19 +92,21 @@ enum Stage {
     #[default]
     Base,
     Sft,
+    Imported,
 }
 
 impl TryFrom<Stored> for RunConfig {
     type Error = String;
 
     fn try_from(stored: Stored) -> Result<Self, String> {
-        let Stored { format, stage, model, training, from } = stored;
+        let Stored { format, stage, model, training, imported, from } = stored;
         if format != RUN_CONFIG_FORMAT {
             return Err(format!("it has format {format}, which this version does not know"));
         }
         let training = match stage {
             Stage::Base => serde_json::from_value(training).map(Training::Base),
             Stage::Sft => serde_json::from_value(training).map(Training::Sft),
+            Stage::Imported => Ok(Training::Imported(imported.ok_or("it does not say what was imported")?)),
         };
         Ok(Self { model, training: training.map_err(|error| error.to_string())?, from })
     }
@@ -106,11 +115,12 @@ impl TryFrom<Stored> for RunConfig {
 impl From<RunConfig> for Stored {
     fn from(config: RunConfig) -> Self {
         // Options are numbers, flags and names: they always have a JSON form.
-        let (stage, training) = match &config.training {
-            Training::Base(options) => (Stage::Base, serde_json::to_value(options).unwrap_or_default()),
-            Training::Sft(options) => (Stage::Sft, serde_json::to_value(options).unwrap_or_default()),
+        let (stage, training, imported) = match config.training {
+            Training::Base(options) => (Stage::Base, serde_json::to_value(options).unwrap_or_default(), None),
+            Training::Sft(options) => (Stage::Sft, serde_json::to_value(options).unwrap_or_default(), None),
+            Training::Imported(provenance) => (Stage::Imported, Value::Null, Some(provenance)),
         };
-        Self { format: RUN_CONFIG_FORMAT, stage, model: config.model, training, from: config.from }
+        Self { format: RUN_CONFIG_FORMAT, stage, model: config.model, training, imported, from: config.from }
     }
 }
 
@@ -140,6 +150,19 @@ mod tests {
         let written = serde_json::to_value(&config).unwrap();
         assert_eq!((written["stage"].as_str(), written["training"]["total_batch_size"].as_u64()), (Some("base"), Some(128)));
         assert_eq!(serde_json::from_value::<RunConfig>(written).unwrap(), config);
+    }
+
+    #[test]
+    fn an_imported_run_says_where_it_comes_from_and_nothing_of_training() {
+        let file = r#"{"format": 1, "stage": "imported",
+            "model": {"sequence_len": 32, "vocab_size": 300, "n_layer": 1, "n_head": 2, "n_kv_head": 2, "n_embd": 32, "window_pattern": "L"},
+            "imported": {"kind": "nanochat", "files": ["model_000010.pt"], "step": 10, "val_bpb": 1.25}}"#;
+        let config: RunConfig = serde_json::from_str(file).unwrap();
+        let Training::Imported(provenance) = &config.training else { panic!("{config:?}") };
+        assert_eq!((provenance.step, provenance.val_bpb, config.training.common()), (Some(10), Some(1.25), None));
+        let written = serde_json::to_value(&config).unwrap();
+        assert_eq!(written, serde_json::from_str::<Value>(file).unwrap());
+        assert!(serde_json::from_str::<RunConfig>(&file.replace("\"imported\": {", "\"other\": {")).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::event::Length;
-use super::{RunConfig, TrainError};
+use super::{LoopOptions, RunConfig, TrainError};
 use crate::checkpoint::home::Home;
 use crate::data::prefetch::BatchSource;
 use crate::gpu::Gpu;
@@ -31,6 +31,9 @@ pub(super) trait Stage: Sized {
 
     /// The options that it was opened with.
     fn options(&self) -> &Self::Options;
+
+    /// Those of them that every stage has.
+    fn common(&self) -> &LoopOptions;
 
     /// Batches of `rows` rows to train on, from the beginning or from where a checkpoint left off.
     fn training(&self, rows: usize, saved: Option<Self::State>) -> Result<Self::Loader, TrainError>;

@@ -44,7 +44,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     options.sampling.validate(usize::MAX)?;
     let loaded = Loaded::open(&args.which, context)?;
     options.sampling.validate(loaded.model.config.vocab_size)?;
-    let chat = Chat::new(Engine::new(&loaded.gpu, &loaded.model, &loaded.tokenizer)?)?;
+    let chat = Chat::new(Engine::new(&loaded.gpu, &loaded.model, loaded.tokenizer()?)?)?;
 
     // Before Ctrl-C is listened for: the line editor would take it over.
     let input = if args.prompt.is_none() { Some(Input::open()?) } else { None };

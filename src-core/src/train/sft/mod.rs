@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::event::Length;
 use super::stage::Stage;
-use super::{RunConfig, SftOptions, TrainError, samples};
+use super::{LoopOptions, RunConfig, SftOptions, TrainError, samples};
 use crate::checkpoint::home::Home;
 use crate::gpu::Gpu;
 use crate::model::Model;
@@ -61,6 +61,10 @@ impl Stage for FineTuning {
 
     fn options(&self) -> &SftOptions {
         &self.options
+    }
+
+    fn common(&self) -> &LoopOptions {
+        &self.options.common
     }
 
     fn training(&self, rows: usize, saved: Option<SftState>) -> Result<Self::Loader, TrainError> {

@@ -1,0 +1,132 @@
+//! Why something cannot be imported, each as one sentence with what can be done.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::torch::TorchError;
+use crate::checkpoint::{CheckpointError, FormatError, Mismatch, RunError, TensorFileError};
+use crate::model::ConfigError;
+use crate::tokenizer::TokenizerError;
+
+/// A model could not be imported. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The path holds nothing that is known.
+    #[error("{path} holds no model that nc-core can import: {found}; it looks for model_NNNNNN.pt and meta_NNNNNN.json of nanochat, for config.json with safetensors of Hugging Face, and for config.json with checkpoints/ of nc-core", path = path.display())]
+    Unknown {
+        /// The path.
+        path: PathBuf,
+        /// What is there instead.
+        found: String,
+    },
+    /// A file says something that cannot be used, or lacks something that is needed.
+    #[error("{path} {problem}", path = path.display())]
+    Refused {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, reading on after its name.
+        problem: String,
+    },
+    /// An option that the source has no use for.
+    #[error("{option} does not apply to {kind}")]
+    NotApplicable {
+        /// The option, as typed.
+        option: &'static str,
+        /// What the source is.
+        kind: &'static str,
+    },
+    /// A configuration describes no model.
+    #[error("{path} describes a model that nc-core cannot run: {source}", path = path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ConfigError,
+    },
+    /// A safetensors file is not one.
+    #[error("{path} {problem}", path = path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: FormatError,
+    },
+    /// The weights are not those of the configuration.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+    /// A file that torch or tiktoken wrote is refused.
+    #[error(transparent)]
+    Torch(#[from] TorchError),
+    /// The tokenizer cannot be read.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The tokenizer is that of another model.
+    #[error("{tokenizer} does not belong to this model: {why}", tokenizer = tokenizer.display())]
+    OtherTokenizer {
+        /// The tokenizer's file.
+        tokenizer: PathBuf,
+        /// How that shows.
+        why: String,
+    },
+    /// The run to copy, or the one to make.
+    #[error(transparent)]
+    Run(RunError),
+    /// There is a run of that name.
+    #[error("there is a run {name:?} already: give the import another name with --name")]
+    Exists {
+        /// The name.
+        name: String,
+    },
+    /// The checkpoint to copy, or the one to write.
+    #[error(transparent)]
+    Checkpoint(CheckpointError),
+    /// The run to copy is damaged in its tensors.
+    #[error(transparent)]
+    Tensors(#[from] TensorFileError),
+    /// The disk has no room for the run.
+    #[error("the imported model does not fit {folder}: make room and import it again; nothing of it was kept ({source})", folder = folder.display())]
+    NoRoom {
+        /// Where it was to go.
+        folder: PathBuf,
+        /// How much is wanted, and how much there is.
+        source: CheckpointError,
+    },
+    /// A file or folder could not be read.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl ImportError {
+    /// Makes the error of a file that cannot be used: `refused(&path, "has no key model_config")`.
+    pub(super) fn refused(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Refused { path: path.to_path_buf(), problem: problem.into() }
+    }
+
+    /// Makes the error of a failed system call: `.map_err(ImportError::io(&path))`.
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |source| Self::Io { path: path.to_path_buf(), source }
+    }
+}
+
+impl From<RunError> for ImportError {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Exists { name, .. } => Self::Exists { name },
+            error => Self::Run(error),
+        }
+    }
+}
+
+impl From<CheckpointError> for ImportError {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::NoRoom { ref folder, .. } => Self::NoRoom { folder: folder.clone(), source: error },
+            error => Self::Checkpoint(error),
+        }
+    }
+}

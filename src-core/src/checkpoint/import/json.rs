@@ -1,0 +1,20 @@
+//! Reading the small JSON files of strangers: bounded, and with the file's name in every error.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use super::ImportError;
+use crate::checkpoint::tensor_file::read_at_most;
+
+/// The longest file of settings that is read: a thousand times what one has.
+const LONGEST: u64 = 4 << 20;
+
+/// Reads a JSON file of at most 4 MiB.
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ImportError> {
+    let bytes = read_at_most(path, LONGEST).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => ImportError::refused(path, "is missing"),
+        _ => ImportError::io(path)(error),
+    })?;
+    serde_json::from_slice(&bytes).map_err(|error| ImportError::refused(path, format!("cannot be read: {error}")))
+}

@@ -1,0 +1,166 @@
+//! Importing: models that were made elsewhere become runs.
+//!
+//! A path may hold nanochat's own checkpoints, a folder in the form of Hugging Face's transformers or of our own export,
+//! or a run from another machine. [`open`] finds out which, and checks all that can be checked without reading weights:
+//! names, shapes, types, the tokenizer. [`Found::write`] then copies the weights piece by piece, so that the largest model
+//! needs no more memory than the smallest. Files come from strangers: nothing in them is run, and nothing is allocated
+//! by their word alone.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::model::Config;
+use crate::tokenizer::Tokenizer;
+
+mod architecture;
+mod assembled;
+mod error;
+#[cfg(feature = "net")]
+pub mod hub;
+mod hugging_face;
+mod json;
+mod nanochat;
+mod own_run;
+mod recognise;
+mod shards;
+mod spelling;
+mod torch_file;
+mod write;
+
+pub use error::ImportError;
+pub use nanochat::Stage;
+pub use recognise::open;
+pub use write::Progress;
+
+use assembled::Assembled;
+use own_run::OwnRun;
+
+/// What to import where a path holds more than one model.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The checkpoint's step; the newest where it is not said.
+    pub step: Option<u64>,
+    /// The stage of a nanochat base folder; the last one that it has where it is not said.
+    pub source: Option<Stage>,
+    /// The model among those of a nanochat base folder; the deepest where it is not said.
+    pub model_tag: Option<String>,
+    /// A `tokenizer.pkl` or `tokenizer.json` that is not where it is looked for.
+    pub tokenizer: Option<PathBuf>,
+}
+
+/// What kind of thing was imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A checkpoint of nanochat.
+    Nanochat,
+    /// A folder in the form of Hugging Face's transformers.
+    HuggingFace,
+    /// A folder that nc-core exported.
+    NcCore,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nanochat => "a checkpoint of nanochat",
+            Self::HuggingFace => "a Hugging Face folder",
+            Self::NcCore => "an export of nc-core",
+        })
+    }
+}
+
+/// Where imported weights come from, as the run's `config.json` records it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The kind of source.
+    pub kind: Kind,
+    /// The names of the files that hold the weights.
+    pub files: Vec<String>,
+    /// The step at which they were saved, where the source tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
+    /// Their bits per byte on the source's own validation data, where it tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_bpb: Option<f64>,
+}
+
+/// A model that was found, checked, and not yet written anywhere.
+pub struct Found {
+    model: Config,
+    tokenizer: Option<Tokenizer>,
+    name: String,
+    notes: Vec<String>,
+    weights: Weights,
+}
+
+/// The weights of a found model.
+enum Weights {
+    /// Of a foreign one, to be renamed and converted on the way.
+    Foreign(Assembled, Provenance),
+    /// Of a run of ours, to be copied with all else that it has.
+    Own(Box<OwnRun>),
+}
+
+impl Found {
+    /// The model's configuration.
+    pub fn model(&self) -> &Config {
+        &self.model
+    }
+
+    /// Its tokenizer, if it has one.
+    pub fn tokenizer(&self) -> Option<&Tokenizer> {
+        self.tokenizer.as_ref()
+    }
+
+    /// The same with another name.
+    pub fn named(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+
+    /// A name for the run, after the folder that it was found in.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What somebody who imports it should know: what was chosen, filled in, or left out. Each is a sentence.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Where the weights come from; `None` for a run of ours, which keeps its own `config.json`.
+    pub fn provenance(&self) -> Option<&Provenance> {
+        match &self.weights {
+            Weights::Foreign(_, provenance) => Some(provenance),
+            Weights::Own(_) => None,
+        }
+    }
+
+    /// The `config.json` of a run of ours.
+    pub fn own_config(&self) -> Option<&Value> {
+        match &self.weights {
+            Weights::Foreign(..) => None,
+            Weights::Own(run) => Some(run.config()),
+        }
+    }
+
+    /// Whether the training that it comes from can be gone on with.
+    pub fn resumes(&self) -> bool {
+        matches!(&self.weights, Weights::Own(run) if run.checkpoint.optimizer.is_some())
+    }
+
+    /// The step that the run's checkpoint will have.
+    pub fn step(&self) -> u64 {
+        match &self.weights {
+            Weights::Foreign(_, provenance) => provenance.step.unwrap_or(0),
+            Weights::Own(run) => run.step(),
+        }
+    }
+}
+
+/// The last part of a path, for people.
+fn shown_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}

@@ -1,0 +1,96 @@
+//! What a path holds.
+
+use std::fs;
+use std::path::Path;
+
+use super::shards::Shards;
+use super::{Found, ImportError, Options, hugging_face, json, nanochat, own_run, shown_name};
+
+/// Finds the model at `path` and checks it, but for its weights' values. Writes nothing.
+///
+/// # Errors
+/// When there is no model, it is not one that nc-core can run, a file is damaged, the tokenizer is another model's, or an
+/// option does not apply.
+pub fn open(path: &Path, options: &Options) -> Result<Found, ImportError> {
+    let data = fs::metadata(path).map_err(ImportError::io(path))?;
+    if data.is_file() {
+        return match nanochat::step_of(path) {
+            Some(step) => nanochat::open_file(path, step, options),
+            None => Err(unknown(path, "it is a file of another name; give the folder that it is in")),
+        };
+    }
+    if !data.is_dir() {
+        return Err(unknown(path, "it is neither a folder nor a plain file"));
+    }
+    let config = path.join(hugging_face::CONFIG_FILE);
+    let has_config = config.symlink_metadata().is_ok();
+    if has_config && path.join("checkpoints").is_dir() {
+        return own_run::open(path, options);
+    }
+    if has_config && (Shards::are_in(path) || !nanochat::is_model(path)) {
+        let found: hugging_face::ModelType = json::read(&config)?;
+        return match found.model_type.as_deref() {
+            Some("nanochat" | "nc-core") if !Shards::are_in(path) => {
+                Err(ImportError::refused(path, "has a config.json, but neither model.safetensors nor an index of several"))
+            }
+            Some("nanochat") => hugging_face::open(path, options),
+            Some("nc-core") => hugging_face::open_exported(path, options),
+            Some(other) => {
+                Err(ImportError::refused(&config, format!("is of the model type {other:?}; nc-core imports the type \"nanochat\"")))
+            }
+            None => Err(ImportError::refused(&config, "has no model_type, and there is no checkpoints/ beside it")),
+        };
+    }
+    if nanochat::is_model(path) {
+        nanochat::open_model(path, options)
+    } else if nanochat::is_base(path) {
+        nanochat::open_base(path, options)
+    } else if nanochat::is_stage(path) {
+        nanochat::open_stage(path, options)
+    } else {
+        Err(unknown(path, &contents(path)?))
+    }
+}
+
+fn unknown(path: &Path, found: &str) -> ImportError {
+    ImportError::Unknown { path: path.to_path_buf(), found: found.to_owned() }
+}
+
+/// What is in a folder, in words.
+fn contents(folder: &Path) -> Result<String, ImportError> {
+    const SHOWN: usize = 5;
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(ImportError::io(folder))? {
+        names.push(entry.map_err(ImportError::io(folder))?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(match names.len() {
+        0 => "it is empty".to_owned(),
+        count if count <= SHOWN => format!("there is {}", names.join(", ")),
+        count => format!("there are {} and {} more", names[..SHOWN].join(", "), count - SHOWN),
+    })
+}
+
+/// A run's name after a folder: its own, as far as a run can have it.
+pub(super) fn name_after(folder: &Path) -> String {
+    // `.` and `..` have no name before they are resolved.
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
+    let name: String = shown_name(&folder).chars().map(plain).take(60).collect();
+    let name = name.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    if name.is_empty() { "imported".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_named_after_folders() {
+        for (folder, name) in
+            [("/a/d4", "d4"), ("/a/nanochat d32!", "nanochat-d32"), ("/a/.hidden", "hidden"), ("/", "imported"), ("/a/é", "imported")]
+        {
+            assert_eq!(name_after(Path::new(folder)), name, "{folder}");
+        }
+    }
+}

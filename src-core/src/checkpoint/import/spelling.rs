@@ -1,0 +1,107 @@
+//! The tokenizer of a model that is imported: where it is, and whether it is that model's.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::ImportError;
+use crate::checkpoint::tensor_file::open_regular;
+use crate::checkpoint::torch::{TorchFile, read_tiktoken};
+use crate::model::Config;
+use crate::tokenizer::Tokenizer;
+
+/// The files that a tokenizer may be in, the first being preferred.
+pub(super) const FILES: [&str; 2] = ["tokenizer.pkl", "tokenizer.json"];
+
+/// How many bytes each token has, as nanochat counts them.
+const BYTES_FILE: &str = "token_bytes.pt";
+
+/// A tokenizer and the file that it was read from.
+pub(super) struct Spelling {
+    pub tokenizer: Tokenizer,
+    path: PathBuf,
+}
+
+impl Spelling {
+    /// Reads a `tokenizer.json`, or a `tokenizer.pkl` as nanochat saves it; or the one in a folder.
+    pub fn open(path: &Path) -> Result<Self, ImportError> {
+        if path.is_dir() {
+            let none = || ImportError::refused(path, format!("holds neither {} nor {}", FILES[0], FILES[1]));
+            return beside(path)?.ok_or_else(none);
+        }
+        let tokenizer = if is_json(path)? { Tokenizer::from_file(path)? } else { read_tiktoken(path)? };
+        Ok(Self { tokenizer, path: path.to_path_buf() })
+    }
+
+    /// Checks that it is the tokenizer of a model: as many ids, and as many bytes for each as `token_bytes.pt` beside it
+    /// says, if that is there.
+    pub fn fit(&self, config: &Config) -> Result<(), ImportError> {
+        let (has, wants) = (self.tokenizer.vocab_size(), config.vocab_size);
+        if has != wants {
+            return Err(self.other(format!("it has {has} ids and the model {wants}")));
+        }
+        self.check_bytes()
+    }
+
+    /// Checks that it is the tokenizer of this hash, where one is known.
+    pub fn check_hash(&self, sha256: Option<&str>) -> Result<(), ImportError> {
+        match sha256 {
+            Some(sha256) if sha256 != self.tokenizer.hash() => {
+                Err(self.other("it is another one than the model was exported with: its sha256 is not the one in config.json".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Holds it against nanochat's own count of the bytes of each token.
+    fn check_bytes(&self) -> Result<(), ImportError> {
+        let path = self.path.with_file_name(BYTES_FILE);
+        if path.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        let mut file = TorchFile::open(&path)?;
+        let counts = match file.tensors() {
+            [_] => file.integers(0)?,
+            other => {
+                return Err(ImportError::refused(&path, format!("holds {} tensors; it should hold the bytes of each token", other.len())));
+            }
+        };
+        let own = self.tokenizer.token_bytes();
+        if counts.len() != own.len() {
+            return Err(self.other(format!("it has {} ids, and {} beside it has {}", own.len(), BYTES_FILE, counts.len())));
+        }
+        match counts.iter().zip(&own).position(|(count, own)| *count != i64::from(*own)) {
+            Some(id) => Err(self.other(format!("its token {id} has {} bytes, and by {BYTES_FILE} beside it {}", own[id], counts[id]))),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for a table that may have been saved with its padding: the ids of the padding are no tokens, and are
+    /// taken from the vocabulary. Says so where it was done.
+    pub fn fit_padded(&self, config: &mut Config) -> Result<Option<String>, ImportError> {
+        let (has, rows) = (self.tokenizer.vocab_size(), config.vocab_size);
+        let unpadded = Config { vocab_size: has, ..config.clone() };
+        if has < rows && unpadded.padded_vocab() == rows {
+            *config = unpadded;
+            self.check_bytes()?;
+            return Ok(Some(format!("the last {} rows of the vocabulary are padding: no token has their ids", rows - has)));
+        }
+        self.fit(config).map(|()| None)
+    }
+
+    fn other(&self, why: String) -> ImportError {
+        ImportError::OtherTokenizer { tokenizer: self.path.clone(), why }
+    }
+}
+
+/// Whether a file begins as JSON does.
+fn is_json(path: &Path) -> Result<bool, ImportError> {
+    let mut head = Vec::new();
+    open_regular(path).and_then(|file| file.take(64).read_to_end(&mut head)).map_err(ImportError::io(path))?;
+    Ok(head.trim_ascii_start().first() == Some(&b'{'))
+}
+
+/// The tokenizer in a folder, if one is there.
+pub(super) fn beside(folder: &Path) -> Result<Option<Spelling>, ImportError> {
+    let found = FILES.iter().map(|name| folder.join(name)).find(|path| path.symlink_metadata().is_ok());
+    found.map(|path| Spelling::open(&path)).transpose()
+}

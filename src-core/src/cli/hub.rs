@@ -1,0 +1,18 @@
+//! Models of the hub, with bars for what is fetched.
+
+use super::data::download::Progress;
+use super::{Context, Failure, note};
+use crate::checkpoint::import::Options;
+use crate::checkpoint::import::hub::{Fetched, Hub};
+
+/// Fetches `OWNER/NAME[@REVISION]` into the cache.
+pub fn fetch_model(repo: &str, options: &Options, offline: bool, context: &Context) -> Result<Fetched, Failure> {
+    // Nothing needs tidying: whatever is on disk at any moment can be gone on with.
+    ctrlc::set_handler(|| {
+        note("stopped; run the same command again and it goes on from here");
+        std::process::exit(130);
+    })?;
+    let progress = Progress::new("files");
+    Ok(Hub::new(&context.home.cache(), offline)
+        .fetch(repo, options, &|files| progress.expect(files), &|name, event| progress.show(name, event))?)
+}
