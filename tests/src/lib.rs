@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use nc_core::model::Architecture;
 
 pub mod drawn;
+pub mod foreign;
 pub mod golden;
 pub mod python;
 pub mod script;
