@@ -11,6 +11,7 @@ use nc_core::checkpoint::home::Home;
 use nc_core::checkpoint::{Run, load_model};
 use nc_core::model::{Architecture, Config};
 use nc_core::tokenizer::{Content, Conversation, Message, Part, PartKind, Role, SPECIAL_TOKENS, Tokenizer, TrainOptions};
+use nc_core::train::run_config;
 #[cfg(unix)]
 use nc_tests::workshop::limit_file_size;
 use nc_tests::workshop::{Workshop, refusal};
@@ -31,8 +32,13 @@ fn workshop() -> Workshop {
 
 /// A tokenizer that has seen the names of the special tokens so often that it merged as much of them as it can.
 fn lured() -> Tokenizer {
+    lured_to(330)
+}
+
+/// The same with a vocabulary of this size.
+fn lured_to(vocab_size: usize) -> Tokenizer {
     let text = format!("{} and other words {}", SPECIAL_TOKENS.concat().repeat(50), nc_tests::workshop::text(40));
-    let options = TrainOptions { vocab_size: 330, ..TrainOptions::default() };
+    let options = TrainOptions { vocab_size, ..TrainOptions::default() };
     Tokenizer::train([Ok::<_, std::io::Error>(text)], &options).unwrap().tokenizer
 }
 
@@ -366,6 +372,75 @@ fn a_trained_run_says_where_it_comes_from_and_an_earlier_step_can_be_had() {
     let bytes: u64 = fs::read_dir(&to).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
     assert_eq!((told["run"].as_str(), told["step"].as_u64(), told["bytes"].as_u64()), (Some("a"), Some(4), Some(bytes)));
     assert_eq!(told["files"], json!(Workshop::names(Path::new(&to))));
+}
+
+/// Imports an export and gives the weights of the new run.
+fn imported(workshop: &Workshop, folder: &Path, name: &str) -> PathBuf {
+    workshop.succeed(&["import", folder.to_str().unwrap(), "--name", name]);
+    let steps = Workshop::names(&workshop.run(name).join("checkpoints"));
+    assert_eq!(steps.len(), 1);
+    workshop.run(name).join("checkpoints").join(&steps[0]).join("model.safetensors")
+}
+
+#[test]
+fn an_export_that_is_imported_again_is_the_source_bit_for_bit() {
+    let workshop = workshop();
+    let home = workshop.home();
+    // 320 is a multiple of 64: there is no padding that an export for transformers could lose.
+    for (name, format, architecture, vocab_size) in [
+        ("whole", "hf", Architecture::CLASSIC, 320),
+        ("padded", "hf", Architecture::CLASSIC, 330),
+        ("classic", "safetensors", Architecture::CLASSIC, 330),
+        ("current", "safetensors", Architecture::CURRENT, 330),
+    ] {
+        let tokenizer = lured_to(vocab_size);
+        let config = config(&tokenizer, [4, 2], architecture);
+        drawn::install(&home, name, &config, &tokenizer);
+        let folder = exported(&workshop, name, format, &[]);
+        let again = format!("{name}-again");
+        let theirs = tensors(&imported(&workshop, &folder, &again));
+        let mut ours = tensors(&weights(&workshop, name, drawn::STEP));
+        if name == "padded" {
+            for table in ["transformer.wte.weight", "lm_head.weight"] {
+                ours.get_mut(table).unwrap().2[4 * vocab_size * config.n_embd..].fill(0);
+            }
+        }
+        assert!(ours == theirs, "{name}");
+        let run = |name: &str| run_config(&Run::open(&Home::at(&home), name).unwrap()).unwrap().model;
+        assert_eq!(run(&again), run(name));
+        let file = |run: &str| fs::read(workshop.run(run).join("tokenizer.json")).unwrap();
+        assert!(file(&again) == file(name), "{name}: tokenizer");
+
+        // And what is exported from there is the same once more, but for the name that it goes by.
+        let once_more = exported(&workshop, &again, format, &[]);
+        for file in Workshop::names(&folder).iter().filter(|file| *file != "config.json" || format == "hf") {
+            assert!(fs::read(folder.join(file)).unwrap() == fs::read(once_more.join(file)).unwrap(), "{name}: {file}");
+        }
+    }
+}
+
+#[test]
+fn what_was_imported_can_leave_with_its_bits_per_byte_if_it_has_a_tokenizer() {
+    let workshop = workshop();
+    for dir in nc_tests::golden_dirs() {
+        let (native, classic) = (dir.join("nanochat-native/base"), dir.join("hf-classic"));
+        if native.exists() {
+            let source = imported(&workshop, &native, "native");
+            let folder = exported(&workshop, "native", "safetensors", &[]);
+            assert!(tensors(&folder.join("model.safetensors")) == tensors(&source));
+            let provenance = &json_file(&folder.join("config.json"))["provenance"];
+            let imported = &json_file(&workshop.run("native").join("config.json"))["imported"];
+            assert_eq!((&provenance["val_bpb"], &provenance["step"]), (&imported["val_bpb"], &imported["step"]));
+            assert!(provenance["val_bpb"].is_number(), "{provenance}");
+            fs::remove_dir_all(workshop.run("native")).unwrap();
+        }
+        if classic.exists() {
+            imported(&workshop, &classic, "classic");
+            let sentence = workshop.refused(&["export", "--run", "classic", "--format", "hf", "--to", &workshop.path("to")]);
+            assert!(sentence.contains("has no tokenizer") && !Path::new(&workshop.path("to")).exists(), "{sentence}");
+            fs::remove_dir_all(workshop.run("classic")).unwrap();
+        }
+    }
 }
 
 #[test]

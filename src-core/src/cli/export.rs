@@ -11,7 +11,7 @@ use super::{Context, Failure};
 use crate::checkpoint::export::{self, ExportError, Format, NumberType, Options, Origin, SHARD_BYTES};
 use crate::checkpoint::{self, Run};
 use crate::tokenizer::Tokenizer;
-use crate::train::{run_config, validation};
+use crate::train::{RunConfig, Training, run_config, validation};
 
 /// Options of `nc-core export`.
 #[derive(clap::Args)]
@@ -65,7 +65,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     };
 
     let run = Run::open(&context.home, &name)?;
-    let config = run_config(&run)?.model;
+    let RunConfig { model: config, training, .. } = run_config(&run)?;
     // Before the checkpoint's hash is computed, which takes a while for a large one.
     export::check(&config, format, &args.to)?;
     let mut checkpoint = checkpoint::load_model(&run, args.step)?;
@@ -73,7 +73,11 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         return Err(ExportError::NoTokenizer { run: name }.into());
     }
     let tokenizer = Tokenizer::from_file(&run.tokenizer_path())?;
-    let origin = Origin { run: name.clone(), val_bpb: validation(&run.metrics_path(), checkpoint.step)? };
+    let val_bpb = match training {
+        Training::Imported(provenance) => provenance.val_bpb,
+        Training::Base(_) | Training::Sft(_) => validation(&run.metrics_path(), checkpoint.step)?,
+    };
+    let origin = Origin { run: name.clone(), val_bpb };
     let options = Options { format, number_type, shard_bytes: SHARD_BYTES };
     let exported = export::export(&mut checkpoint, &config, &tokenizer, &origin, options, &args.to)?;
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::super::durable::is_out_of_room;
 use super::super::error::megabytes;
-use super::super::tensor_file::{Mismatch, TensorFileError};
+use super::super::tensor_file::Mismatch;
+use super::super::tensor_source::SourceError;
 
 /// A model could not be exported. Nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +27,7 @@ pub enum ExportError {
         sequence_len: usize,
     },
     /// The run has no tokenizer.
-    #[error("run {run:?} has no tokenizer, without which nobody could use what is exported; import the model again with its tokenizer")]
+    #[error("run {run:?} has no tokenizer, without which nobody could use what is exported; import it again with --tokenizer FILE")]
     NoTokenizer {
         /// The run.
         run: String,
@@ -58,7 +59,7 @@ pub enum ExportError {
     Mismatch(#[from] Mismatch),
     /// The checkpoint could not be read.
     #[error(transparent)]
-    Source(#[from] TensorFileError),
+    Source(SourceError),
     /// The format cannot hold the model.
     #[error("this model cannot be exported: {0}")]
     Unwritable(String),

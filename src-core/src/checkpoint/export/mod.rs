@@ -1,7 +1,8 @@
 //! Writing a model for other programs: a folder that Hugging Face's transformers loads, or the same weights under nanochat's
 //! names with all that is needed to compute with them (`docs/FORMAT.md`).
 //!
-//! The folder appears whole or not at all, as checkpoints do. Tensors pass through one at a time.
+//! The folder appears whole or not at all, as checkpoints do. Weights pass through in pieces, so that a model of any size
+//! needs no more memory than a small one.
 
 mod config;
 mod error;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -14,6 +14,7 @@ use super::super::MODEL_FILE;
 use super::super::durable::CHUNK;
 use super::super::header::short;
 use super::super::tensor_file::TensorFile;
+use super::super::tensor_source::{StreamError, TensorSource};
 use super::{ExportError, NumberType};
 
 /// The file that lists what is where, when the weights are in more than one.
@@ -111,14 +112,28 @@ impl Plan {
             let mut out = BufWriter::with_capacity(CHUNK, file);
             out.write_all(header).map_err(failed)?;
             for tensor in tensors {
-                let values = source.read(&tensor.source)?;
-                for piece in values[..tensor.elements()].chunks(CHUNK / size_of::<f32>()) {
-                    let bytes = self
-                        .number_type
-                        .encode(piece)
-                        .ok_or_else(|| ExportError::TooLarge { tensor: short(&tensor.source), number_type: self.number_type.name() })?;
-                    out.write_all(&bytes).map_err(failed)?;
-                }
+                let index = source.specs().iter().position(|spec| spec.name == tensor.source);
+                let index = index.ok_or_else(|| ExportError::Unwritable(format!("it has no tensor {}", short(&tensor.source))))?;
+                let mut left = tensor.elements();
+                let mut fits = true;
+                let mut sink = |piece: &[f32]| {
+                    let piece = &piece[..piece.len().min(left)];
+                    left -= piece.len();
+                    match self.number_type.encode(piece) {
+                        Some(bytes) => out.write_all(&bytes),
+                        None => {
+                            fits = false;
+                            Err(io::ErrorKind::InvalidData.into())
+                        }
+                    }
+                };
+                source.stream(index, &mut sink).map_err(|error| match error {
+                    StreamError::Sink(_) if !fits => {
+                        ExportError::TooLarge { tensor: short(&tensor.source), number_type: self.number_type.name() }
+                    }
+                    StreamError::Sink(error) => failed(error),
+                    StreamError::Source(error) => ExportError::Source(error),
+                })?;
             }
             let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
             file.sync_all().map_err(failed)?;
