@@ -140,7 +140,7 @@ impl Hub {
         tell(names.len());
         let base_url = hub::files_url(&self.endpoint, RepoKind::Model, repo, &listing.revision);
         let download = Download { base_url, names, folder: home.to_path_buf(), workers: WORKERS, patience: self.patience.clone() };
-        let content = Content { what: "a file of a model", opening: b"", check };
+        let content = Content { what: "file of a model", opening: b"", check };
         download.run_for(&content, report).map(drop).map_err(|source| HubError::Download { repo: repo.to_owned(), source })
     }
 

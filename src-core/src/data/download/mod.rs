@@ -179,7 +179,7 @@ impl Download {
 /// What files are to be like.
 #[derive(Clone, Copy, Debug)]
 pub struct Content {
-    /// What one is called, with its article.
+    /// What one is called, without its article: "parquet file".
     pub what: &'static str,
     /// The bytes that all begin with.
     pub opening: &'static [u8],
@@ -193,7 +193,7 @@ const SHARD: Content = Content::parquet(verify);
 impl Content {
     /// Parquet files for which `check` finds nothing wrong.
     pub const fn parquet(check: fn(&Path) -> Result<(), String>) -> Self {
-        Self { what: "a parquet file", opening: b"PAR1", check }
+        Self { what: "parquet file", opening: b"PAR1", check }
     }
 }
 

@@ -261,7 +261,7 @@ impl Transfer<'_> {
                 head.extend(read.iter().take(opening.len()));
                 if !head.starts_with(&opening[..head.len().min(opening.len())]) {
                     partial.discard()?;
-                    return Err(passing(format!("the server sent something else than {}", self.content.what)));
+                    return Err(passing(format!("the server sent something else than a {}", self.content.what)));
                 }
             }
             if total.is_some_and(|total| partial.len() + read.len() as u64 > total) {
@@ -281,7 +281,7 @@ impl Transfer<'_> {
 /// What is wrong with a file that has all its bytes, if anything is.
 fn whole(partial: &Partial, content: &Content) -> Result<Option<String>, DownloadError> {
     if let Err(reason) = (content.check)(partial.path()) {
-        return Ok(Some(format!("what came is not {}, whole: {reason}", content.what)));
+        return Ok(Some(format!("what came is not a whole {}: {reason}", content.what)));
     }
     let Some(expected) = &partial.version().sha256 else { return Ok(None) };
     let mut hash = Sha256::new();
