@@ -127,8 +127,8 @@ mod tests {
         assert_eq!(with(&["bc", "ab", "abc"]).unwrap(), ["b c", "a b", "a bc"]);
         assert_eq!(with(&["ab", "bc", "abc"]).unwrap(), ["a b", "b c", "ab c"]);
         assert_eq!(with(&["aa", "aaa", "aaaaa"]).unwrap(), ["a a", "aa a", "aa aaa"]);
-        let error = with(&["bc", "abc", "ab", "cab", "abcab"]).unwrap_err().to_string();
-        assert_eq!(error, "the tokenizer cannot be used: token 260 is not made of two tokens that come before it");
+        let error = with(&["abc", "ab"]).unwrap_err().to_string();
+        assert_eq!(error, "the tokenizer cannot be used: token 256 is not made of two tokens that come before it");
     }
 
     #[test]
