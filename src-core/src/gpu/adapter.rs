@@ -13,6 +13,8 @@ pub struct AdapterSummary {
     pub features: wgpu::Features,
     /// The adapter's limits.
     pub limits: wgpu::Limits,
+    /// Bytes of memory that it works in, its own or the machine's; `None` where it does not say.
+    pub memory: Option<u64>,
 }
 
 /// Every adapter on this machine, best first. The order is what `--adapter INDEX` counts in.
@@ -20,7 +22,13 @@ pub fn adapters() -> Vec<AdapterSummary> {
     enumerate()
         .into_iter()
         .enumerate()
-        .map(|(index, adapter)| AdapterSummary { index, info: adapter.get_info(), features: adapter.features(), limits: adapter.limits() })
+        .map(|(index, adapter)| AdapterSummary {
+            index,
+            info: adapter.get_info(),
+            features: adapter.features(),
+            limits: adapter.limits(),
+            memory: memory(&adapter),
+        })
         .collect()
 }
 
@@ -60,6 +68,25 @@ fn enumerate() -> Vec<wgpu::Adapter> {
     found.retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
     found.sort_by_key(|adapter| rank(adapter.get_info().device_type));
     found
+}
+
+/// The largest heap that Vulkan counts as the device's own: the card's memory, or on a processor the machine's.
+#[cfg(not(target_vendor = "apple"))]
+fn memory(adapter: &wgpu::Adapter) -> Option<u64> {
+    const DEVICE_LOCAL: u32 = 1;
+    // SAFETY: the adapter is only asked, and outlives the question.
+    let properties = unsafe {
+        let adapter = adapter.as_hal::<wgpu::hal::api::Vulkan>()?;
+        adapter.shared_instance().raw_instance().get_physical_device_memory_properties(adapter.raw_physical_device())
+    };
+    let heaps = &properties.memory_heaps[..properties.memory_heap_count as usize];
+    heaps.iter().filter(|heap| heap.flags.as_raw() & DEVICE_LOCAL != 0).map(|heap| heap.size).max()
+}
+
+/// Metal does not say before a device is opened; a Mac's GPU shares the machine's memory.
+#[cfg(target_vendor = "apple")]
+fn memory(_adapter: &wgpu::Adapter) -> Option<u64> {
+    super::memory::host_memory()
 }
 
 fn rank(kind: wgpu::DeviceType) -> u8 {

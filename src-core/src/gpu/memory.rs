@@ -21,7 +21,7 @@ pub(super) fn limit(on_host: bool) -> Result<Option<u64>, GpuError> {
 }
 
 /// Bytes of the machine's memory, where the system says.
-fn host_memory() -> Option<u64> {
+pub(super) fn host_memory() -> Option<u64> {
     #[cfg(unix)]
     {
         // SAFETY: both calls only read what the system knows about itself.
