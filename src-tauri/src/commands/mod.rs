@@ -1,0 +1,67 @@
+//! What the pages may ask for: thin functions, each of which checks what it is handed.
+
+pub mod app;
+pub mod conversations;
+pub mod messages;
+pub mod models;
+pub mod training;
+
+use tauri::ipc::Invoke;
+use tauri::{Runtime, State};
+
+use crate::desktop::Desktop;
+
+/// The app, as commands are handed it.
+pub type App<'a> = State<'a, Desktop>;
+
+/// Answers what the pages ask. Which of them may ask is said in `capabilities/`.
+pub fn handler<R: Runtime>() -> impl Fn(Invoke<R>) -> bool + Send + Sync + 'static {
+    tauri::generate_handler![
+        app::app_start,
+        app::app_events,
+        app::app_close,
+        app::settings_get,
+        app::settings_set,
+        app::limits,
+        app::about,
+        app::licences,
+        conversations::conversations_list,
+        conversations::conversations_search,
+        conversations::conversation_create,
+        conversations::conversation_get,
+        conversations::conversation_rename,
+        conversations::conversation_pin,
+        conversations::conversation_settings,
+        conversations::conversation_delete,
+        conversations::conversation_undelete,
+        conversations::conversation_export,
+        conversations::conversations_import,
+        messages::message_send,
+        messages::message_regenerate,
+        messages::message_edit,
+        messages::message_choose,
+        messages::message_attach,
+        messages::message_stop,
+        models::models_list,
+        models::model_load,
+        models::model_unload,
+        models::model_delete,
+        models::model_pick,
+        models::model_inspect,
+        models::model_import,
+        models::import_cancel,
+        models::model_install_shipped,
+        models::shipped_model,
+        models::gpus_list,
+        models::gpu_choose,
+        training::train_pick_data,
+        training::train_plan,
+        training::train_start,
+        training::train_watch,
+        training::train_pause,
+        training::train_resume,
+        training::train_stop,
+        training::train_runs,
+        training::train_history,
+    ]
+}

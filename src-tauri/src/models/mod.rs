@@ -1,0 +1,230 @@
+//! Models on disk: the runs that nc-core keeps, as the pages list them.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use nc_core::checkpoint::home::Home;
+use nc_core::checkpoint::{MODEL_FILE, Run, RunSummary};
+use nc_core::model::Config;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::{AppError, AppResult, ErrorCode};
+use crate::types::{self, Fit, Millis, ModelInfo, ModelKind, now};
+
+mod assets;
+mod gpus;
+mod import;
+mod loaded;
+mod memory;
+mod shipped;
+
+pub use assets::Assets;
+pub use gpus::Gpus;
+pub use import::{Importer, inspect};
+pub use loaded::Loaded;
+pub use memory::{fit, inference_memory};
+pub use shipped::{install, shipped};
+
+/// The file in a run's folder that says that the model came with the app.
+const SHIPPED_MARK: &str = "shipped";
+
+/// What `config.json` says that a list shows.
+#[derive(Deserialize)]
+struct Described {
+    #[serde(default)]
+    stage: Option<String>,
+    model: Config,
+    #[serde(default)]
+    training: Value,
+    #[serde(default)]
+    from: Option<nc_core::train::Source>,
+    /// Of an import: what it was made from.
+    #[serde(default)]
+    imported: Option<Imported>,
+}
+
+/// What `config.json` says of an import.
+#[derive(Deserialize)]
+struct Imported {
+    #[serde(default)]
+    files: Vec<String>,
+    #[serde(default)]
+    val_bpb: Option<f64>,
+}
+
+/// All models, the one that was written last first. `memory` is that of the chosen GPU, `training` the runs that are in
+/// progress.
+pub fn list(home: &Home, memory: Option<u64>, training: &[String]) -> AppResult<Vec<ModelInfo>> {
+    let mut models: Vec<ModelInfo> = Run::list(home)?.into_iter().map(|run| info(home, run, memory, training)).collect();
+    models.sort_by_key(|model| std::cmp::Reverse(model.updated_at));
+    Ok(models)
+}
+
+/// One model.
+pub fn one(home: &Home, name: &str, memory: Option<u64>, training: &[String]) -> AppResult<ModelInfo> {
+    let run = Run::open(home, name)?;
+    let steps = run.steps()?;
+    Ok(info(home, RunSummary { name: name.to_owned(), steps, config: Ok(run.config().clone()) }, memory, training))
+}
+
+fn info(home: &Home, run: RunSummary, memory: Option<u64>, training: &[String]) -> ModelInfo {
+    let folder = home.run(&run.name);
+    let in_progress = training.contains(&run.name);
+    let mut model = ModelInfo { training: in_progress, updated_at: modified(&folder), ..unreadable(&run.name) };
+    let described = run.config.and_then(|config| serde_json::from_value::<Described>(config).map_err(|error| error.to_string()));
+    let described = described.and_then(|described| described.model.validate().map(|()| described).map_err(|error| error.to_string()));
+    let described = match described {
+        Ok(described) => described,
+        Err(problem) => {
+            let message = "This model's description, config.json, cannot be read.";
+            model.problem = Some(AppError { detail: problem, ..AppError::new(ErrorCode::Damaged, message) });
+            return model;
+        }
+    };
+    describe(&mut model, &described);
+    model.memory_bytes = inference_memory(&described.model);
+    model.fit = fit(model.memory_bytes, memory);
+    model.shipped = folder.join(SHIPPED_MARK).exists();
+    match run.steps.last() {
+        Some(&step) => {
+            let weights = folder.join("checkpoints").join(format!("{step:06}")).join(MODEL_FILE);
+            model.step = Some(step);
+            model.file_bytes = fs::metadata(&weights).map_or(0, |data| data.len());
+            model.updated_at = modified(&weights);
+            model.precision = precision(&weights).unwrap_or_else(|| "f32".into());
+            model.val_bpb = last_validation(&folder.join("metrics.jsonl")).or(model.val_bpb);
+            if !folder.join("tokenizer.json").exists() {
+                let message = "This model has no tokenizer, so it can neither read nor write: import it again with one.";
+                model.problem = Some(AppError::new(ErrorCode::Unsupported, message));
+            }
+        }
+        None if in_progress => {}
+        None => model.problem = Some(AppError::new(ErrorCode::NotFound, "This model has no checkpoint yet: its training was never saved.")),
+    }
+    model
+}
+
+/// A model of which nothing is known but its name.
+fn unreadable(name: &str) -> ModelInfo {
+    ModelInfo {
+        name: name.to_owned(),
+        kind: ModelKind::Imported,
+        chat: false,
+        problem: None,
+        parameters: 0,
+        depth: 0,
+        n_embd: 0,
+        n_head: 0,
+        n_kv_head: 0,
+        context: 0,
+        vocab_size: 0,
+        precision: "f32".into(),
+        file_bytes: 0,
+        memory_bytes: 0,
+        fit: Fit::Unknown,
+        step: None,
+        val_bpb: None,
+        updated_at: 0,
+        from: None,
+        source: None,
+        data: Vec::new(),
+        training: false,
+        shipped: false,
+    }
+}
+
+fn describe(model: &mut ModelInfo, described: &Described) {
+    let config = &described.model;
+    model.kind = match described.stage.as_deref() {
+        None | Some("base") => ModelKind::Base,
+        Some("sft") => ModelKind::Chat,
+        Some(_) => ModelKind::Imported,
+    };
+    // Of an import nobody knows; it may well have learnt to answer.
+    model.chat = model.kind != ModelKind::Base;
+    model.parameters = config.param_counts().total as u64;
+    model.depth = config.n_layer as u64;
+    model.n_embd = config.n_embd as u64;
+    model.n_head = config.n_head as u64;
+    model.n_kv_head = config.n_kv_head as u64;
+    model.context = config.sequence_len as u64;
+    model.vocab_size = config.vocab_size as u64;
+    model.from = described.from.as_ref().map(|from| types::From { run: from.run.clone(), step: from.step });
+    if let Some(imported) = &described.imported {
+        model.source = Some(imported.files.join(", "));
+        model.val_bpb = imported.val_bpb;
+    }
+    model.data =
+        ["data", "tasks"].iter().filter_map(|key| described.training.get(key)?.as_array()).flatten().filter_map(file_name).collect();
+}
+
+/// The last part of a path.
+fn file_name(path: &Value) -> Option<String> {
+    let path = path.as_str()?;
+    Some(Path::new(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned()))
+}
+
+fn modified(path: &Path) -> Millis {
+    let time = fs::metadata(path).and_then(|data| data.modified()).ok();
+    time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |since| since.as_millis() as Millis)
+}
+
+/// The type of the numbers in a file of tensors, as its header says of the largest one.
+fn precision(path: &Path) -> Option<String> {
+    const LONGEST_HEADER: u64 = 16 << 20;
+    let mut file = File::open(path).ok()?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).ok()?;
+    let length = u64::from_le_bytes(length);
+    let mut header = Vec::new();
+    file.take(length.min(LONGEST_HEADER)).read_to_end(&mut header).ok()?;
+    let header: serde_json::Map<String, Value> = serde_json::from_slice(&header).ok()?;
+    let bytes = |tensor: &Value| Some(tensor["data_offsets"][1].as_u64()? - tensor["data_offsets"][0].as_u64()?);
+    let largest = header.values().max_by_key(|tensor| bytes(tensor))?;
+    Some(largest["dtype"].as_str()?.to_ascii_lowercase())
+}
+
+/// Bits per byte of the last validation in `metrics.jsonl`, looked for at its end.
+fn last_validation(path: &Path) -> Option<f64> {
+    const LOOKED_AT: u64 = 1 << 19;
+    let mut file = File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOOKED_AT))).ok()?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end).ok()?;
+    let mut lines = end.rsplit(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    lines.find_map(|line| line.get("val_bpb")?.as_f64())
+}
+
+/// Deletes a model for good, unless somebody trains it.
+pub fn delete(home: &Home, name: &str) -> AppResult<()> {
+    let lock = match Run::open(home, name) {
+        Ok(run) => Some(run.lock()?),
+        Err(_) if in_the_way(home, name) => None,
+        Err(error) => return Err(error.into()),
+    };
+    // Out of the list in one move, whatever happens while its files are removed.
+    let hidden = home.runs().join(format!(".deleted-{name}-{}", now()));
+    fs::rename(home.run(name), &hidden)?;
+    drop(lock);
+    fs::remove_dir_all(&hidden)?;
+    Ok(())
+}
+
+/// Whether there is a folder of a listed name that is no run which can be opened.
+fn in_the_way(home: &Home, name: &str) -> bool {
+    Run::list(home).is_ok_and(|runs| runs.iter().any(|run| run.name == name && run.config.is_err()))
+}
+
+/// Removes what deletions left behind that were cut short. What cannot be removed does no harm.
+pub fn sweep(home: &Home) {
+    let Ok(entries) = fs::read_dir(home.runs()) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(".deleted-")) {
+        let _ = fs::remove_dir_all(entry.path());
+    }
+}
+
+#[cfg(test)]
+mod tests;
