@@ -3,7 +3,7 @@
 # rustup puts cargo here; a shell that was open before does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help setup demo test test-mesa26 fuzz bench lint fmt clean
+.PHONY: help setup demo app app-run bundle test test-app test-mesa26 fuzz bench lint fmt clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -15,17 +15,29 @@ setup: ## install what is missing to build and run: a C toolchain, a Vulkan driv
 demo: setup ## train a small model, fine-tune it for chat, and ask it some questions (under 20 minutes)
 	@scripts/demo.sh
 
+app: ## build the desktop app, nanochat, with all that it needs
+	@scripts/app.sh build
+
+app-run: ## build the desktop app and start it
+	@scripts/app.sh run
+
+bundle: ## make packages of the desktop app for this system, such as a .deb
+	@scripts/app.sh bundle
+
+test-app: ## check and test the desktop app
+	@scripts/app.sh test
+
 test: lint ## check and test everything
 	@scripts/setup.sh --test
 	@scripts/python.sh >/dev/null
-	cargo test --workspace
+	cargo test
 	@# The Burn twin checks the gradients once more.
 	cargo test -p nc-core --features burn --test burn
 
 test-mesa26: setup ## run the tests once more on Mesa 26, put into a private folder (Debian only)
 	@scripts/setup.sh --test
 	@scripts/python.sh >/dev/null
-	scripts/mesa26.sh run cargo test --workspace
+	scripts/mesa26.sh run cargo test
 
 fuzz: ## fuzz every reader of files from outside, a minute each; ARGS="--seconds 600 parquet" for more (nightly Rust)
 	@scripts/fuzz.sh $(ARGS)
@@ -37,8 +49,8 @@ bench: ## measure beside numpy, PyTorch and Burn; ARGS="--rounds 5 --mesa26" and
 lint: ## formatting, clippy and documentation, warnings denied
 	@scripts/setup.sh --lint
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --workspace
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps
 
 fmt: ## format the code
 	cargo fmt --all

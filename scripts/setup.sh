@@ -9,18 +9,22 @@
 #   scripts/setup.sh --lint    and rustfmt and clippy
 #   scripts/setup.sh --test    and Python 3, with which the tests compare the calculator and what is exported
 #   scripts/setup.sh --bench   and what the Python peers of the benchmark need
+#   scripts/setup.sh --app     and the web view and Node, which the desktop app is built with
+#   scripts/setup.sh --app-test   and a display that nobody sees, and strace, with which the app is tested
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 system=$(uname -s)
-want_lint=false want_test=false want_bench=false
+want_lint=false want_test=false want_bench=false want_app=false want_app_test=false
 for argument in "$@"; do
     case "$argument" in
     --lint) want_lint=true ;;
     --test) want_test=true ;;
     --bench) want_bench=true ;;
+    --app) want_app=true ;;
+    --app-test) want_app=true want_app_test=true ;;
     *)
-        printf 'setup: there is no option %s; there are --lint, --test and --bench\n' "$argument" >&2
+        printf 'setup: there is no option %s; there are --lint, --test, --bench, --app and --app-test\n' "$argument" >&2
         exit 2
         ;;
     esac
@@ -72,6 +76,24 @@ check_lint_tools() {
     rustup component add rustfmt clippy
 }
 
+# Node ------------------------------------------------------------------------------------------------------------
+
+wanted_node=20.19
+
+# Distributions are often years behind, so Node is never installed, only explained.
+check_node() {
+    local have
+    if ! has node || ! has npm; then
+        say "Node is missing: install Node $wanted_node or later with npm as https://nodejs.org says, then run this again"
+        exit 1
+    fi
+    have=$(node --version)
+    if ! at_least "${have#v}" "$wanted_node"; then
+        say "Node ${have#v} is too old: the app's pages need $wanted_node or later; see https://nodejs.org, then run this again"
+        exit 1
+    fi
+}
+
 # What is missing -------------------------------------------------------------------------------------------------
 
 # A compiler without the C library's headers is as good as none.
@@ -109,6 +131,10 @@ has_python_headers() {
     folder=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])' 2>/dev/null) && [ -e "$folder/Python.h" ]
 }
 
+has_web_view() {
+    has pkg-config && pkg-config --exists webkit2gtk-4.1
+}
+
 # Fills `missing` with words for a person, and `packages` with the names that Debian gives them. What nothing can be
 # built without is `required`; a driver may be somewhere that this script does not look, so it never stops the build.
 find_missing() {
@@ -123,6 +149,15 @@ find_missing() {
     if [ "$system" = Linux ]; then
         if ! has_vulkan_loader; then missing+=('the Vulkan loader (libvulkan.so.1)') packages+=(libvulkan1); fi
         if ! has_vulkan_driver; then missing+=('a Vulkan driver') packages+=(mesa-vulkan-drivers); fi
+        if $want_app && ! has_web_view; then
+            missing+=('the web view WebKitGTK 4.1 with its headers') packages+=(libwebkit2gtk-4.1-dev pkg-config) required=true
+        fi
+        if $want_app_test; then
+            if ! has xvfb-run || ! has xauth; then missing+=('the display Xvfb') packages+=(xvfb xauth) required=true; fi
+            if ! has dbus-run-session; then missing+=('a D-Bus session') packages+=(dbus-daemon) required=true; fi
+            if ! has strace; then missing+=(strace) packages+=(strace) required=true; fi
+            if ! has unshare; then missing+=(unshare) packages+=(util-linux) required=true; fi
+        fi
     fi
     if $want_test || $want_bench; then
         if ! has python3 || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
@@ -156,14 +191,18 @@ advice() {
         printf 'dnf install gcc vulkan-loader mesa-vulkan-drivers'
         if $want_test; then printf ' python3'; fi
         if $want_bench; then printf ' gcc-c++ python3-devel'; fi
+        if $want_app; then printf ' webkit2gtk4.1-devel'; fi
+        if $want_app_test; then printf ' xorg-x11-server-Xvfb dbus-daemon strace'; fi
     elif has pacman; then
         printf 'pacman -S gcc vulkan-icd-loader vulkan-swrast'
         if $want_test || $want_bench; then printf ' python'; fi
+        if $want_app; then printf ' webkit2gtk-4.1'; fi
         printf ' (or the driver of your GPU: vulkan-radeon, vulkan-intel, nvidia-utils)'
     elif has zypper; then
         printf 'zypper install gcc libvulkan1 libvulkan_lvp'
         if $want_test; then printf ' python3'; fi
         if $want_bench; then printf ' gcc-c++ python3-devel'; fi
+        if $want_app; then printf ' webkit2gtk3-devel'; fi
     elif [ "$system" = Darwin ]; then
         printf 'xcode-select --install'
     else
@@ -182,6 +221,7 @@ install_with_apt() {
 
 check_rust
 if $want_lint; then check_lint_tools; fi
+if $want_app; then check_node; fi
 find_missing
 if [ ${#missing[@]} -eq 0 ]; then exit; fi
 

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Builds, starts, packs and tests the desktop app. Its pages come first: they are built into the executable.
+#
+#   scripts/app.sh build       the executable, with all that is needed for it
+#   scripts/app.sh run         build it and start it
+#   scripts/app.sh bundle      packages for this system: .deb and .rpm, .dmg, or .msi
+#   scripts/app.sh test        check and test both halves
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# What packs the app; it does nothing else, and is no part of it.
+bundler='@tauri-apps/cli@2.12.5'
+
+pages() {
+    # Installed anew only where the list has changed since.
+    if [ ! -e ui/node_modules/.package-lock.json ] || [ ui/package-lock.json -nt ui/node_modules/.package-lock.json ]; then
+        npm --prefix ui ci --no-audit --no-fund
+    fi
+    npm --prefix ui run --silent build
+}
+
+built() {
+    cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
+}
+
+build() {
+    scripts/setup.sh --app
+    pages
+    cargo build --release -p nanochat --features product
+    printf '\nThe app is %s/release/nanochat\n' "$(built)"
+}
+
+case "${1:-}" in
+build) build ;;
+run)
+    build
+    exec "$(built)/release/nanochat"
+    ;;
+bundle)
+    build
+    case "$(uname -s)" in
+    Linux) kinds=deb,rpm ;;
+    Darwin) kinds=dmg ;;
+    *) kinds=msi ;;
+    esac
+    npm exec --yes --package="$bundler" -- tauri build --bundles "$kinds" --features product
+    ;;
+test)
+    scripts/setup.sh --app-test --lint
+    pages
+    npm --prefix ui run --silent check
+    npm --prefix ui test
+    cargo clippy -p nanochat --all-targets -- -D warnings
+    RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps -p nanochat
+    cargo test -p nanochat
+    ;;
+*)
+    printf 'app: say build, run, bundle or test\n' >&2
+    exit 2
+    ;;
+esac
