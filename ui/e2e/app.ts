@@ -1,0 +1,57 @@
+/** Opens the built pages in chromium. Nothing is served: every request is answered from `dist`, and any other fails. */
+
+import { readFile } from 'node:fs/promises';
+import { extname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
+
+import type { Options } from '../mock/backend';
+
+const ORIGIN = 'https://nanochat.test';
+const DIST = fileURLToPath(new URL('../dist', import.meta.url));
+const MOCK = fileURLToPath(new URL('../mock/dist/mock.js', import.meta.url));
+
+/** As in `tauri.conf.json`. */
+const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src ipc:; base-uri 'none'; form-action 'none'; " +
+  "frame-ancestors 'none'; object-src 'none'; require-trusted-types-for 'script'; trusted-types svelte-trusted-html dompurify";
+
+const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.woff2': 'font/woff2', '.svg': 'image/svg+xml' };
+
+export async function launch(): Promise<Browser> {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--force-color-profile=srgb'] });
+}
+
+export interface Opened {
+  page: Page;
+  /** What went wrong in the page: refused by the policy, thrown, or asked of a network. */
+  problems: string[];
+  close: () => Promise<void>;
+}
+
+export async function open(browser: Browser, mock: Options = {}, look: BrowserContextOptions = {}): Promise<Opened> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 820 }, locale: 'en-US', reducedMotion: 'reduce', ...look });
+  const page = await context.newPage();
+  const problems: string[] = [];
+  page.on('console', (message) => {
+    if (message.type() === 'error' || message.text().includes('Content Security Policy')) problems.push(message.text());
+  });
+  page.on('pageerror', (error) => problems.push(String(error)));
+  await page.route('**/*', async (route) => {
+    const url = new URL(route.request().url());
+    if (url.origin !== ORIGIN) {
+      problems.push(`asked for ${url.href}`);
+      return route.abort();
+    }
+    const path = url.pathname === '/' ? '/index.html' : url.pathname;
+    const body = await readFile(DIST + path).catch(() => null);
+    if (!body) return route.fulfill({ status: 404 });
+    return route.fulfill({ body, headers: { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream', 'content-security-policy': POLICY } });
+  });
+  await page.addInitScript(`window.mockOptions = ${JSON.stringify(mock)};`);
+  await page.addInitScript({ path: MOCK });
+  await page.goto(ORIGIN);
+  await page.waitForSelector('main');
+  return { page, problems, close: () => context.close() };
+}

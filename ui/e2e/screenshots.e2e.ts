@@ -1,0 +1,65 @@
+/** Pictures of each main page in both themes. They go to `$SHOTS`, for the README to `docs/images` of the repository. */
+
+import { mkdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { launch, open } from './app';
+
+const FOLDER = process.env.SHOTS ?? fileURLToPath(new URL('out', import.meta.url));
+
+let browser: Browser;
+beforeAll(async () => {
+  await mkdir(FOLDER, { recursive: true });
+  browser = await launch();
+});
+afterAll(() => browser.close());
+
+describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
+  const keep = (page: Page, name: string) => page.screenshot({ path: `${FOLDER}/${name}-${colorScheme}.png` });
+
+  it('shows the first run', async () => {
+    const { page, problems, close } = await open(browser, { empty: true }, { colorScheme });
+    await page.getByRole('button', { name: 'Use this one' }).waitFor();
+    await page.waitForTimeout(300);
+    await keep(page, 'welcome');
+    expect(problems).toEqual([]);
+    await close();
+  });
+
+  it('shows every page', async () => {
+    const { page, problems, close } = await open(browser, {}, { colorScheme });
+    await page.waitForTimeout(300);
+    await keep(page, 'new');
+    await page.getByRole('button', { name: 'How a tokenizer splits words' }).first().click();
+    await page.waitForTimeout(500);
+    await keep(page, 'chat');
+    await page.keyboard.press('Control+.');
+    await page.waitForTimeout(200);
+    await keep(page, 'chat-settings');
+    await page.keyboard.press('Control+.');
+    await page.keyboard.press('Control+2');
+    await page.getByText('nanochat-d20').waitFor();
+    await page.waitForTimeout(200);
+    await keep(page, 'models');
+    await page.keyboard.press('Control+3');
+    await page.getByRole('button', { name: 'Start training' }).waitFor();
+    await page.waitForTimeout(400);
+    await keep(page, 'train-form');
+    await page.keyboard.press('Control+,');
+    await page.waitForTimeout(400);
+    await keep(page, 'settings');
+    await page.evaluate(() => (window as unknown as { mockCall: (name: string, args: object) => Promise<unknown> }).mockCall('mock_history', { steps: 1400 }));
+    await page.keyboard.press('Control+3');
+    await page.waitForTimeout(600);
+    await keep(page, 'train');
+    await page.keyboard.press('Control+1');
+    await page.keyboard.press('Control+k');
+    await page.waitForTimeout(200);
+    await keep(page, 'palette');
+    expect(problems).toEqual([]);
+    await close();
+  });
+});
