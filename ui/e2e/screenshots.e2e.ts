@@ -18,13 +18,28 @@ beforeAll(async () => {
 afterAll(() => browser.close());
 
 describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
-  const keep = (page: Page, name: string) => page.screenshot({ path: `${FOLDER}/${name}-${colorScheme}.png` });
+  /** With the pointer out of the way, so that nothing is hovered over. */
+  const keep = async (page: Page, name: string) => {
+    await page.mouse.move(1270, 400);
+    await page.waitForTimeout(120);
+    await page.screenshot({ path: `${FOLDER}/${name}-${colorScheme}.png` });
+  };
 
   it('shows the first run', async () => {
     const { page, problems, close } = await open(browser, { empty: true }, { colorScheme });
     await page.getByRole('button', { name: 'Use this one' }).waitFor();
     await page.waitForTimeout(300);
     await keep(page, 'welcome');
+    expect(problems).toEqual([]);
+    await close();
+  });
+
+  it('shows the form of a run', async () => {
+    const { page, problems, close } = await open(browser, {}, { colorScheme });
+    await page.keyboard.press('Control+3');
+    await page.getByText('Start training').waitFor();
+    await page.waitForTimeout(400);
+    await keep(page, 'train-form');
     expect(problems).toEqual([]);
     await close();
   });
@@ -40,14 +55,13 @@ describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
     await page.waitForTimeout(200);
     await keep(page, 'chat-settings');
     await page.keyboard.press('Control+.');
+    await page.getByRole('button', { name: 'What 12 * 7 + 5 makes' }).first().click();
+    await page.waitForTimeout(300);
+    await keep(page, 'chat-tools');
     await page.keyboard.press('Control+2');
     await page.getByText('nanochat-d20').waitFor();
     await page.waitForTimeout(200);
     await keep(page, 'models');
-    await page.keyboard.press('Control+3');
-    await page.getByRole('button', { name: 'Start training' }).waitFor();
-    await page.waitForTimeout(400);
-    await keep(page, 'train-form');
     await page.keyboard.press('Control+,');
     await page.waitForTimeout(400);
     await keep(page, 'settings');

@@ -1,9 +1,6 @@
 import './boot';
 
-import '@fontsource-variable/hanken-grotesk/wght.css';
-import '@fontsource-variable/hanken-grotesk/wght-italic.css';
-import '@fontsource-variable/jetbrains-mono/wght.css';
-
+import './styles/fonts.css';
 import './styles/tokens.css';
 import './styles/base.css';
 import './styles/controls.css';

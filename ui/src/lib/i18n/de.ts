@@ -191,9 +191,8 @@ export const de: Messages = {
   'nav.train': 'Training',
 
   'palette.ask': 'Was möchtest du tun?',
-  'palette.do': 'Tun',
   'palette.none': 'Nichts mit diesem Namen.',
-  'palette.open': 'Öffnen',
+  'palette.open': 'Gespräch',
   'palette.use': 'Modell',
 
   'privacy.files': 'Die Seiten, die du siehst, können keine Dateien lesen. Sie können die App nur um Benanntes bitten, etwa um einen Dialog, in dem du eine Datei wählst.',
@@ -272,6 +271,7 @@ export const de: Messages = {
   'sidebar.show': 'Seitenleiste zeigen',
   'sidebar.unpin': 'Lösen',
   'sidebar.untitled': 'Ohne Titel',
+  'sidebar.width': 'Breite der Seitenleiste',
 
   'sort.created': 'Neueste zuerst',
   'sort.recent': 'Zuletzt benutzte zuerst',

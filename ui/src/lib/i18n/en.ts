@@ -189,10 +189,9 @@ export const en = {
   'nav.train': 'Train',
 
   'palette.ask': 'What do you want to do?',
-  'palette.do': 'Do',
   'palette.none': 'Nothing of that name.',
-  'palette.open': 'Open',
-  'palette.use': 'Use model',
+  'palette.open': 'Conversation',
+  'palette.use': 'Model',
 
   'privacy.files': 'The pages you see cannot read files. They can only ask the app for named things, such as opening a dialog in which you choose a file.',
   'privacy.lead': 'Everything happens on this machine.',
@@ -270,6 +269,7 @@ export const en = {
   'sidebar.show': 'Show sidebar',
   'sidebar.unpin': 'Unpin',
   'sidebar.untitled': 'Untitled',
+  'sidebar.width': 'Width of the sidebar',
 
   'sort.created': 'Newest first',
   'sort.recent': 'Last used first',

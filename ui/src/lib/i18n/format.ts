@@ -50,7 +50,7 @@ export function when(time: number, now = Date.now()): string {
   const sameYear = date.getFullYear() === today.getFullYear();
   const options: Intl.DateTimeFormatOptions =
     date.toDateString() === today.toDateString()
-      ? { hour: '2-digit', minute: '2-digit' }
+      ? { hour: 'numeric', minute: '2-digit' }
       : { day: 'numeric', month: 'short', ...(sameYear ? {} : { year: 'numeric' }) };
   return new Intl.DateTimeFormat(currentLanguage(), options).format(date);
 }
