@@ -30,7 +30,7 @@ export interface Opened {
   close: () => Promise<void>;
 }
 
-export async function open(browser: Browser, mock: Options = {}, look: BrowserContextOptions = {}): Promise<Opened> {
+export async function open(browser: Browser, options: Options = {}, look: BrowserContextOptions = {}, before = ''): Promise<Opened> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 820 }, locale: 'en-US', reducedMotion: 'reduce', ...look });
   const page = await context.newPage();
   const problems: string[] = [];
@@ -49,9 +49,15 @@ export async function open(browser: Browser, mock: Options = {}, look: BrowserCo
     if (!body) return route.fulfill({ status: 404 });
     return route.fulfill({ body, headers: { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream', 'content-security-policy': POLICY } });
   });
-  await page.addInitScript(`window.mockOptions = ${JSON.stringify(mock)};`);
+  if (before) await page.addInitScript(before);
+  await page.addInitScript(`window.mockOptions = ${JSON.stringify(options)};`);
   await page.addInitScript({ path: MOCK });
   await page.goto(ORIGIN);
   await page.waitForSelector('main');
   return { page, problems, close: () => context.close() };
+}
+
+/** Asks the mock backend itself, as the outside world would. */
+export function mock(page: Page, name: string, args: Record<string, unknown> = {}): Promise<unknown> {
+  return page.evaluate(([command, given]) => (window as unknown as { mockCall: (name: string, args: unknown) => Promise<unknown> }).mockCall(command, given), [name, args] as const);
 }

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { launch, open } from './app';
+import { launch, mock, open } from './app';
 
 const FOLDER = process.env.SHOTS ?? fileURLToPath(new URL('out', import.meta.url));
 
@@ -65,7 +65,7 @@ describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
     await page.keyboard.press('Control+,');
     await page.waitForTimeout(400);
     await keep(page, 'settings');
-    await page.evaluate(() => (window as unknown as { mockCall: (name: string, args: object) => Promise<unknown> }).mockCall('mock_history', { steps: 1400 }));
+    await mock(page, 'mock_history', { steps: 1400 });
     await page.keyboard.press('Control+3');
     await page.waitForTimeout(600);
     await keep(page, 'train');

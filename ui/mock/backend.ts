@@ -258,7 +258,7 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
     await pause(60);
     const question = tree.tree.find(({ id }) => id === message.parent)?.parts[0]?.text ?? '';
     const script = options.answer ?? (/\d\s*[*+/-]\s*\d/.test(question) ? null : /tour|everything/i.test(question) ? ANSWER : SHORT);
-    const limit = Math.min(tree.settings.max_tokens, script !== null && script.length > 50_000 ? Infinity : tree.settings.max_tokens);
+    const limit = tree.settings.max_tokens;
     const todo: Part[] = script === null ? sum(question) : tokens(script, pace.characters);
     let written = 0;
     while (written < todo.length && written < limit && !writing?.stop) {

@@ -138,7 +138,7 @@ export const de: Messages = {
   'key.ctrl': 'Strg',
   'key.shift': 'Umschalt',
 
-  'model.choose': 'Modell: {name}. Ein anderes wählen',
+  'model.choose': 'Modell: {name} {state}. Ein anderes wählen',
   'model.failed': 'nicht ladbar',
   'model.loaded': 'geladen',
   'model.loading': 'wird geladen …',

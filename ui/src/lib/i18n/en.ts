@@ -136,7 +136,7 @@ export const en = {
   'key.ctrl': 'Ctrl',
   'key.shift': 'Shift',
 
-  'model.choose': 'Model: {name}. Choose another',
+  'model.choose': 'Model: {name} {state}. Choose another',
   'model.failed': 'could not load',
   'model.loaded': 'loaded',
   'model.loading': 'loading …',
