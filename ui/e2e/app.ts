@@ -49,6 +49,8 @@ export async function open(browser: Browser, options: Options = {}, look: Browse
     if (!body) return route.fulfill({ status: 404 });
     return route.fulfill({ body, headers: { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream', 'content-security-policy': POLICY } });
   });
+  // As `freezePrototype` of `tauri.conf.json` does.
+  await page.addInitScript('Object.freeze(Object.prototype);');
   if (before) await page.addInitScript(before);
   await page.addInitScript(`window.mockOptions = ${JSON.stringify(options)};`);
   await page.addInitScript({ path: MOCK });

@@ -35,6 +35,11 @@ const STATES: Record<string, (page: Page) => Promise<unknown>> = {
     await page.keyboard.press('Control+2');
     await page.getByText('Radeon').first().waitFor({ state: 'attached' });
   },
+  'how a model learnt': async (page) => {
+    await page.keyboard.press('Control+2');
+    await page.getByRole('button', { name: 'How garden-chat learnt' }).click();
+    await page.locator('canvas').waitFor();
+  },
   import: async (page) => {
     await page.keyboard.press('Control+2');
     await page.getByRole('button', { name: 'Import a file' }).click();

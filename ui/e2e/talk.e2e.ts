@@ -72,6 +72,23 @@ it('renames in place, deletes, and takes it back', async () => {
   await close();
 });
 
+it('walks a long list by keyboard, and finds the place again', async () => {
+  const { page, close } = await open(browser, { conversations: 300 });
+  const focused = () => page.evaluate(() => document.activeElement?.getAttribute('data-row'));
+  await page.locator('[data-row="0"]').focus();
+  for (let step = 0; step < 40; step += 1) await page.keyboard.press('ArrowDown');
+  expect(await focused()).toBe('40');
+  expect(await page.locator('[data-row="40"]').evaluate((row) => row.getBoundingClientRect().bottom < innerHeight)).toBe(true);
+  await page.keyboard.press('End');
+  await expect.poll(focused).toBe('299');
+  await page.locator('[data-search]').focus();
+  await page.locator('nav [role="list"]').evaluate((list) => list.scrollTo(0, 0));
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Tab');
+  expect(await focused()).toBe('299');
+  await close();
+});
+
 it('edits a message into a branch', async () => {
   const { page, close } = await open(browser);
   await page.getByRole('button', { name: 'Why is the sky blue?' }).first().click();

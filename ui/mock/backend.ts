@@ -428,7 +428,11 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
     train_stop: () => (training ?? refuse('not_found', 'Nothing is being trained.')).halt('stopped'),
     train_resume: () => (training ?? refuse('not_found', 'Nothing is being trained.')).go(),
     train_runs: () => (training && training.run.state !== 'finished' ? [copy(training.run)] : []),
-    train_history: ({ name }) => ({ name, phases: [] }),
+    train_history: ({ name }) => {
+      const past = new Training(name, 2400, () => undefined, () => undefined);
+      past.advance(name === 'spell-d4' ? 0 : 1200);
+      return past.history;
+    },
   };
 
   // For tests: what the outside world does to the app.
@@ -453,7 +457,7 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
 class Training {
   run: TrainRun;
   #channel: unknown = null;
-  #history: TrainHistory;
+  readonly history: TrainHistory;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(
@@ -463,12 +467,12 @@ class Training {
     private readonly tell: (run: TrainRun) => void,
   ) {
     this.run = { name, state: 'running', phase: 'pretraining', step: 0, steps, progress: 0, eta_seconds: null, started_at: Date.now(), error: null, chat_model: null };
-    this.#history = { name, phases: [{ phase: 'pretraining', points: [], validations: [], samples: [] }] };
+    this.history = { name, phases: [{ phase: 'pretraining', points: [], validations: [], samples: [] }] };
   }
 
   watch(channel: unknown): void {
     this.#channel = channel;
-    this.#emit({ type: 'history', history: this.#history });
+    this.#emit({ type: 'history', history: this.history });
   }
 
   go(): TrainRun {
@@ -494,7 +498,7 @@ class Training {
   }
 
   #step(): void {
-    const phase = this.#history.phases[0];
+    const phase = this.history.phases[0];
     if (!phase) return;
     const step = this.run.step + 1;
     const total = this.run.steps ?? 600;
