@@ -4,6 +4,7 @@ import { de } from '../src/lib/i18n/de';
 import { en } from '../src/lib/i18n/en';
 import { bytes, duration, when } from '../src/lib/i18n/format';
 import { currentLanguage, plural, setLanguage, t } from '../src/lib/i18n/index.svelte';
+import { errorText } from '../src/lib/state/toasts.svelte';
 
 const sources = import.meta.glob<string>('../src/**/*.{ts,svelte}', { query: '?raw', import: 'default', eager: true });
 const used = Object.entries(sources)
@@ -71,5 +72,18 @@ describe('numbers', () => {
     expect(when(new Date(2026, 10, 24, 9, 5).getTime(), now)).toBe('9:05 AM');
     expect(when(new Date(2026, 2, 3).getTime(), now)).toBe('Mar 3');
     expect(when(new Date(2025, 2, 3).getTime(), now)).toBe('Mar 3, 2025');
+  });
+});
+
+describe('errors', () => {
+  const error = { code: 'out_of_memory', message: 'The GPU has 2 GB.', detail: '' } as const;
+
+  it('are said as the backend says them, in another language after words of its own', () => {
+    setLanguage('en');
+    expect(errorText(error)).toBe('The GPU has 2 GB.');
+    setLanguage('de');
+    expect(errorText(error)).toBe('Der Speicher reicht nicht. (The GPU has 2 GB.)');
+    setLanguage('en');
+    expect(errorText({ ...error, message: '' })).toBe('There is not enough memory.');
   });
 });

@@ -1,6 +1,6 @@
 /** The conversation that is open, and the answer that is being written into it. */
 
-import { call, channel, type AnswerEvent, type AppError, type ChatSettings, type Conversation, type Message, type Part, type Started } from '../api';
+import { call, channel, type AnswerEvent, type ChatSettings, type Conversation, type Message, type Part, type Started } from '../api';
 import { app } from '../state/app.svelte';
 import { conversations } from '../state/conversations.svelte';
 import { attempt, toasts } from '../state/toasts.svelte';
@@ -229,11 +229,10 @@ class Session {
   #finish(event: Extract<AnswerEvent, { type: 'done' }>, conversation: number): void {
     this.live = null;
     conversations.put(event.conversation);
-    if (this.conversation?.id !== conversation) return;
-    this.tree = withMessage(this.tree, event.message);
-    this.conversation = { ...this.conversation, ...event.conversation };
-    const error: AppError | null = event.message.answer?.error ?? null;
-    if (error) toasts.error(error);
+    if (this.conversation?.id === conversation) {
+      this.tree = withMessage(this.tree, event.message);
+      this.conversation = { ...this.conversation, ...event.conversation };
+    } else if (event.message.answer?.error) toasts.error(event.message.answer.error);
   }
 }
 

@@ -94,7 +94,17 @@ export const de: Messages = {
   'copy.done': 'Kopiert',
   'copy.message': 'Nachricht kopieren',
 
+  'error.bad_input': 'So geht es nicht.',
+  'error.busy': 'Erst muss etwas anderes fertig werden.',
+  'error.cancelled': 'Es wurde abgebrochen.',
+  'error.damaged': 'Die Datei ist beschädigt.',
   'error.internal': 'In der App ist etwas schiefgegangen.',
+  'error.io': 'Eine Datei konnte nicht gelesen oder geschrieben werden.',
+  'error.no_gpu': 'Es gibt keine GPU zum Rechnen.',
+  'error.no_model': 'Es gibt kein Modell, das antwortet.',
+  'error.not_found': 'Das gibt es nicht mehr.',
+  'error.out_of_memory': 'Der Speicher reicht nicht.',
+  'error.unsupported': 'Das wird nicht unterstützt.',
 
   'export.all_json': 'Alles als JSON exportieren',
   'export.all_jsonl': 'Alles zum Trainieren exportieren (JSONL)',
@@ -136,6 +146,7 @@ export const de: Messages = {
   'import.skipped.other': '{n} Zeilen waren nicht lesbar.',
 
   'key.ctrl': 'Strg',
+  'key.delete': 'Entf',
   'key.shift': 'Umschalt',
 
   'model.choose': 'Modell: {name} {state}. Ein anderes wählen',

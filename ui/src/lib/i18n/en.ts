@@ -92,7 +92,17 @@ export const en = {
   'copy.done': 'Copied',
   'copy.message': 'Copy message',
 
+  'error.bad_input': 'That is not possible as it is.',
+  'error.busy': 'Something else must end first.',
+  'error.cancelled': 'It was cancelled.',
+  'error.damaged': 'The file is damaged.',
   'error.internal': 'Something went wrong inside the app.',
+  'error.io': 'A file could not be read or written.',
+  'error.no_gpu': 'There is no GPU to compute on.',
+  'error.no_model': 'There is no model to answer.',
+  'error.not_found': 'That is not there any more.',
+  'error.out_of_memory': 'There is not enough memory.',
+  'error.unsupported': 'That is not supported.',
 
   'export.all_json': 'Export everything as JSON',
   'export.all_jsonl': 'Export everything for training (JSONL)',
@@ -134,6 +144,7 @@ export const en = {
   'import.skipped.other': '{n} lines could not be read.',
 
   'key.ctrl': 'Ctrl',
+  'key.delete': 'Del',
   'key.shift': 'Shift',
 
   'model.choose': 'Model: {name} {state}. Choose another',

@@ -1,7 +1,7 @@
 /** Short notices at the edge of the window, some with one thing to do about them. */
 
-import { asAppError, type AppError } from '../api';
-import { t } from '../i18n/index.svelte';
+import { asAppError, type AppError, type ErrorCode } from '../api';
+import { currentLanguage, t } from '../i18n/index.svelte';
 
 export interface Toast {
   id: number;
@@ -47,9 +47,24 @@ class Toasts {
 
 export const toasts = new Toasts();
 
-/** An error in the language that is spoken; the backend's own sentence where there is more to say. */
+/** An error in words: the backend's own sentence, which is English, after one in the language that is spoken. */
 export function errorText(error: AppError): string {
-  return error.message || t('error.internal');
+  const kinds: Record<ErrorCode, () => string> = {
+    bad_input: () => t('error.bad_input'),
+    not_found: () => t('error.not_found'),
+    busy: () => t('error.busy'),
+    no_model: () => t('error.no_model'),
+    no_gpu: () => t('error.no_gpu'),
+    out_of_memory: () => t('error.out_of_memory'),
+    damaged: () => t('error.damaged'),
+    io: () => t('error.io'),
+    cancelled: () => t('error.cancelled'),
+    unsupported: () => t('error.unsupported'),
+    internal: () => t('error.internal'),
+  };
+  const kind = kinds[error.code]();
+  if (currentLanguage() === 'en') return error.message || kind;
+  return error.message ? `${kind} (${error.message})` : kind;
 }
 
 /** An error as text for a bug report. */
