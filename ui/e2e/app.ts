@@ -17,10 +17,19 @@ const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src ipc:; base-uri 'none'; form-action 'none'; " +
   "frame-ancestors 'none'; object-src 'none'; require-trusted-types-for 'script'; trusted-types svelte-trusted-html dompurify";
 
-const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.woff2': 'font/woff2', '.svg': 'image/svg+xml' };
+const TYPES: Record<string, string> = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.woff2': 'font/woff2',
+  '.svg': 'image/svg+xml',
+};
 
 export async function launch(): Promise<Browser> {
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--force-color-profile=srgb'] });
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-gpu', '--force-color-profile=srgb'],
+  });
 }
 
 export interface Opened {
@@ -47,7 +56,10 @@ export async function open(browser: Browser, options: Options = {}, look: Browse
     const path = url.pathname === '/' ? '/index.html' : url.pathname;
     const body = await readFile(DIST + path).catch(() => null);
     if (!body) return route.fulfill({ status: 404 });
-    return route.fulfill({ body, headers: { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream', 'content-security-policy': POLICY } });
+    return route.fulfill({
+      body,
+      headers: { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream', 'content-security-policy': POLICY },
+    });
   });
   // As `freezePrototype` of `tauri.conf.json` does.
   await page.addInitScript('Object.freeze(Object.prototype);');
@@ -61,5 +73,8 @@ export async function open(browser: Browser, options: Options = {}, look: Browse
 
 /** Asks the mock backend itself, as the outside world would. */
 export function mock(page: Page, name: string, args: Record<string, unknown> = {}): Promise<unknown> {
-  return page.evaluate(([command, given]) => (window as unknown as { mockCall: (name: string, args: unknown) => Promise<unknown> }).mockCall(command, given), [name, args] as const);
+  return page.evaluate(
+    ([command, given]) => (window as unknown as { mockCall: (name: string, args: unknown) => Promise<unknown> }).mockCall(command, given),
+    [name, args] as const,
+  );
 }

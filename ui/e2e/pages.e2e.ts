@@ -97,7 +97,9 @@ async function violations(page: Page): Promise<string[]> {
   // Through the debugger, for the policy lets no script in.
   await page.evaluate(axe);
   const found = await page.evaluate(async () => {
-    const { violations: all } = await (window as unknown as { axe: { run: (options: object) => Promise<{ violations: Violation[] }> } }).axe.run({ resultTypes: ['violations'] });
+    const { violations: all } = await (
+      window as unknown as { axe: { run: (options: object) => Promise<{ violations: Violation[] }> } }
+    ).axe.run({ resultTypes: ['violations'] });
     return all;
   });
   return found
@@ -130,21 +132,24 @@ describe.each([
   [900, 640],
   [1920, 1080],
 ])('%d by %d', (width, height) => {
-  it.each([...Object.keys(STATES).filter((name) => /^(greeting|chat settings|models|train|settings|palette|a run)$/.test(name))])('%s stays in the window', async (name) => {
-    const { page, close } = await open(browser, {}, { viewport: { width, height } });
-    await STATES[name]?.(page);
-    await page.waitForTimeout(150);
-    const wide = await page.evaluate(() => {
-      const tooWide = [...document.querySelectorAll('main *, dialog *')].filter((element) => {
-        const box = element.getBoundingClientRect();
-        const clipped = element.closest('.sr-only, .plot, pre, .md-table, .list, [aria-hidden="true"]');
-        return box.width > 0 && !clipped && (box.right > innerWidth + 1 || box.left < -1);
+  it.each([...Object.keys(STATES).filter((name) => /^(greeting|chat settings|models|train|settings|palette|a run)$/.test(name))])(
+    '%s stays in the window',
+    async (name) => {
+      const { page, close } = await open(browser, {}, { viewport: { width, height } });
+      await STATES[name]?.(page);
+      await page.waitForTimeout(150);
+      const wide = await page.evaluate(() => {
+        const tooWide = [...document.querySelectorAll('main *, dialog *')].filter((element) => {
+          const box = element.getBoundingClientRect();
+          const clipped = element.closest('.sr-only, .plot, pre, .md-table, .list, [aria-hidden="true"]');
+          return box.width > 0 && !clipped && (box.right > innerWidth + 1 || box.left < -1);
+        });
+        return tooWide.map((element) => element.outerHTML.slice(0, 120));
       });
-      return tooWide.map((element) => element.outerHTML.slice(0, 120));
-    });
-    expect(wide).toEqual([]);
-    await close();
-  });
+      expect(wide).toEqual([]);
+      await close();
+    },
+  );
 
   it('has its sidebar where it can be found', async () => {
     const { page, close } = await open(browser, {}, { viewport: { width, height } });
@@ -173,7 +178,12 @@ it('speaks German, all of it', async () => {
 });
 
 it('starts where the system has no language', async () => {
-  const { page, problems, close } = await open(browser, { settings: { language: '' } }, {}, "Object.defineProperty(Navigator.prototype, 'language', { get: () => 'C', configurable: true });");
+  const { page, problems, close } = await open(
+    browser,
+    { settings: { language: '' } },
+    {},
+    "Object.defineProperty(Navigator.prototype, 'language', { get: () => 'C', configurable: true });",
+  );
   await page.keyboard.press('Control+3');
   await page.getByText('Fits: takes').waitFor();
   expect(problems).toEqual([]);

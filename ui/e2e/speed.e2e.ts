@@ -46,7 +46,10 @@ async function watch(page: Page, work: () => Promise<void>): Promise<{ gaps: Ret
   const tracing = await page.context().newCDPSession(page);
   const tasks: Task[] = [];
   tracing.on('Tracing.dataCollected', ({ value }) => tasks.push(...(value as unknown as Task[]).filter(({ name }) => name === 'RunTask')));
-  await tracing.send('Tracing.start', { transferMode: 'ReportEvents', traceConfig: { includedCategories: ['disabled-by-default-devtools.timeline', 'devtools.timeline'] } });
+  await tracing.send('Tracing.start', {
+    transferMode: 'ReportEvents',
+    traceConfig: { includedCategories: ['disabled-by-default-devtools.timeline', 'devtools.timeline'] },
+  });
   await page.evaluate(() => {
     const gaps: number[] = [];
     Object.assign(window, { gaps });
@@ -84,8 +87,12 @@ describe('an answer of 20,000 tokens', () => {
       await page.waitForFunction(() => document.querySelector('button.stop') === null, undefined, { polling: 1000, timeout: 110_000 });
       await page.waitForTimeout(300);
     });
-    const [shown, atEnd] = await page.locator('[role="log"]').evaluate((log) => [log.textContent?.length ?? 0, log.scrollHeight - log.scrollTop - log.clientHeight] as const);
-    console.log(`${String(TOKENS)} tokens ${name}: frames ${seen.gaps.words}; longest task ${seen.longestTask.toFixed(0)} ms of the processor`);
+    const [shown, atEnd] = await page
+      .locator('[role="log"]')
+      .evaluate((log) => [log.textContent?.length ?? 0, log.scrollHeight - log.scrollTop - log.clientHeight] as const);
+    console.log(
+      `${String(TOKENS)} tokens ${name}: frames ${seen.gaps.words}; longest task ${seen.longestTask.toFixed(0)} ms of the processor`,
+    );
     expect(shown).toBeGreaterThan(TOKENS * CHARACTERS * 0.7);
     expect(atEnd).toBeLessThan(4);
     expect(seen.longestTask).toBeGreaterThan(0);
@@ -114,7 +121,9 @@ describe('a thousand conversations of ten messages', () => {
         await frame();
         const box = list.getBoundingClientRect();
         const middle = box.top + box.height / 2;
-        const shown = [...list.querySelectorAll('[data-row]')].some((row) => Math.abs(row.getBoundingClientRect().top - middle) < 60 && getComputedStyle(row).visibility === 'visible');
+        const shown = [...list.querySelectorAll('[data-row]')].some(
+          (row) => Math.abs(row.getBoundingClientRect().top - middle) < 60 && getComputedStyle(row).visibility === 'visible',
+        );
         if (!shown) throw new Error(`an empty place at ${String(list.scrollTop)}`);
         times.push(performance.now() - from);
       }

@@ -120,7 +120,11 @@ it('gives the focus back where a dialog took it, and keeps it inside meanwhile',
   await page.getByRole('dialog').waitFor();
   for (let step = 0; step < 4; step += 1) {
     await page.keyboard.press('Tab');
-    expect(await page.evaluate(() => document.activeElement === document.body || document.querySelector('dialog')?.contains(document.activeElement))).toBe(true);
+    expect(
+      await page.evaluate(
+        () => document.activeElement === document.body || document.querySelector('dialog')?.contains(document.activeElement),
+      ),
+    ).toBe(true);
   }
   await page.keyboard.press('Escape');
   await page.getByRole('dialog').waitFor({ state: 'detached' });
@@ -134,7 +138,11 @@ it('says what is written, in sentences', async () => {
   await page.exposeFunction('heard', (words: string) => said.push(words));
   await page.evaluate(() => {
     const region = document.querySelector('[aria-live="polite"][aria-atomic="true"]');
-    if (region) new MutationObserver(() => (window as unknown as { heard: (words: string) => void }).heard(region.textContent ?? '')).observe(region, { childList: true, characterData: true, subtree: true });
+    if (region)
+      new MutationObserver(() => (window as unknown as { heard: (words: string) => void }).heard(region.textContent ?? '')).observe(
+        region,
+        { childList: true, characterData: true, subtree: true },
+      );
   });
   await page.locator('[data-composer]').fill('Who are you?');
   await page.keyboard.press('Enter');
@@ -175,13 +183,26 @@ it('keeps two hundred hostile texts inert, at each step of being written', async
   const { page, problems, close } = await open(browser, {
     answer: HOSTILE.join('\n\n'),
     pace: { characters: 3, tokens: 3, every: 0 },
-    settings: { defaults: { system_prompt: '', temperature: 0.6, top_k: 50, top_p: 1, min_p: 0, repetition_penalty: 1, seed: null, max_tokens: 100_000 } },
+    settings: {
+      defaults: {
+        system_prompt: '',
+        temperature: 0.6,
+        top_k: 50,
+        top_p: 1,
+        min_p: 0,
+        repetition_penalty: 1,
+        seed: null,
+        max_tokens: 100_000,
+      },
+    },
   });
   await page.evaluate(() => {
     const bad: string[] = [];
     Object.assign(window, { bad, pwn: () => bad.push('pwn was called') });
-    const allowed = /^(?:DIV|P|SPAN|CODE|PRE|BUTTON|H[1-6]|UL|OL|LI|BLOCKQUOTE|EM|STRONG|DEL|HR|BR|TABLE|THEAD|TBODY|TR|TH|TD|math|semantics|m[a-z]+)$/;
-    const attributes = /^(?:class|type|tabindex|start|display|displaystyle|mathvariant|stretchy|fence|separator|lspace|rspace|width|height|minsize|maxsize|accent|accentunder|linethickness|columnalign|columnspacing|rowspacing|scriptlevel|voffset|notation|xmlns)$/;
+    const allowed =
+      /^(?:DIV|P|SPAN|CODE|PRE|BUTTON|H[1-6]|UL|OL|LI|BLOCKQUOTE|EM|STRONG|DEL|HR|BR|TABLE|THEAD|TBODY|TR|TH|TD|math|semantics|m[a-z]+)$/;
+    const attributes =
+      /^(?:class|type|tabindex|start|display|displaystyle|mathvariant|stretchy|fence|separator|lspace|rspace|width|height|minsize|maxsize|accent|accentunder|linethickness|columnalign|columnspacing|rowspacing|scriptlevel|voffset|notation|xmlns)$/;
     new MutationObserver((records) => {
       for (const { addedNodes } of records) {
         for (const node of addedNodes) {

@@ -56,7 +56,13 @@ export interface Options {
 type Handlers = { [K in CommandName]: (args: Commands[K]['args']) => Commands[K]['result'] | Promise<Commands[K]['result']> };
 type Tree = Conversation & { hidden: boolean };
 
-const range = (min: number, max: number, standard: number, step: number, whole: boolean): Range => ({ min, max, default: standard, step, whole });
+const range = (min: number, max: number, standard: number, step: number, whole: boolean): Range => ({
+  min,
+  max,
+  default: standard,
+  step,
+  whole,
+});
 
 export const LIMITS: Limits = {
   chat: {
@@ -85,27 +91,113 @@ export const LIMITS: Limits = {
   },
 };
 
-const CHAT: ChatSettings = { system_prompt: '', temperature: 0.6, top_k: 50, top_p: 1, min_p: 0, repetition_penalty: 1, seed: null, max_tokens: 512 };
+const CHAT: ChatSettings = {
+  system_prompt: '',
+  temperature: 0.6,
+  top_k: 50,
+  top_p: 1,
+  min_p: 0,
+  repetition_penalty: 1,
+  seed: null,
+  max_tokens: 512,
+};
 
 const MODELS: ModelInfo[] = [
-  model({ name: 'garden-chat', kind: 'chat', depth: 6, n_embd: 384, parameters: 26_300_000, val_bpb: 1.183, data: ['conversations'], from: { run: 'garden', step: 2400 }, step: 310 }),
-  model({ name: 'garden', kind: 'base', chat: false, depth: 6, n_embd: 384, parameters: 26_300_000, val_bpb: 1.127, data: ['shipped corpus'], step: 2400, updated_at: Date.now() - 9e6 }),
   model({
-    name: 'nanochat-d20', kind: 'imported', depth: 20, n_embd: 1280, n_head: 10, n_kv_head: 10, parameters: 560_988_160, context: 2048, vocab_size: 65_536, precision: 'bf16',
-    val_bpb: 0.814, file_bytes: 1_122_000_000, memory_bytes: 2_900_000_000, fit: 'tight', source: 'model_000650.pt', step: 650, updated_at: Date.now() - 9e8,
+    name: 'garden-chat',
+    kind: 'chat',
+    depth: 6,
+    n_embd: 384,
+    parameters: 26_300_000,
+    val_bpb: 1.183,
+    data: ['conversations'],
+    from: { run: 'garden', step: 2400 },
+    step: 310,
   }),
-  model({ name: 'spell-d4', kind: 'chat', depth: 4, n_embd: 256, parameters: 11_500_000, val_bpb: 1.341, data: ['spelling.jsonl'], step: 900, shipped: true, file_bytes: 18_400_000, updated_at: Date.now() - 3e9 }),
+  model({
+    name: 'garden',
+    kind: 'base',
+    chat: false,
+    depth: 6,
+    n_embd: 384,
+    parameters: 26_300_000,
+    val_bpb: 1.127,
+    data: ['shipped corpus'],
+    step: 2400,
+    updated_at: Date.now() - 9e6,
+  }),
+  model({
+    name: 'nanochat-d20',
+    kind: 'imported',
+    depth: 20,
+    n_embd: 1280,
+    n_head: 10,
+    n_kv_head: 10,
+    parameters: 560_988_160,
+    context: 2048,
+    vocab_size: 65_536,
+    precision: 'bf16',
+    val_bpb: 0.814,
+    file_bytes: 1_122_000_000,
+    memory_bytes: 2_900_000_000,
+    fit: 'tight',
+    source: 'model_000650.pt',
+    step: 650,
+    updated_at: Date.now() - 9e8,
+  }),
+  model({
+    name: 'spell-d4',
+    kind: 'chat',
+    depth: 4,
+    n_embd: 256,
+    parameters: 11_500_000,
+    val_bpb: 1.341,
+    data: ['spelling.jsonl'],
+    step: 900,
+    shipped: true,
+    file_bytes: 18_400_000,
+    updated_at: Date.now() - 3e9,
+  }),
 ];
 
 function model(known: Partial<ModelInfo> & { name: string; depth: number }): ModelInfo {
   return {
-    kind: 'base', chat: true, problem: null, parameters: 1e6, n_embd: 256, n_head: 4, n_kv_head: 4, context: 1024, vocab_size: 8192, precision: 'f32', file_bytes: 105_000_000,
-    memory_bytes: 164_000_000, fit: 'fits', step: null, val_bpb: null, updated_at: Date.now() - 3.6e6, from: null, source: null, data: [], training: false, shipped: false, ...known,
+    kind: 'base',
+    chat: true,
+    problem: null,
+    parameters: 1e6,
+    n_embd: 256,
+    n_head: 4,
+    n_kv_head: 4,
+    context: 1024,
+    vocab_size: 8192,
+    precision: 'f32',
+    file_bytes: 105_000_000,
+    memory_bytes: 164_000_000,
+    fit: 'fits',
+    step: null,
+    val_bpb: null,
+    updated_at: Date.now() - 3.6e6,
+    from: null,
+    source: null,
+    data: [],
+    training: false,
+    shipped: false,
+    ...known,
   };
 }
 
 const GPUS: GpuInfo[] = [
-  { index: 0, name: 'Radeon RX 6600', kind: 'discrete', backend: 'Vulkan', driver: 'RADV 26.0', f16: true, memory_bytes: 8_573_000_000, chosen: true },
+  {
+    index: 0,
+    name: 'Radeon RX 6600',
+    kind: 'discrete',
+    backend: 'Vulkan',
+    driver: 'RADV 26.0',
+    f16: true,
+    memory_bytes: 8_573_000_000,
+    chosen: true,
+  },
   { index: 1, name: 'llvmpipe', kind: 'software', backend: 'Vulkan', driver: 'Mesa 22.3.6', f16: false, memory_bytes: null, chosen: false },
 ];
 
@@ -113,8 +205,19 @@ const GPUS: GpuInfo[] = [
 export function backend(options: Options, send: Send): (name: string, args: Record<string, unknown>) => Promise<unknown> {
   const pace = options.pace ?? { characters: 4, tokens: 2, every: 30 };
   let settings: AppSettings = {
-    theme: 'system', font_size: 15, language: 'en', last_model: options.empty ? null : 'garden-chat', last_conversation: null, gpu: null, sort: 'recent', sidebar_open: true,
-    sidebar_width: 280, send_with: 'enter', onboarded: !options.empty, defaults: CHAT, ...options.settings,
+    theme: 'system',
+    font_size: 15,
+    language: 'en',
+    last_model: options.empty ? null : 'garden-chat',
+    last_conversation: null,
+    gpu: null,
+    sort: 'recent',
+    sidebar_open: true,
+    sidebar_width: 280,
+    send_with: 'enter',
+    onboarded: !options.empty,
+    defaults: CHAT,
+    ...options.settings,
   };
   let models = options.empty ? [] : MODELS.map((each) => ({ ...each }));
   let gpus = GPUS;
@@ -163,7 +266,18 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
 
   function create(title: string, at: number, titled: boolean): Tree {
     const talk: Tree = {
-      id: next++, title, titled, pinned: false, created_at: at, updated_at: at, messages: 0, model: settings.last_model, settings: settings.defaults, tree: [], path: [], hidden: false,
+      id: next++,
+      title,
+      titled,
+      pinned: false,
+      created_at: at,
+      updated_at: at,
+      messages: 0,
+      model: settings.last_model,
+      settings: settings.defaults,
+      tree: [],
+      path: [],
+      hidden: false,
     };
     talks.set(talk.id, talk);
     return talk;
@@ -182,20 +296,44 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
   function ended(reason: Answer['reason'], tokens: number): Answer {
     const known = models.find((each) => each.name === settings.last_model);
     return {
-      model: settings.last_model ?? 'garden-chat', reason, error: null, seed: 42, prompt_tokens: 31, reused_tokens: 0, new_tokens: tokens, first_token_ms: 184, total_ms: 184 + tokens * 20,
-      tokens_per_second: 48.7, context_used: Math.min(31 + tokens, known?.context ?? 1024), context: known?.context ?? 1024, dropped: 0,
+      model: settings.last_model ?? 'garden-chat',
+      reason,
+      error: null,
+      seed: 42,
+      prompt_tokens: 31,
+      reused_tokens: 0,
+      new_tokens: tokens,
+      first_token_ms: 184,
+      total_ms: 184 + tokens * 20,
+      tokens_per_second: 48.7,
+      context_used: Math.min(31 + tokens, known?.context ?? 1024),
+      context: known?.context ?? 1024,
+      dropped: 0,
     };
   }
 
   const summary = ({ id, title, titled, pinned, created_at, updated_at, messages, model: name }: Tree): ConversationSummary => ({
-    id, title, titled, pinned, created_at, updated_at, messages, model: name,
+    id,
+    title,
+    titled,
+    pinned,
+    created_at,
+    updated_at,
+    messages,
+    model: name,
   });
   const copy = <T>(value: T): T => structuredClone(value);
   const visible = () => [...talks.values()].filter((talk) => !talk.hidden);
 
   function list(sort: SortKey): ConversationSummary[] {
-    const by = { recent: (a: Tree, b: Tree) => b.updated_at - a.updated_at, created: (a: Tree, b: Tree) => b.created_at - a.created_at, title: (a: Tree, b: Tree) => a.title.localeCompare(b.title) };
-    return visible().sort((a, b) => Number(b.pinned) - Number(a.pinned) || by[sort](a, b) || b.id - a.id).map(summary);
+    const by = {
+      recent: (a: Tree, b: Tree) => b.updated_at - a.updated_at,
+      created: (a: Tree, b: Tree) => b.created_at - a.created_at,
+      title: (a: Tree, b: Tree) => a.title.localeCompare(b.title),
+    };
+    return visible()
+      .sort((a, b) => Number(b.pinned) - Number(a.pinned) || by[sort](a, b) || b.id - a.id)
+      .map(summary);
   }
 
   function search(query: string): SearchHit[] {
@@ -204,10 +342,12 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
     for (const talk of visible()) {
       if (hits.length >= 100) break;
       const here = { conversation: summary(talk) };
-      if (words.every((word) => talk.title.toLowerCase().includes(word))) hits.push({ ...here, message: null, role: null, snippet: pieces(talk.title, words) });
+      if (words.every((word) => talk.title.toLowerCase().includes(word)))
+        hits.push({ ...here, message: null, role: null, snippet: pieces(talk.title, words) });
       for (const message of talk.tree) {
         const text = message.parts.map((part) => part.text).join(' ');
-        if (words.every((word) => text.toLowerCase().includes(word))) hits.push({ ...here, message: message.id, role: message.role, snippet: pieces(text, words) });
+        if (words.every((word) => text.toLowerCase().includes(word)))
+          hits.push({ ...here, message: message.id, role: message.role, snippet: pieces(text, words) });
       }
     }
     return hits.slice(0, 100);
@@ -292,14 +432,31 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
     const perStep = 16_384;
     const steps = budget.type === 'steps' ? budget.steps : budget.type === 'tokens' ? Math.ceil(budget.tokens / perStep) : null;
     return {
-      parameters, n_embd: width, n_head: Math.max(1, width / 128), vocab_size: 8192, tokens_per_step: perStep, steps, tokens: steps === null ? null : steps * perStep, memory_bytes: parameters * 16 + context * width * 400,
-      fit: depth > 24 ? 'too_large' : depth > 18 ? 'tight' : 'fits', problem: depth > 24 ? error('out_of_memory', 'This run needs more memory than the GPU has. Choose a smaller depth.') : null, gpu: 'Radeon RX 6600',
+      parameters,
+      n_embd: width,
+      n_head: Math.max(1, width / 128),
+      vocab_size: 8192,
+      tokens_per_step: perStep,
+      steps,
+      tokens: steps === null ? null : steps * perStep,
+      memory_bytes: parameters * 16 + context * width * 400,
+      fit: depth > 24 ? 'too_large' : depth > 18 ? 'tight' : 'fits',
+      problem: depth > 24 ? error('out_of_memory', 'This run needs more memory than the GPU has. Choose a smaller depth.') : null,
+      gpu: 'Radeon RX 6600',
     };
   }
 
   const handlers: Handlers = {
     app_start: () => ({
-      settings, limits: LIMITS, conversations: list(settings.sort), models, loaded, training: training?.run ?? null, answering: writing?.message.id ?? null, recovered: null, version: '0.1.0',
+      settings,
+      limits: LIMITS,
+      conversations: list(settings.sort),
+      models,
+      loaded,
+      training: training?.run ?? null,
+      answering: writing?.message.id ?? null,
+      recovered: null,
+      version: '0.1.0',
     }),
     app_events: ({ channel }) => {
       events = channel;
@@ -309,8 +466,14 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
     settings_set: ({ patch }) => (settings = { ...settings, ...patch }),
     limits: () => LIMITS,
     about: () => ({
-      version: '0.1.0', nc_core: '0.1.0', tauri: '2.12.5', webview: 'WebKitGTK 2.50.1', os: 'Debian GNU/Linux 12', data_folder: '/home/robin/.local/share/nanochat',
-      models_folder: '/home/robin/.local/share/nc-core/runs', database_bytes: 1_482_752,
+      version: '0.1.0',
+      nc_core: '0.1.0',
+      tauri: '2.12.5',
+      webview: 'WebKitGTK 2.50.1',
+      os: 'Debian GNU/Linux 12',
+      data_folder: '/home/robin/.local/share/nanochat',
+      models_folder: '/home/robin/.local/share/nc-core/runs',
+      database_bytes: 1_482_752,
     }),
     licences: () => [
       { name: 'tauri', version: '2.12.5', licence: 'MIT OR Apache-2.0', repository: null },
@@ -334,7 +497,11 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
       return null;
     },
     conversation_undelete: ({ id }) => summary(Object.assign(talk(id), { hidden: false })),
-    conversation_export: ({ ids, format }) => ({ name: `conversations.${format === 'markdown' ? 'md' : format}`, bytes: ids.length * 2048, conversations: ids.length }),
+    conversation_export: ({ ids, format }) => ({
+      name: `conversations.${format === 'markdown' ? 'md' : format}`,
+      bytes: ids.length * 2048,
+      conversations: ids.length,
+    }),
     conversations_import: () => {
       const made = create('An imported talk', Date.now(), true);
       return { conversations: [made.id], skipped: [{ line: 3, problem: 'is not JSON' }] };
@@ -384,7 +551,15 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
     },
     model_pick: ({ folder }) => ({ token: 'picked', name: folder ? 'my-llama' : 'model_000650.pt', bytes: 1_122_000_000, folder }),
     model_inspect: () => ({
-      name: 'imported-d12', format: 'nanochat .pt', parameters: 185_597_952, depth: 12, context: 2048, vocab_size: 65_536, file_bytes: 742_391_808, memory_bytes: 911_000_000, fit: 'fits',
+      name: 'imported-d12',
+      format: 'nanochat .pt',
+      parameters: 185_597_952,
+      depth: 12,
+      context: 2048,
+      vocab_size: 65_536,
+      file_bytes: 742_391_808,
+      memory_bytes: 911_000_000,
+      fit: 'fits',
       warnings: ['It brings no tokenizer; the one beside it is used.'],
     }),
     model_import: async ({ name, channel }) => {
@@ -409,11 +584,22 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
       models = [made, ...models];
       return made;
     },
-    shipped_model: () => ({ name: 'spell-d4', bytes: 18_400_000, parameters: 11_500_000, installed: models.some((each) => each.shipped), note: '' }),
+    shipped_model: () => ({
+      name: 'spell-d4',
+      bytes: 18_400_000,
+      parameters: 11_500_000,
+      installed: models.some((each) => each.shipped),
+      note: '',
+    }),
     gpus_list: () => gpus,
     gpu_choose: ({ name }) => (gpus = gpus.map((gpu, index) => ({ ...gpu, chosen: name === null ? index === 0 : gpu.name === name }))),
 
-    train_pick_data: ({ folder }) => ({ token: `data-${String(next++)}`, name: folder ? 'letters' : 'diary.txt', bytes: 2_340_000, folder }),
+    train_pick_data: ({ folder }) => ({
+      token: `data-${String(next++)}`,
+      name: folder ? 'letters' : 'diary.txt',
+      bytes: 2_340_000,
+      folder,
+    }),
     train_plan: ({ request }) => plan(request),
     train_start: ({ request }) => {
       training = new Training(request.name, plan(request).steps ?? 600, send, (run) => tell({ type: 'training', run }));
@@ -429,7 +615,12 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
     train_resume: () => (training ?? refuse('not_found', 'Nothing is being trained.')).go(),
     train_runs: () => (training && training.run.state !== 'finished' ? [copy(training.run)] : []),
     train_history: ({ name }) => {
-      const past = new Training(name, 2400, () => undefined, () => undefined);
+      const past = new Training(
+        name,
+        2400,
+        () => undefined,
+        () => undefined,
+      );
       past.advance(name === 'spell-d4' ? 0 : 1200);
       return past.history;
     },
@@ -466,7 +657,18 @@ class Training {
     private readonly send: Send,
     private readonly tell: (run: TrainRun) => void,
   ) {
-    this.run = { name, state: 'running', phase: 'pretraining', step: 0, steps, progress: 0, eta_seconds: null, started_at: Date.now(), error: null, chat_model: null };
+    this.run = {
+      name,
+      state: 'running',
+      phase: 'pretraining',
+      step: 0,
+      steps,
+      progress: 0,
+      eta_seconds: null,
+      started_at: Date.now(),
+      error: null,
+      chat_model: null,
+    };
     this.history = { name, phases: [{ phase: 'pretraining', points: [], validations: [], samples: [] }] };
   }
 
@@ -490,7 +692,14 @@ class Training {
 
   crash(): void {
     clearInterval(this.#timer);
-    this.#set({ state: 'crashed', error: error('internal', 'The training process ended unexpectedly (signal 9). Resume goes on from step 120.', 'exit: signal 9 (SIGKILL)\nlast checkpoint: 000120') });
+    this.#set({
+      state: 'crashed',
+      error: error(
+        'internal',
+        'The training process ended unexpectedly (signal 9). Resume goes on from step 120.',
+        'exit: signal 9 (SIGKILL)\nlast checkpoint: 000120',
+      ),
+    });
   }
 
   advance(count: number): void {
@@ -504,9 +713,16 @@ class Training {
     const total = this.run.steps ?? 600;
     const smooth = 2.6 + 6.4 * Math.exp(-step / 140) + 0.9 * Math.exp(-step / 900);
     const noise = Math.sin(step * 12.9898) * 43758.5453;
-    const loss = smooth + ((noise - Math.floor(noise)) - 0.5) * 0.35;
+    const loss = smooth + (noise - Math.floor(noise) - 0.5) * 0.35;
     const point: StepPoint = {
-      step, loss, smooth_loss: smooth, bpb: smooth / 2.95, tokens: step * 16_384, tokens_per_second: 18_400 + (noise % 400), memory_bytes: 1_260_000_000, seconds: step * 0.89,
+      step,
+      loss,
+      smooth_loss: smooth,
+      bpb: smooth / 2.95,
+      tokens: step * 16_384,
+      tokens_per_second: 18_400 + (noise % 400),
+      memory_bytes: 1_260_000_000,
+      seconds: step * 0.89,
     };
     phase.points.push(point);
     this.run = { ...this.run, step, progress: step / total, eta_seconds: (total - step) * 0.89 };
@@ -538,7 +754,12 @@ class Training {
 
 function sum(question: string): Part[] {
   const expression = /\d[\d\s*+/.-]*\d/.exec(question)?.[0] ?? '1 + 1';
-  return [...tokens('Let me work that out. ', 4), { type: 'python', text: expression }, { type: 'python_output', text: '89' }, ...tokens('That makes **89**.', 4)];
+  return [
+    ...tokens('Let me work that out. ', 4),
+    { type: 'python', text: expression },
+    { type: 'python_output', text: '89' },
+    ...tokens('That makes **89**.', 4),
+  ];
 }
 
 function tokens(text: string, characters: number): Part[] {
@@ -557,7 +778,10 @@ function pieces(text: string, words: string[]): SearchHit['snippet'] {
   const first = Math.max(0, text.toLowerCase().indexOf(words[0] ?? '') - 30);
   const part = text.slice(first, first + 110);
   const pattern = new RegExp(`(${words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|')})`, 'i');
-  return part.split(pattern).filter(Boolean).map((piece) => ({ text: piece, match: words.includes(piece.toLowerCase()) }));
+  return part
+    .split(pattern)
+    .filter(Boolean)
+    .map((piece) => ({ text: piece, match: words.includes(piece.toLowerCase()) }));
 }
 
 function error(code: AppError['code'], message: string, detail = ''): AppError {

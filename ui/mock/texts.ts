@@ -35,7 +35,8 @@ $$
 > A small model is often wrong, and always quick about it.
 `;
 
-export const SHORT = 'I am a small language model that runs on this machine. I can chat a little, spell words, and do sums with a calculator.';
+export const SHORT =
+  'I am a small language model that runs on this machine. I can chat a little, spell words, and do sums with a calculator.';
 
 export const TITLES = [
   'How a tokenizer splits words',

@@ -15,7 +15,9 @@ function random(seed: number): () => number {
 
 const LONG = [
   ANSWER,
-  Array.from({ length: 40 }, (_, index) => `Paragraph ${String(index)} says a little.\n\n- one\n- two\n\n1. first\n\n2. second\n`).join('\n'),
+  Array.from({ length: 40 }, (_, index) => `Paragraph ${String(index)} says a little.\n\n- one\n- two\n\n1. first\n\n2. second\n`).join(
+    '\n',
+  ),
   'word '.repeat(6000),
   Array.from({ length: 900 }, (_, index) => `- item ${String(index)} of a list that does not end`).join('\n'),
   `\`\`\`rust\n${'let x = 1;\n'.repeat(200)}\n\`\`\`\n\nAfter the code.`,

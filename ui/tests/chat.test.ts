@@ -43,23 +43,27 @@ describe('a tree', () => {
   });
 
   it('gives the words of a message without its calls', () => {
-    expect(textOf({ ...message(1, null), parts: [text('a'), { type: 'python', text: '1+1' }, { type: 'python_output', text: '2' }, text('b')] })).toBe('ab');
+    expect(
+      textOf({ ...message(1, null), parts: [text('a'), { type: 'python', text: '1+1' }, { type: 'python_output', text: '2' }, text('b')] }),
+    ).toBe('ab');
   });
 });
 
 describe('parts', () => {
   it('grow by text and begin with anything else', () => {
     const first = [text('a')];
-    expect(append(first, [text('b'), { type: 'python', text: '1+1' }, text('c'), text('d')])).toEqual([text('ab'), { type: 'python', text: '1+1' }, text('cd')]);
+    expect(append(first, [text('b'), { type: 'python', text: '1+1' }, text('c'), text('d')])).toEqual([
+      text('ab'),
+      { type: 'python', text: '1+1' },
+      text('cd'),
+    ]);
     expect(first).toEqual([text('a')]);
   });
 
   it('show a call with its result, and one without', () => {
-    expect(shown([{ type: 'python', text: '1+1' }, { type: 'python_output', text: '2' }, { type: 'python', text: '1/0' }, text('x')])).toEqual([
-      { type: 'tool', expression: '1+1', result: '2' },
-      { type: 'tool', expression: '1/0', result: null },
-      text('x'),
-    ]);
+    expect(
+      shown([{ type: 'python', text: '1+1' }, { type: 'python_output', text: '2' }, { type: 'python', text: '1/0' }, text('x')]),
+    ).toEqual([{ type: 'tool', expression: '1+1', result: '2' }, { type: 'tool', expression: '1/0', result: null }, text('x')]);
   });
 });
 
@@ -67,7 +71,10 @@ describe('a batch', () => {
   it('is handed over once a frame, in order', () => {
     const frames: (() => void)[] = [];
     const seen: number[][] = [];
-    const batch = new FrameBatch<number>((items) => seen.push(items), (flush) => frames.push(flush));
+    const batch = new FrameBatch<number>(
+      (items) => seen.push(items),
+      (flush) => frames.push(flush),
+    );
     [1, 2, 3].forEach((item) => batch.push(item));
     expect(frames.length).toBe(1);
     expect(seen).toEqual([]);
@@ -81,7 +88,10 @@ describe('a batch', () => {
 
   it('may be asked for early', () => {
     const seen: number[][] = [];
-    const batch = new FrameBatch<number>((items) => seen.push(items), () => undefined);
+    const batch = new FrameBatch<number>(
+      (items) => seen.push(items),
+      () => undefined,
+    );
     batch.push(1);
     batch.flush();
     batch.flush();

@@ -10,7 +10,8 @@ import { HOSTILE } from './hostile';
 
 const ELEMENTS =
   /^(blockquote|br|button|code|del|div|em|h[1-6]|hr|li|ol|p|pre|span|strong|table|tbody|td|th|thead|tr|ul|math|menclose|mfrac|mi|mn|mo|mover|mpadded|mphantom|mroot|mrow|mspace|msqrt|mstyle|msub|msubsup|msup|mtable|mtd|mtext|mtr|munder|munderover|semantics)$/;
-const DANGEROUS = /^(on|href|src|srcset|style|id|name|action|formaction|data|poster|background|ping|target|xlink|xmlns:|is|slot|part|popover|autofocus|contenteditable)/;
+const DANGEROUS =
+  /^(on|href|src|srcset|style|id|name|action|formaction|data|poster|background|ping|target|xlink|xmlns:|is|slot|part|popover|autofocus|contenteditable)/;
 const CLASSES = /^(hljs|md|katex|language)[\w-]*$|^(function|class|inherited|escape|constant|invoke|self|this)_+$/;
 
 const pwn = vi.fn();

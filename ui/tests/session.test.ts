@@ -19,7 +19,10 @@ async function begin(options: Options = {}): Promise<void> {
     const { id } = channel as { id: number };
     const index = counts.get(id) ?? 0;
     counts.set(id, index + 1);
-    (window as unknown as { __TAURI_INTERNALS__: { runCallback: (id: number, data: unknown) => void } }).__TAURI_INTERNALS__.runCallback(id, { index, message });
+    (window as unknown as { __TAURI_INTERNALS__: { runCallback: (id: number, data: unknown) => void } }).__TAURI_INTERNALS__.runCallback(
+      id,
+      { index, message },
+    );
   });
   mockIPC((name, args) => answer(name, (args ?? {}) as Record<string, unknown>));
   const start = await call('app_start');
@@ -45,10 +48,13 @@ describe('an answer', () => {
     expect(session.writing).toBe(true);
     expect(session.messages.map(({ role }) => role)).toEqual(['user', 'assistant']);
     const stages = new Set<string>();
-    await vi.waitFor(() => {
-      if (session.live) stages.add(session.live.stage);
-      expect(session.live).toBeNull();
-    }, { timeout: 5000, interval: 1 });
+    await vi.waitFor(
+      () => {
+        if (session.live) stages.add(session.live.stage);
+        expect(session.live).toBeNull();
+      },
+      { timeout: 5000, interval: 1 },
+    );
     expect(stages).toContain('writing');
     expect(last()?.answer?.reason).toBe('stop');
     expect(last() && textOf(last()!)).toContain('small language model');
@@ -185,7 +191,9 @@ describe('conversations', () => {
     conversations.search('sky');
     conversations.search('lighthouse');
     await vi.waitFor(() => expect(conversations.hits).not.toBeNull());
-    expect(conversations.hits?.every((hit) => hit.snippet.some((piece) => piece.match && piece.text.toLowerCase() === 'lighthouse'))).toBe(true);
+    expect(conversations.hits?.every((hit) => hit.snippet.some((piece) => piece.match && piece.text.toLowerCase() === 'lighthouse'))).toBe(
+      true,
+    );
     conversations.search('');
     expect(conversations.hits).toBeNull();
   });
@@ -221,7 +229,15 @@ describe('a run', () => {
   it('is heard from its beginning, however late one listens', async () => {
     await begin();
     await call('train_start', {
-      request: { name: 'mine', depth: 4, context: 256, chat: false, data: { type: 'shipped' }, budget: { type: 'steps', steps: 400 }, seed: 1 },
+      request: {
+        name: 'mine',
+        depth: 4,
+        context: 256,
+        chat: false,
+        data: { type: 'shipped' },
+        budget: { type: 'steps', steps: 400 },
+        seed: 1,
+      },
     });
     await vi.waitFor(async () => expect((await call('train_runs'))[0]?.step ?? 0).toBeGreaterThan(3), { timeout: 3000 });
     await train.watch();

@@ -21,8 +21,23 @@ describe.each(Object.entries(sources))('%s', (_, source) => {
 
 describe('curves', () => {
   it('share their steps, and have gaps where nothing was measured', () => {
-    const point = (step: number) => ({ step, loss: 2, smooth_loss: 3, bpb: 1, tokens: 1, tokens_per_second: 1, memory_bytes: 1, seconds: 1 });
-    const drawn = lines([point(1), point(2), point(4)], [{ step: 2, bpb: 1.5 }, { step: 3, bpb: 1.4 }]);
+    const point = (step: number) => ({
+      step,
+      loss: 2,
+      smooth_loss: 3,
+      bpb: 1,
+      tokens: 1,
+      tokens_per_second: 1,
+      memory_bytes: 1,
+      seconds: 1,
+    });
+    const drawn = lines(
+      [point(1), point(2), point(4)],
+      [
+        { step: 2, bpb: 1.5 },
+        { step: 3, bpb: 1.4 },
+      ],
+    );
     expect(drawn.steps).toEqual([1, 2, 3, 4]);
     expect(drawn.smooth).toEqual([3, 3, null, 3]);
     expect(drawn.validation).toEqual([null, 1.5, 1.4, null]);

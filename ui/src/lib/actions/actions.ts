@@ -52,7 +52,14 @@ export const ACTIONS: readonly Action[] = [
       focus('[data-composer]');
     },
   },
-  { id: 'stop', group: 'chat', label: () => t('action.stop'), keys: 'Escape', run: () => void session.stop(), possible: () => inChat() && session.writing },
+  {
+    id: 'stop',
+    group: 'chat',
+    label: () => t('action.stop'),
+    keys: 'Escape',
+    run: () => void session.stop(),
+    possible: () => inChat() && session.writing,
+  },
   {
     id: 'regenerate',
     group: 'chat',
@@ -71,7 +78,14 @@ export const ACTIONS: readonly Action[] = [
   },
   { id: 'previous', group: 'chat', label: () => t('action.branch_previous'), keys: 'Alt+ArrowLeft', run: () => walk(-1), possible: forked },
   { id: 'next', group: 'chat', label: () => t('action.branch_next'), keys: 'Alt+ArrowRight', run: () => walk(1), possible: forked },
-  { id: 'settings_of_chat', group: 'chat', label: () => t('action.chat_settings'), keys: '$mod+.', run: () => (layout.drawer = !layout.drawer), possible: inChat },
+  {
+    id: 'settings_of_chat',
+    group: 'chat',
+    label: () => t('action.chat_settings'),
+    keys: '$mod+.',
+    run: () => (layout.drawer = !layout.drawer),
+    possible: inChat,
+  },
   {
     id: 'message',
     group: 'chat',
@@ -112,7 +126,13 @@ export const ACTIONS: readonly Action[] = [
   { id: 'larger', group: 'app', label: () => t('action.larger'), keys: '$mod+Equal', run: () => resize(1) },
   { id: 'smaller', group: 'app', label: () => t('action.smaller'), keys: '$mod+Minus', run: () => resize(-1) },
   { id: 'import_model', group: 'app', label: () => t('action.import_model'), keys: null, run: () => void imports.pick(false) },
-  { id: 'import_talks', group: 'app', label: () => t('action.import_conversations'), keys: null, run: () => void conversations.import(null) },
+  {
+    id: 'import_talks',
+    group: 'app',
+    label: () => t('action.import_conversations'),
+    keys: null,
+    run: () => void conversations.import(null),
+  },
 ];
 
 function resize(step: number): void {

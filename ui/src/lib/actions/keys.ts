@@ -31,7 +31,10 @@ function isPlain(keys: string): boolean {
 }
 
 function isTyping(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.closest('input:not([type="range"], [type="checkbox"]), textarea, select, [contenteditable]') !== null;
+  return (
+    target instanceof HTMLElement &&
+    target.closest('input:not([type="range"], [type="checkbox"]), textarea, select, [contenteditable]') !== null
+  );
 }
 
 const MAC = /mac/i.test(navigator.platform);

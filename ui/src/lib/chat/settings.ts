@@ -2,7 +2,15 @@
 
 import type { ChatNumber, ChatSettings, Limits, Range } from '../api';
 
-export const NUMBERS = ['temperature', 'top_k', 'top_p', 'min_p', 'repetition_penalty', 'max_tokens', 'seed'] as const satisfies readonly ChatNumber[];
+export const NUMBERS = [
+  'temperature',
+  'top_k',
+  'top_p',
+  'min_p',
+  'repetition_penalty',
+  'max_tokens',
+  'seed',
+] as const satisfies readonly ChatNumber[];
 
 /** `value` as `range` allows it; `null` where it is no number. */
 export function clamp(value: number, range: Range): number | null {

@@ -167,7 +167,8 @@ export const de: Messages = {
   'models.delete_body': 'Seine Dateien ({size}) werden endgültig gelöscht. Das lässt sich nicht rückgängig machen.',
   'models.delete_title': '{name} löschen?',
   'models.depth': 'Tiefe',
-  'models.drop_hint': 'Oder lege eine Modelldatei oder einen Ordner irgendwo auf diesem Fenster ab. Lesbar sind nanochat-Checkpoints und Hugging-Face-Ordner.',
+  'models.drop_hint':
+    'Oder lege eine Modelldatei oder einen Ordner irgendwo auf diesem Fenster ab. Lesbar sind nanochat-Checkpoints und Hugging-Face-Ordner.',
   'models.format': 'Format',
   'models.from_data': 'trainiert mit {data}',
   'models.from_file': 'importiert aus {source}',
@@ -207,11 +208,14 @@ export const de: Messages = {
   'palette.open': 'Gespräch',
   'palette.use': 'Modell',
 
-  'privacy.files': 'Die Seiten, die du siehst, können keine Dateien lesen. Sie können die App nur um Benanntes bitten, etwa um einen Dialog, in dem du eine Datei wählst.',
+  'privacy.files':
+    'Die Seiten, die du siehst, können keine Dateien lesen. Sie können die App nur um Benanntes bitten, etwa um einen Dialog, in dem du eine Datei wählst.',
   'privacy.lead': 'Alles geschieht auf diesem Rechner.',
   'privacy.logs': 'Nichts, was du schreibst, wird protokolliert. Es gibt keine Telemetrie und keine Absturzberichte.',
-  'privacy.markup': 'Was ein Modell schreibt, wird als Text gezeigt. Es kann nichts ausführen, laden oder öffnen; eine Adresse ist Text, den du kopieren kannst.',
-  'privacy.network': 'Die App enthält keinen Code, der mit einem Netz spricht, und unter Linux verwehrt ihr das System die Mittel dazu. Sie lauscht nirgends und ruft niemanden.',
+  'privacy.markup':
+    'Was ein Modell schreibt, wird als Text gezeigt. Es kann nichts ausführen, laden oder öffnen; eine Adresse ist Text, den du kopieren kannst.',
+  'privacy.network':
+    'Die App enthält keinen Code, der mit einem Netz spricht, und unter Linux verwehrt ihr das System die Mittel dazu. Sie lauscht nirgends und ruft niemanden.',
   'privacy.stored': 'Gespräche liegen in einer Datenbank im Datenordner weiter unten. Was du löschst, ist fort, wenn die App schließt.',
   'privacy.title': 'Privatsphäre',
   'privacy.tools': 'Der Rechner, den Modelle benutzen dürfen, versteht nur Rechenausdrücke. Er führt keinen Code aus.',

@@ -205,11 +205,13 @@ export const en = {
   'palette.open': 'Conversation',
   'palette.use': 'Model',
 
-  'privacy.files': 'The pages you see cannot read files. They can only ask the app for named things, such as opening a dialog in which you choose a file.',
+  'privacy.files':
+    'The pages you see cannot read files. They can only ask the app for named things, such as opening a dialog in which you choose a file.',
   'privacy.lead': 'Everything happens on this machine.',
   'privacy.logs': 'Nothing that you write is ever logged, and there is no telemetry and no crash report.',
   'privacy.markup': 'What a model writes is shown as text. It cannot run, load or open anything; an address is words that you may copy.',
-  'privacy.network': 'The app has no code that talks to a network, and on Linux the system refuses it the means. It listens to nothing and calls nobody.',
+  'privacy.network':
+    'The app has no code that talks to a network, and on Linux the system refuses it the means. It listens to nothing and calls nobody.',
   'privacy.stored': 'Conversations are kept in one database in the data folder below. Delete one and it is gone when the app closes.',
   'privacy.title': 'Privacy',
   'privacy.tools': 'The calculator that models may use is a parser for sums. It runs no code.',

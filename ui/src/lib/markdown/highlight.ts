@@ -14,7 +14,10 @@ const LONGEST = 30_000;
 
 /** The language that an info string like `python title=x` names, if it is known. */
 export function languageOf(info: string | undefined): string | undefined {
-  const name = info?.trim().split(/[\s{:,]/)[0]?.toLowerCase();
+  const name = info
+    ?.trim()
+    .split(/[\s{:,]/)[0]
+    ?.toLowerCase();
   return name && hljs?.getLanguage(name) ? name : undefined;
 }
 

@@ -42,7 +42,14 @@ export const mathExtensions: TokenizerAndRendererExtension[] = [
 function toMathMl(tex: string, display: boolean, raw: string): string {
   try {
     if (katex) {
-      return katex.renderToString(tex, { output: 'mathml', displayMode: display, trust: false, strict: 'ignore', maxSize: 20, maxExpand: 200 });
+      return katex.renderToString(tex, {
+        output: 'mathml',
+        displayMode: display,
+        trust: false,
+        strict: 'ignore',
+        maxSize: 20,
+        maxExpand: 200,
+      });
     }
   } catch {
     // Not a formula, or one that is not whole yet: shown as it is written.

@@ -72,7 +72,10 @@ interface Fence {
 function unclosedFence(raw: string): Fence | null {
   const match = FENCE.exec(raw);
   if (!match) return null;
-  const lastLine = raw.trimEnd().slice(raw.trimEnd().lastIndexOf('\n') + 1).trim();
+  const lastLine = raw
+    .trimEnd()
+    .slice(raw.trimEnd().lastIndexOf('\n') + 1)
+    .trim();
   const closed = raw.trimEnd().length > match[0].length && lastLine.startsWith(match[1] ?? '```') && /^(?:`+|~+)$/.test(lastLine);
   return closed ? null : { name: match[2]?.trim().split(/\s+/)[0] ?? '', start: match[0].length };
 }

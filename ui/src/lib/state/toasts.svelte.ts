@@ -41,7 +41,11 @@ class Toasts {
   #show(toast: Omit<Toast, 'id'>, stay: number | null): void {
     const id = this.#next++;
     this.list = [...this.list.slice(-3), { id, ...toast }];
-    if (stay !== null) this.#timers.set(id, setTimeout(() => this.dismiss(id), stay));
+    if (stay !== null)
+      this.#timers.set(
+        id,
+        setTimeout(() => this.dismiss(id), stay),
+      );
   }
 }
 

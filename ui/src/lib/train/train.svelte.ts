@@ -1,6 +1,15 @@
 /** The run that is being trained, and what is drawn of it. */
 
-import { call, channel, type PhaseHistory, type StepPoint, type TrainEvent, type TrainPhase, type TrainRequest, type TrainRun } from '../api';
+import {
+  call,
+  channel,
+  type PhaseHistory,
+  type StepPoint,
+  type TrainEvent,
+  type TrainPhase,
+  type TrainRequest,
+  type TrainRun,
+} from '../api';
 import { FrameBatch } from '../chat/frames';
 import { app } from '../state/app.svelte';
 import { attempt } from '../state/toasts.svelte';
@@ -113,7 +122,13 @@ class Train {
           this.#enter(event.phase, points);
           points.push(event.point);
           if (this.run) {
-            app.training = { ...this.run, phase: event.phase, step: event.point.step, progress: event.progress, eta_seconds: event.eta_seconds };
+            app.training = {
+              ...this.run,
+              phase: event.phase,
+              step: event.point.step,
+              progress: event.progress,
+              eta_seconds: event.eta_seconds,
+            };
           }
           break;
         case 'validation':
