@@ -97,8 +97,9 @@ fn a_repeated_conversation_is_learnt_and_the_run_is_one_like_any_other() {
     assert_eq!((config["from"]["step"].as_u64(), config["training"]["moment_steps"].as_u64()), (Some(4), Some(4)));
     assert_eq!(tensors(&workshop, "base", 4, "model.safetensors"), base, "the run that it began with is as it was");
 
-    let listed = workshop.succeed(&["info", "--json"]).stdout;
-    assert!(String::from_utf8(listed).unwrap().contains("{\"name\":\"base-sft\",\"steps\":[30]}"));
+    let listed: Value = serde_json::from_slice(&workshop.succeed(&["info", "--json"]).stdout).unwrap();
+    let listed = listed["runs"].as_array().unwrap().iter().find(|run| run["name"] == "base-sft");
+    assert_eq!(listed, Some(&json!({"name": "base-sft", "steps": [30], "stage": "sft"})));
     workshop.succeed(&["generate", "--run", "base-sft", "--prompt", "the", "--max-tokens", "2"]);
     workshop.succeed(&["score", "--run", "base-sft", "--text", "the sea"]);
     // And it can be fine-tuned further: the moments count on.
