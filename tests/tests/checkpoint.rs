@@ -1,9 +1,7 @@
 //! Checkpoints keep their promises under faults: what goes in comes out bit for bit, damage is refused by name, and
 //! neither kill -9 nor a full disk costs an earlier checkpoint.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::num::NonZeroUsize;
@@ -17,48 +15,12 @@ use nc_core::checkpoint::{
     TensorRef, TensorSource, TensorSpec, load, load_latest_good, load_model, save,
 };
 use nc_core::train::metrics::MetricsLog;
+use nc_tests::memory::{Counting, peak_of};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Counts what each thread holds, to show that files are read and written piece by piece.
-struct CountingAllocator;
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    let held = HELD.get() + bytes;
-    HELD.set(held);
-    PEAK.set(PEAK.get().max(held));
-}
-
-// SAFETY: every call is handed to the system's allocator; counting allocates nothing.
-unsafe impl GlobalAlloc for CountingAllocator {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller keeps the promises of `GlobalAlloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: CountingAllocator = CountingAllocator;
-
-/// The most bytes that this thread held at once during `work`, beyond what it held before.
-fn peak_of<T>(work: impl FnOnce() -> T) -> (T, isize) {
-    let before = HELD.get();
-    PEAK.set(before);
-    let result = work();
-    (result, PEAK.get() - before)
-}
+static ALLOCATOR: Counting = Counting;
 
 /// A run in a folder that goes with the test.
 fn new_run() -> (tempfile::TempDir, Run) {

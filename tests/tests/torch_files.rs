@@ -1,8 +1,6 @@
 //! Files that torch and Python pickled: the golden ones read as Python reads them, and hostile ones are refused by a
 //! sentence, soon, in little memory, and without anything being run.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,40 +8,12 @@ use std::time::Duration;
 
 use nc_core::checkpoint::torch::{LONGEST_PIECE, TorchDtype, TorchError, TorchFile, TorchTensor, read_tiktoken, tiktoken_from_bytes};
 use nc_core::tokenizer::Tokenizer;
+use nc_tests::memory::{Counting, peak_of};
 use nc_tests::torch::{Pickle, Tensor, archive, archive_64, dict, saved};
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-
-/// Counts the bytes that each thread has and had at most.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    let held = HELD.get() + bytes;
-    HELD.set(held);
-    PEAK.set(PEAK.get().max(held));
-}
-
-// SAFETY: every call goes to the system's allocator as it came; counting neither allocates nor unwinds.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -58,10 +28,9 @@ fn thread_time() -> Duration {
 
 /// Runs `read` and asserts that it takes less than a second and 200 MB, the limits that hold for any file.
 fn bounded<T>(read: impl FnOnce() -> T) -> T {
-    let (before, began) = (HELD.get(), thread_time());
-    PEAK.set(before);
-    let result = read();
-    let (took, peak) = (thread_time() - began, PEAK.get() - before);
+    let began = thread_time();
+    let (result, peak) = peak_of(read);
+    let took = thread_time() - began;
     assert!(took < Duration::from_secs(1), "it took {took:?}");
     assert!(peak < 200_000_000, "it took {peak} bytes");
     result
