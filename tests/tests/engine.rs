@@ -258,6 +258,33 @@ fn cancelling_ends_a_text_before_its_next_token() {
 }
 
 #[test]
+fn a_long_prompt_is_given_up_between_two_passes_and_read_to_its_end_later() {
+    let script = wanderer(1024);
+    let prompt: Vec<u32> = script.ids("abcdefghij").iter().copied().cycle().take(900).collect();
+    let mut decoder = Decoder::new(&script.gpu, &script.model, 1, 1024).unwrap();
+    let mut passes = 0;
+    let mut two_passes = || {
+        passes += 1;
+        passes <= 2
+    };
+    assert_eq!(decoder.prefill_while(0, &prompt, &mut two_passes).unwrap(), None);
+    assert_eq!(decoder.held(0), &prompt[..512]);
+    assert_eq!(decoder.prefill_while(0, &prompt, &mut || true).unwrap(), Some(512));
+    let mut whole = Decoder::new(&script.gpu, &script.model, 1, 1024).unwrap();
+    whole.prefill(0, &prompt).unwrap();
+    for decoder in [&mut decoder, &mut whole] {
+        decoder.step(&[Feed::Token(prompt[0], Draw::GREEDY)]).unwrap();
+    }
+    assert_eq!(decoder.logits().unwrap(), whole.logits().unwrap());
+
+    let mut engine = Engine::new(&script.gpu, &script.model, &script.tokenizer).unwrap();
+    let given_up = engine.generate(&prompt, &greedy(&script, 5), &AtomicBool::new(true), &mut |_| {}).unwrap();
+    assert_eq!((given_up.reason, given_up.stats.context_used), (Reason::Cancelled, 0));
+    let written = engine.generate(&prompt, &greedy(&script, 5), &AtomicBool::new(false), &mut |_| {}).unwrap();
+    assert_eq!(written.ids, generate(&script, &prompt, &greedy(&script, 5)).0.ids);
+}
+
+#[test]
 fn a_huge_penalty_keeps_every_token_from_coming_twice() {
     // The same ranking after every token: z likes itself best, then y, and so down.
     let script = Script::with_logits(300, |_, to| 5.0 + to as f32 / 100.0);

@@ -2,7 +2,7 @@
 //!
 //! Knows token ids and nothing of text. It owns the positions of its rows: every pass is told where it stands.
 
-use crate::gpu::{Clock, DType, Gpu, KernelTime, Memory, Readback, Recorder, Recording, Tensor};
+use crate::gpu::{Clock, DType, Gpu, KernelTime, Memory, Readback, Recorder, Recording, Submission, Tensor};
 use crate::kernels::kv_cache::Cursor;
 use crate::kernels::sample::{self, Draw};
 use crate::model::{Cache, CachedPass, Model, Want};
@@ -79,6 +79,32 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// When there are more than the row has room for, or one of them is not in the vocabulary.
     pub fn prefill(&mut self, row: usize, ids: &[u32]) -> Result<usize, EngineError> {
+        let reused = self.keep_common(row, ids)?;
+        for chunk in ids[reused..].chunks(Cache::LONGEST_PASS) {
+            self.prefill_chunk(row, chunk)?;
+        }
+        Ok(reused)
+    }
+
+    /// [`prefill`](Self::prefill) that asks `go_on` before every pass, and ends with `None` when it is told not to: the row
+    /// then holds a beginning of `ids`. At most two passes are under way at a time, so it ends soon.
+    pub fn prefill_while(&mut self, row: usize, ids: &[u32], go_on: &mut dyn FnMut() -> bool) -> Result<Option<usize>, EngineError> {
+        let reused = self.keep_common(row, ids)?;
+        let mut under_way = None;
+        for chunk in ids[reused..].chunks(Cache::LONGEST_PASS) {
+            if !go_on() {
+                return Ok(None);
+            }
+            let submission = self.prefill_chunk(row, chunk)?;
+            if let Some(before) = under_way.replace(submission) {
+                self.gpu.wait_until(before)?;
+            }
+        }
+        Ok(Some(reused))
+    }
+
+    /// Cuts what `row` holds back to what `ids` begins with, and returns how much that is.
+    fn keep_common(&mut self, row: usize, ids: &[u32]) -> Result<usize, EngineError> {
         if ids.len() > self.capacity() {
             return Err(EngineError::TooLong { tokens: ids.len(), room: self.capacity() });
         }
@@ -90,9 +116,6 @@ impl<'a> Decoder<'a> {
             held.longest = 0;
         }
         held.ids.truncate(reused);
-        for chunk in ids[reused..].chunks(Cache::LONGEST_PASS) {
-            self.prefill_chunk(row, chunk)?;
-        }
         Ok(reused)
     }
 
@@ -105,7 +128,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn prefill_chunk(&mut self, row: usize, chunk: &[u32]) -> Result<(), EngineError> {
+    fn prefill_chunk(&mut self, row: usize, chunk: &[u32]) -> Result<Submission, EngineError> {
         let pass = self.pass_for(chunk.len())?;
         let (pass, recording) = &self.prefill[pass];
         let held = &mut self.rows[row];
@@ -113,9 +136,9 @@ impl<'a> Decoder<'a> {
         ids.resize(pass.fresh, 0);
         self.gpu.write(&pass.ids, &ids);
         self.gpu.write(&pass.cursors, &[held.cursor(row, chunk.len())]);
-        recording.run();
+        let submission = recording.run();
         held.extend(chunk);
-        Ok(())
+        Ok(submission)
     }
 
     /// The index of a recorded pass for `fresh` new tokens of one row.

@@ -90,7 +90,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Continues `prompt`; `each` hears of everything as it happens, and last of [`Event::Done`]. Setting `cancel` ends the
-    /// text before its next token.
+    /// text before its next token, or the reading of the prompt before its next pass but one.
     ///
     /// # Errors
     /// When an option is out of its range, the prompt is empty or longer than the context, the logits are not numbers, or
@@ -111,7 +111,7 @@ impl<'a> Engine<'a> {
             return Err(EngineError::TooLong { tokens: prompt.len(), room: self.context() });
         }
         self.decoder.check(prompt)?;
-        let reused = self.hold(before, &options.sampling)?;
+        let read = self.hold(before, &options.sampling, &mut || !cancel.load(Ordering::Relaxed))?;
 
         let mut writer = Writer::new(self.tokenizer, options.tools);
         let mut draws = Draws::new(&options.sampling, 0);
@@ -123,7 +123,7 @@ impl<'a> Engine<'a> {
             if options.max_tokens.is_some_and(|most| new_tokens >= most) {
                 break Reason::MaxTokens;
             }
-            if cancel.load(Ordering::Relaxed) {
+            if read.is_none() || cancel.load(Ordering::Relaxed) {
                 break Reason::Cancelled;
             }
             if self.decoder.held(0).len() == self.context() {
@@ -149,7 +149,7 @@ impl<'a> Engine<'a> {
 
         let stats = Stats {
             prompt_tokens: prompt.len(),
-            reused_tokens: reused,
+            reused_tokens: read.unwrap_or(0),
             new_tokens,
             time_to_first_token,
             total_time: begun.elapsed(),
@@ -160,9 +160,9 @@ impl<'a> Engine<'a> {
         Ok(Generated { ids, reason, stats })
     }
 
-    /// Brings `ids` into the cache, and returns how many of them it held already.
-    fn hold(&mut self, ids: &[u32], sampling: &Sampling) -> Result<usize, EngineError> {
-        let reused = self.decoder.prefill(0, ids)?;
+    /// Brings `ids` into the cache, and returns how many of them it held already; `None` where `go_on` made it give up.
+    fn hold(&mut self, ids: &[u32], sampling: &Sampling, go_on: &mut dyn FnMut() -> bool) -> Result<Option<usize>, EngineError> {
+        let reused = self.decoder.prefill_while(0, ids, go_on)?;
         if sampling.has_penalty() {
             self.decoder.mark_seen();
         }
@@ -172,7 +172,7 @@ impl<'a> Engine<'a> {
     fn forget_half(&mut self, sampling: &Sampling) -> Result<(), EngineError> {
         let held = self.decoder.held(0);
         let rest = held[held.len().div_ceil(2)..].to_vec();
-        self.hold(&rest, sampling).map(drop)
+        self.hold(&rest, sampling, &mut || true).map(drop)
     }
 }
 

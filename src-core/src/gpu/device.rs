@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use super::choices::Choices;
 use super::memory::Ledger;
-use super::{DType, GpuError, Memory, MemoryUse, Target, Tensor, Variant, adapter, memory};
+use super::{DType, GpuError, Memory, MemoryUse, Submission, Target, Tensor, Variant, adapter, memory};
 
 /// An open GPU. Clones share the device.
 #[derive(Clone)]
@@ -231,6 +231,14 @@ impl Gpu {
     /// Waits until all submitted work is done, and reports the first thing that went wrong since the last call.
     pub fn wait(&self) -> Result<(), GpuError> {
         self.wait_for(None)
+    }
+
+    /// Waits until this much is done, though not for what was submitted after it, and reports like [`wait`](Self::wait).
+    pub fn wait_until(&self, submission: Submission) -> Result<(), GpuError> {
+        match submission.0 {
+            Some(index) => self.wait_for(Some(index)),
+            None => self.check(),
+        }
     }
 
     /// Waits until `submission` is done, or all that was submitted.

@@ -22,7 +22,7 @@ pub use error::GpuError;
 pub use memory::{Memory, MemoryUse};
 pub use profile::{Clock, KernelTime};
 pub use readback::Readback;
-pub use recorder::{Dispatch, Recorder, Recording, grid};
+pub use recorder::{Dispatch, Recorder, Recording, Submission, grid};
 pub use shader::{Shader, Target, Value, Values, Variant};
 pub use tensor::{DType, Tensor};
 pub use translate::TranslationError;

@@ -187,6 +187,10 @@ pub struct Recording {
     _scratch: Vec<Option<Tensor>>,
 }
 
+/// Work that was handed to the GPU.
+#[derive(Clone, Debug)]
+pub struct Submission(pub(super) Option<wgpu::SubmissionIndex>);
+
 /// Command buffers hold at most this many dispatches, so that no submission outlasts the time that an operating system
 /// grants a GPU job (two seconds on Windows).
 const DISPATCHES_PER_SUBMISSION: usize = 256;
@@ -197,16 +201,19 @@ impl Recording {
         self.commands.iter().filter(|command| matches!(command, Command::Dispatch { .. })).count()
     }
 
-    /// Submits the stream. Returns at once; use [`Gpu::wait`] or a [`Readback`](super::Readback) to learn of its end.
-    pub fn run(&self) {
+    /// Submits the stream. Returns at once; use [`Gpu::wait`], [`Gpu::wait_until`] or a [`Readback`](super::Readback) to learn
+    /// of its end.
+    pub fn run(&self) -> Submission {
         let mut rest = self.commands.as_slice();
+        let mut last = None;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(DISPATCHES_PER_SUBMISSION));
             let mut encoder = self.encoder();
             encode(&mut encoder, now, None);
-            self.gpu.queue().submit([encoder.finish()]);
+            last = Some(self.gpu.queue().submit([encoder.finish()]));
             rest = later;
         }
+        Submission(last)
     }
 
     /// Submits the stream and the copies of `tensors` into `readback` as one submission: for short streams whose result is
