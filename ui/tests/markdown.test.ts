@@ -98,6 +98,21 @@ describe('Markdown', () => {
     expect(button && copiedBy(button)).toBe('print("a < b")');
   });
 
+  it('colours the lines of growing code as they end', () => {
+    const host = document.createElement('div');
+    const view = new MarkdownView(host);
+    view.update('```python\nprint("a")', true);
+    expect(host.querySelector('.hljs-string')).toBeNull();
+    view.update('```python\nprint("a")\nx = "b', true);
+    expect([...host.querySelectorAll('.hljs-string')].map((each) => each.textContent)).toEqual(['"a"']);
+    expect(host.querySelector('code')?.textContent).toBe('print("a")\nx = "b');
+    view.update('```python\nprint("a")\nx = "b"\ny', true);
+    expect([...host.querySelectorAll('.hljs-string')].map((each) => each.textContent)).toEqual(['"a"', '"b"']);
+    expect(host.querySelector('code')?.textContent).toBe('print("a")\nx = "b"\ny');
+    const button = host.querySelector('.md-copy');
+    expect(button && copiedBy(button)).toBe('print("a")\nx = "b"\ny');
+  });
+
   it('shows tables with their alignment', () => {
     const host = show('| a | b |\n|--:|:-:|\n| 1 | 2 |');
     expect([...host.querySelectorAll('td')].map((cell) => cell.className)).toEqual(['md-right', 'md-center']);
@@ -111,6 +126,32 @@ describe('Markdown', () => {
 
   it.each(['It costs $5 and $6.', 'a $ b $ c', '\\$x\\$'])('knows money from mathematics: %j', (source) => {
     expect(show(source).querySelector('math')).toBeNull();
+  });
+
+  it.each([
+    ['$\\mathcal{L}$', '\u2112'],
+    ['$\\mathbb{R}$', '\u211d'],
+    ['$\\mathbf{x}$', '\u{1d431}'],
+    ['$\\boldsymbol{\\theta}$', '\u{1d73d}'],
+    ['$\\mathfrak{g}$', '\u{1d524}'],
+  ])('shows letters of other alphabets: %j', (source, character) => {
+    const host = show(source);
+    expect(host.querySelector('math')?.textContent).toBe(character);
+    expect(host.querySelector('[mathvariant]')).toBeNull();
+  });
+
+  it('leaves an upright letter upright', () => {
+    expect(show('$\\mathrm{d}x$').querySelector('mi')?.getAttribute('mathvariant')).toBe('normal');
+  });
+
+  it('sets formulas with the spaces of TeX', () => {
+    const spaces = (host: HTMLElement) =>
+      [...host.querySelectorAll('mo')].map((sign) => `${sign.textContent}${sign.getAttribute('rspace') ?? ''}`);
+    expect(spaces(show('$x_{<t}$'))).toEqual(['<0']);
+    expect(spaces(show('$\\log p$'))).toEqual(['\u20610.1667em']);
+    expect(spaces(show('$\\log(p)$'))[0]).toBe('\u20610');
+    expect(show('$y\\log p$').querySelectorAll('mspace')).toHaveLength(1);
+    expect(show('$-\\log p$').querySelector('mspace')).toBeNull();
   });
 
   it('shows a formula that is none as it is written', () => {

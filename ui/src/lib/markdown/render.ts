@@ -2,17 +2,25 @@
 
 import { t } from '../i18n/index.svelte';
 
+import { mendFormulas } from './formulas';
+import { highlight, languageOf } from './highlight';
 import { toHtml } from './parser';
 import { sanitize } from './sanitize';
 
 /** Nodes of one block of Markdown, with the buttons that copy its code and addresses. */
 export function renderBlock(source: string): DocumentFragment {
   const fragment = sanitize(toHtml(source));
+  mendFormulas(fragment);
   for (const head of fragment.querySelectorAll('.md-code-head')) head.append(copyButton(t('copy.code')));
   for (const address of fragment.querySelectorAll('.md-link')) address.append(copyButton(t('copy.address')));
-  for (const table of fragment.querySelectorAll('.md-table')) table.setAttribute('tabindex', '0');
-  for (const pre of fragment.querySelectorAll('pre')) pre.setAttribute('tabindex', '0');
+  for (const wide of fragment.querySelectorAll('pre, .md-table, .md-math')) wide.setAttribute('tabindex', '0');
   return fragment;
+}
+
+/** Lines of code as coloured nodes; `null` in a language that is not known, or before the highlighter is loaded. */
+export function colour(code: string, info: string): DocumentFragment | null {
+  const html = highlight(code, languageOf(info));
+  return html === undefined ? null : sanitize(html);
 }
 
 /** The frame of a block of code that is still being written, and the text node that grows. */

@@ -1,14 +1,17 @@
 /** Markdown in the page that may still grow: each block is an element, and only open ones are rendered anew. */
 
 import { BlockStream } from './blocks';
-import { openCode, renderBlock } from './render';
+import { colour, openCode, renderBlock } from './render';
 
 interface Shown {
   raw: string;
   element: HTMLElement;
   /** The growing text where the block is code without its end. */
-  code: { text: Text; shown: number } | null;
+  code: { text: Text; shown: number; coloured: number } | null;
 }
+
+/** Characters of growing code up to which its lines are coloured as they end: all of them anew each time. */
+const COLOURED = 6_000;
 
 /** First line of a fence, as far as it is written. */
 const FENCE = /^ {0,3}(`{3,}|~{3,})([^\n`]*)\n/;
@@ -21,7 +24,7 @@ export class MarkdownView {
 
   constructor(private readonly container: HTMLElement) {}
 
-  /** Shows `text`. While it is `live` more of it is to come, and code is not coloured before its fence closes. */
+  /** Shows `text`. While it is `live` more of it is to come, and code is coloured line by line. */
   update(text: string, live: boolean): void {
     const open = this.#stream.update(text);
     const { settled } = this.#stream;
@@ -80,13 +83,22 @@ function unclosedFence(raw: string): Fence | null {
   return closed ? null : { name: match[2]?.trim().split(/\s+/)[0] ?? '', start: match[0].length };
 }
 
-/** Appends to a block of code what is new. */
+/** Appends to a block of code what is new, and colours the lines that have ended. */
 function grow(block: Shown, raw: string, fence: Fence): void {
   if (!block.code || !raw.startsWith(block.raw)) {
     const { frame, text } = openCode(fence.name);
     block.element.replaceChildren(frame);
-    block.code = { text, shown: fence.start };
+    block.code = { text, shown: fence.start, coloured: fence.start };
   }
-  block.code.text.appendData(raw.slice(block.code.shown));
-  block.code.shown = raw.length;
+  const { code } = block;
+  code.text.appendData(raw.slice(code.shown));
+  code.shown = raw.length;
+  const end = raw.lastIndexOf('\n') + 1;
+  if (end <= code.coloured || end - fence.start > COLOURED) return;
+  const lines = colour(raw.slice(fence.start, end), fence.name);
+  if (!lines) return;
+  code.coloured = end;
+  const rest = document.createTextNode(raw.slice(end));
+  code.text.parentElement?.replaceChildren(lines, rest);
+  code.text = rest;
 }
