@@ -47,6 +47,7 @@ describe('an answer', () => {
     expect(await session.send('Who are you?')).toBe(true);
     expect(session.writing).toBe(true);
     expect(session.messages.map(({ role }) => role)).toEqual(['user', 'assistant']);
+    expect(session.conversation?.title).toBe('Who are you?');
     const stages = new Set<string>();
     await vi.waitFor(
       () => {

@@ -174,6 +174,7 @@ class Session {
       if (started.user) tree = withMessage(tree, started.user);
       this.tree = withMessage(tree, started.assistant);
       this.path = started.path;
+      this.conversation = { ...this.conversation, ...started.conversation };
     }
     conversations.put(started.conversation);
     events.begin();
