@@ -96,7 +96,13 @@ class Conversations {
     if (!imported) return null;
     await this.refresh();
     const words = plural('import.conversations', imported.conversations.length);
-    toasts.note(imported.skipped.length > 0 ? `${words} ${plural('import.skipped', imported.skipped.length)}` : words);
+    const { skipped } = imported;
+    if (skipped.length === 0) toasts.note(words);
+    else
+      toasts.keep(
+        `${words} ${plural('import.skipped', skipped.length)}`,
+        skipped.map(({ line, problem }) => `${String(line)}: ${problem}`).join('\n'),
+      );
     return imported;
   }
 }

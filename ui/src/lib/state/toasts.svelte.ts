@@ -25,6 +25,11 @@ class Toasts {
     this.#show({ kind: 'note', text, action, detail: null }, action ? STAY_WITH_ACTION : STAY);
   }
 
+  /** Shows what one should not miss: it stays until it is dismissed. */
+  keep(text: string, detail: string | null = null): void {
+    this.#show({ kind: 'note', text, action: null, detail }, null);
+  }
+
   /** Shows what was thrown. Errors stay until they are dismissed. */
   error(thrown: unknown): void {
     const error = asAppError(thrown);
