@@ -134,6 +134,7 @@ export const en = {
   'greeting.base': 'It was not fine-tuned for conversation, so it continues text rather than answers.',
   'greeting.facts': '{parameters} parameters in {depth} layers, {context} tokens of context.',
   'greeting.none': 'A conversation needs a model',
+  'greeting.none_hint': 'Use the small one that comes with the app, import one, or train one.',
   'greeting.starters': 'Things to ask',
   'greeting.title': 'Ask {model} something',
 
@@ -153,6 +154,7 @@ export const en = {
   'model.loading': 'loading …',
   'model.manage': 'Manage models',
   'model.not_loaded': 'loads when asked',
+  'model.too_large': 'too large for this GPU',
 
   'models.bpb': 'Bits per byte',
   'models.bpb_hint': 'How well it foretells text that it has not seen. Lower is better.',
@@ -177,6 +179,7 @@ export const en = {
   'models.import_folder': 'Import a folder',
   'models.import_title': 'Import {name}',
   'models.imported': '{name} was imported.',
+  'models.import_weights': 'Weights',
   'models.importing': 'Importing …',
   'models.inspecting': 'Looking at it …',
   'models.install': 'Install',
@@ -365,10 +368,12 @@ export const en = {
   'train.width': 'Width',
 
   'welcome.import': 'Import a model',
+  'welcome.import_file': 'A file …',
+  'welcome.import_folder': 'A folder …',
   'welcome.import_text': 'A nanochat checkpoint or a Hugging Face folder that is on this machine already.',
   'welcome.installing': 'Installing …',
   'welcome.later': 'Look around first',
-  'welcome.lead': 'Small language models, on your own machine. Chat with one, or raise one yourself.',
+  'welcome.lead': 'Small language models, on your own machine.\nChat with one, or raise one yourself.',
   'welcome.promise': 'No account and no network: nothing you write ever leaves this machine.',
   'welcome.shipped': 'Start chatting',
   'welcome.shipped_do': 'Use this one',
