@@ -1,5 +1,6 @@
 /** Opens the built pages in chromium. Nothing is served: every request is answered from `dist`, and any other fails. */
 
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -25,9 +26,14 @@ const TYPES: Record<string, string> = {
   '.svg': 'image/svg+xml',
 };
 
+/** Where systems keep it; `scripts/setup.sh` looks in the same places. */
+const BROWSERS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+
 export async function launch(): Promise<Browser> {
+  const browser = process.env.CHROMIUM ?? BROWSERS.find((path) => existsSync(path));
+  if (!browser) throw new Error('There is no chromium: install it, or name its executable in CHROMIUM.');
   return chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    executablePath: browser,
     args: ['--no-sandbox', '--disable-gpu', '--force-color-profile=srgb'],
   });
 }

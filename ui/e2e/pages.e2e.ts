@@ -25,6 +25,35 @@ const STATES: Record<string, (page: Page) => Promise<unknown>> = {
     await page.locator('math').first().waitFor();
   },
   branches: (page) => page.getByRole('button', { name: 'What 12 * 7 + 5 makes' }).first().click(),
+  editing: async (page) => {
+    await page.getByRole('button', { name: 'Why is the sky blue?' }).first().click();
+    await page.getByRole('button', { name: 'Edit', exact: true }).click();
+  },
+  renaming: async (page) => {
+    await page.locator('[data-row="3"]').focus();
+    await page.keyboard.press('F2');
+  },
+  'a menu': async (page) => {
+    await page.getByRole('button', { name: /^Model: garden-chat/ }).click();
+    await page.getByRole('menu').waitFor();
+  },
+  'a stopped answer': async (page) => {
+    await page.locator('[data-composer]').fill('Give me a tour');
+    await page.keyboard.press('Enter');
+    await page.getByText('Here is a short').waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByText('You stopped this answer.').waitFor();
+  },
+  'a model that does not load': async (page) => {
+    const error = { code: 'out_of_memory', message: 'There is too little memory.', detail: 'wanted 3 GB' };
+    const state = { state: 'failed', model: 'garden-chat', gpu: null, memory_bytes: 0, load_ms: null, error };
+    await mock(page, 'mock_event', { event: { type: 'load_state', state } });
+    await page.getByText('There is too little memory.').waitFor();
+  },
+  'something to drop': async (page) => {
+    await mock(page, 'mock_event', { event: { type: 'drag', over: true } });
+    await page.getByText('Drop a model').waitFor();
+  },
   'chat settings': (page) => page.keyboard.press('Control+.'),
   search: async (page) => {
     await page.keyboard.press('Control+f');
@@ -45,6 +74,12 @@ const STATES: Record<string, (page: Page) => Promise<unknown>> = {
     await page.getByRole('button', { name: 'Import a file' }).click();
     await page.getByRole('textbox', { name: 'Name' }).waitFor();
   },
+  importing: async (page) => {
+    await page.keyboard.press('Control+2');
+    await page.getByRole('button', { name: 'Import a file' }).click();
+    await page.getByRole('button', { name: 'Import', exact: true }).click();
+    await page.getByRole('progressbar').waitFor();
+  },
   'delete a model': async (page) => {
     await page.keyboard.press('Control+2');
     await page.getByRole('button', { name: 'Delete garden-chat' }).click();
@@ -53,6 +88,12 @@ const STATES: Record<string, (page: Page) => Promise<unknown>> = {
   train: async (page) => {
     await page.keyboard.press('Control+3');
     await page.getByText('Fits: takes').waitFor();
+  },
+  'a run that does not fit': async (page) => {
+    await page.keyboard.press('Control+3');
+    await page.getByLabel('Depth').fill('32');
+    await page.keyboard.press('Tab');
+    await page.getByText('This run needs more memory').waitFor();
   },
   'a run': async (page) => {
     await mock(page, 'mock_history', { steps: 300 });
@@ -68,6 +109,11 @@ const STATES: Record<string, (page: Page) => Promise<unknown>> = {
   settings: async (page) => {
     await page.keyboard.press('Control+,');
     await page.getByText('WebKitGTK').waitFor();
+  },
+  licences: async (page) => {
+    await page.keyboard.press('Control+,');
+    await page.getByRole('button', { name: 'Licences' }).click();
+    await page.getByRole('dialog').waitFor();
   },
   palette: (page) => page.keyboard.press('Control+k'),
   shortcuts: async (page) => {
@@ -107,6 +153,21 @@ async function violations(page: Page): Promise<string[]> {
     .flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 160)} ${node.failureSummary}`));
 }
 
+it('would be told of what shuts people out', async () => {
+  const { page, close } = await open(browser);
+  await page.evaluate(() => {
+    const faint = document.createElement('p');
+    faint.textContent = 'Hardly to be read';
+    faint.style.cssText = 'color: #999; background: #aaa; position: fixed; inset: 0 auto auto 0; z-index: 99';
+    const nameless = document.createElement('button');
+    document.querySelector('main')?.append(faint, nameless);
+  });
+  const found = (await violations(page)).map((each) => each.split(':')[0]);
+  expect(found).toContain('color-contrast');
+  expect(found).toContain('button-name');
+  await close();
+});
+
 describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
   it.each(Object.entries(STATES))('%s shuts nobody out', async (_, go) => {
     const { page, problems, close } = await open(browser, {}, { colorScheme });
@@ -126,6 +187,18 @@ describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
   });
 });
 
+/** What reaches out of the window sideways and cannot be scrolled to. */
+function outside(page: Page): Promise<string[]> {
+  return page.evaluate(() => {
+    const tooWide = [...document.querySelectorAll('main *, dialog *')].filter((element) => {
+      const box = element.getBoundingClientRect();
+      const clipped = element.closest('.sr-only, .plot, pre, .md-table, .md-math, .list, [aria-hidden="true"]');
+      return box.width > 0 && !clipped && (box.right > innerWidth + 1 || box.left < -1);
+    });
+    return tooWide.map((element) => element.outerHTML.slice(0, 120));
+  });
+}
+
 describe.each([
   [360, 560],
   [620, 800],
@@ -138,15 +211,7 @@ describe.each([
       const { page, close } = await open(browser, {}, { viewport: { width, height } });
       await STATES[name]?.(page);
       await page.waitForTimeout(150);
-      const wide = await page.evaluate(() => {
-        const tooWide = [...document.querySelectorAll('main *, dialog *')].filter((element) => {
-          const box = element.getBoundingClientRect();
-          const clipped = element.closest('.sr-only, .plot, pre, .md-table, .list, [aria-hidden="true"]');
-          return box.width > 0 && !clipped && (box.right > innerWidth + 1 || box.left < -1);
-        });
-        return tooWide.map((element) => element.outerHTML.slice(0, 120));
-      });
-      expect(wide).toEqual([]);
+      expect(await outside(page)).toEqual([]);
       await close();
     },
   );
@@ -175,6 +240,17 @@ it('speaks German, all of it', async () => {
   await page.getByRole('heading', { name: 'Privacy' }).waitFor();
   expect(problems).toEqual([]);
   await close();
+});
+
+it.each(['en', 'de'])('keeps large text in a small window: %s', async (language) => {
+  for (const keys of ['Control+1', 'Control+2', 'Control+3', 'Control+,']) {
+    const { page, close } = await open(browser, { settings: { font_size: 24, language } }, { viewport: { width: 800, height: 600 } });
+    await page.locator('[data-row="1"]').click();
+    await page.keyboard.press(keys);
+    await page.waitForTimeout(300);
+    expect(await outside(page)).toEqual([]);
+    await close();
+  }
 });
 
 it('starts where the system has no language', async () => {

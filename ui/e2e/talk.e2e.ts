@@ -89,6 +89,28 @@ it('walks a long list by keyboard, and finds the place again', async () => {
   await close();
 });
 
+it('knows the keys of other keyboards', async () => {
+  const { page, close } = await open(browser);
+  // As a German keyboard sends them: the slash with Shift, plus and minus on keys of their own.
+  const press = (init: { key: string; code: string; shiftKey?: boolean; ctrlKey?: boolean }) =>
+    page.evaluate(
+      (given) => document.body.dispatchEvent(new KeyboardEvent('keydown', { bubbles: true, cancelable: true, ...given })),
+      init,
+    );
+  const size = () => page.evaluate(() => document.documentElement.style.fontSize);
+  await page.keyboard.press('Control+2');
+  await press({ key: '/', code: 'Digit7', shiftKey: true });
+  await expect.poll(() => page.evaluate(() => document.activeElement?.hasAttribute('data-composer'))).toBe(true);
+  await press({ key: '+', code: 'BracketRight', ctrlKey: true });
+  expect(await size()).toBe('16px');
+  await press({ key: '-', code: 'Slash', ctrlKey: true });
+  await press({ key: '-', code: 'NumpadSubtract', ctrlKey: true });
+  expect(await size()).toBe('14px');
+  await page.keyboard.press('Control+Equal');
+  expect(await size()).toBe('15px');
+  await close();
+});
+
 it('edits a message into a branch', async () => {
   const { page, close } = await open(browser);
   await page.getByRole('button', { name: 'Why is the sky blue?' }).first().click();
@@ -204,7 +226,8 @@ it('keeps two hundred hostile texts inert, at each step of being written', async
     const attributes =
       /^(?:class|type|tabindex|start|display|displaystyle|mathvariant|stretchy|fence|separator|lspace|rspace|width|height|minsize|maxsize|accent|accentunder|linethickness|columnalign|columnspacing|rowspacing|scriptlevel|voffset|notation|xmlns)$/;
     new MutationObserver((records) => {
-      for (const { addedNodes } of records) {
+      for (const { target, attributeName, addedNodes } of records) {
+        if (attributeName && target instanceof Element && target.closest('.md') && !attributes.test(attributeName)) bad.push(attributeName);
         for (const node of addedNodes) {
           if (!(node instanceof Element) || !node.closest('.md')) continue;
           for (const element of [node, ...node.querySelectorAll('*')]) {
@@ -213,7 +236,7 @@ it('keeps two hundred hostile texts inert, at each step of being written', async
           }
         }
       }
-    }).observe(document.body, { childList: true, subtree: true });
+    }).observe(document.body, { childList: true, subtree: true, attributes: true });
   });
   await page.locator('[data-composer]').fill('Go on');
   await page.keyboard.press('Enter');
@@ -221,6 +244,15 @@ it('keeps two hundred hostile texts inert, at each step of being written', async
   await page.getByRole('button', { name: 'Send' }).waitFor({ timeout: 110_000 });
   expect(await page.evaluate(() => (window as unknown as { bad: string[] }).bad)).toEqual([]);
   expect(await page.locator('.md').last().textContent()).toContain('<script>pwn()</script>');
+  // What was looked for would have been seen.
+  const noticed = await page.evaluate(async () => {
+    const link = document.createElement('a');
+    document.querySelector('.md')?.append(link);
+    link.setAttribute('href', 'https://evil.example');
+    await new Promise(requestAnimationFrame);
+    return (window as unknown as { bad: string[] }).bad;
+  });
+  expect(noticed).toEqual(expect.arrayContaining(['A', 'href']));
   expect(problems).toEqual([]);
   await close();
 });

@@ -7,13 +7,22 @@ import { dialogs } from '../state/dialogs.svelte';
 
 import { ACTIONS, type Action } from './actions';
 
+/** The same signs where other keyboards have them; `?` takes Shift on nearly all. */
+const ELSEWHERE: Record<string, Action['id']> = {
+  'Shift+?': 'shortcuts',
+  'Shift+/': 'message',
+  '$mod++': 'larger',
+  '$mod+-': 'smaller',
+};
+
 /** Listens for every shortcut. The result ends it. */
 export function listen(): () => void {
   const bindings: KeyBindingMap = {};
   for (const action of ACTIONS) if (action.keys !== null) bindings[action.keys] = (event) => press(action, action.keys ?? '', event);
-  // On most keyboards `?` is typed with Shift.
-  const help = ACTIONS.find((action) => action.id === 'shortcuts');
-  if (help) bindings['Shift+?'] = (event) => press(help, '?', event);
+  for (const [keys, id] of Object.entries(ELSEWHERE)) {
+    const action = ACTIONS.find((each) => each.id === id);
+    if (action) bindings[keys] = (event) => press(action, action.keys ?? '', event);
+  }
   return tinykeys(window, bindings);
 }
 

@@ -1,4 +1,4 @@
-/** How quick the pages are where there is much to show. What is measured is printed; the limits are those of the issue. */
+/** How quick the pages are where there is much to show. What is measured is printed, and must keep within the limits. */
 
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -25,27 +25,64 @@ function fill(piece: string): string {
 }
 
 /** Median and greatest of some numbers, in words. */
-function summary(numbers: number[]): { median: number; max: number; words: string } {
+function summary(numbers: number[]): { count: number; median: number; max: number; words: string } {
   const sorted = [...numbers].sort((a, b) => a - b);
   const [median, max] = [sorted[Math.floor(sorted.length / 2)] ?? 0, sorted.at(-1) ?? 0];
-  return { median, max, words: `median ${median.toFixed(1)} ms, greatest ${max.toFixed(1)} ms of ${String(numbers.length)}` };
+  return {
+    count: sorted.length,
+    median,
+    max,
+    words: `median ${median.toFixed(1)} ms, greatest ${max.toFixed(1)} ms of ${String(numbers.length)}`,
+  };
 }
 
-interface Task {
+interface TraceEvent {
   name: string;
-  /** Microseconds: on the clock, and of the processor. */
+  pid: number;
+  tid: number;
+  /** Microseconds: the beginning, and how long of the clock and of the processor. */
+  ts: number;
   dur?: number;
   tdur?: number;
 }
 
 /**
- * Watches the page while `work` is done: the time between frames as a person sees it, and the longest task of the page's
- * thread in time of the processor. Where others use the machine too only the second says something about the page.
+ * What the page's thread did for each frame, in milliseconds of the processor: all its tasks up to and with the one that
+ * draws. Where others use the machine too this says something about the page, and the clock does not.
  */
-async function watch(page: Page, work: () => Promise<void>): Promise<{ gaps: ReturnType<typeof summary>; longestTask: number }> {
+function work(events: TraceEvent[]): number[] {
+  const drawn = events.filter(({ name }) => name === 'FireAnimationFrame').sort((a, b) => a.ts - b.ts);
+  const { pid, tid } = drawn[0] ?? { pid: 0, tid: 0 };
+  const tasks = events.filter((event) => event.name === 'RunTask' && event.pid === pid && event.tid === tid).sort((a, b) => a.ts - b.ts);
+  const frames: number[] = [];
+  let [spent, next] = [0, 0];
+  for (const task of tasks) {
+    spent += (task.tdur ?? 0) / 1000;
+    const before = next;
+    while ((drawn[next]?.ts ?? Infinity) < task.ts + (task.dur ?? 0)) next += 1;
+    if (next === before) continue;
+    frames.push(spent);
+    spent = 0;
+  }
+  return frames;
+}
+
+interface Watched {
+  /** From frame to frame, on the clock. */
+  gaps: ReturnType<typeof summary>;
+  late: number;
+  /** See {@link work}. */
+  frames: ReturnType<typeof summary>;
+}
+
+/** Watches the frames of the page while `act` is done. */
+async function watch(page: Page, act: () => Promise<void>): Promise<Watched> {
   const tracing = await page.context().newCDPSession(page);
-  const tasks: Task[] = [];
-  tracing.on('Tracing.dataCollected', ({ value }) => tasks.push(...(value as unknown as Task[]).filter(({ name }) => name === 'RunTask')));
+  const events: TraceEvent[] = [];
+  const kept = new Set(['RunTask', 'FireAnimationFrame']);
+  tracing.on('Tracing.dataCollected', ({ value }) =>
+    events.push(...(value as unknown as TraceEvent[]).filter(({ name }) => kept.has(name))),
+  );
   await tracing.send('Tracing.start', {
     transferMode: 'ReportEvents',
     traceConfig: { includedCategories: ['disabled-by-default-devtools.timeline', 'devtools.timeline'] },
@@ -61,12 +98,12 @@ async function watch(page: Page, work: () => Promise<void>): Promise<{ gaps: Ret
     };
     requestAnimationFrame(frame);
   });
-  await work();
+  await act();
   const gaps = await page.evaluate(() => (window as unknown as { gaps: number[] }).gaps);
   const ended = new Promise((resolve) => tracing.once('Tracing.tracingComplete', resolve));
   await tracing.send('Tracing.end');
   await ended;
-  return { gaps: summary(gaps), longestTask: tasks.reduce((longest, { tdur }) => Math.max(longest, (tdur ?? 0) / 1000), 0) };
+  return { gaps: summary(gaps), late: gaps.filter((gap) => gap > LIMIT).length, frames: summary(work(events)) };
 }
 
 describe('an answer of 20,000 tokens', () => {
@@ -91,12 +128,13 @@ describe('an answer of 20,000 tokens', () => {
       .locator('[role="log"]')
       .evaluate((log) => [log.textContent?.length ?? 0, log.scrollHeight - log.scrollTop - log.clientHeight] as const);
     console.log(
-      `${String(TOKENS)} tokens ${name}: frames ${seen.gaps.words}; longest task ${seen.longestTask.toFixed(0)} ms of the processor`,
+      `${String(TOKENS)} tokens ${name}: work for a frame ${seen.frames.words}; ` +
+        `on the clock from frame to frame ${seen.gaps.words}, ${String(seen.late)} over ${String(LIMIT)} ms`,
     );
     expect(shown).toBeGreaterThan(TOKENS * CHARACTERS * 0.7);
     expect(atEnd).toBeLessThan(4);
-    expect(seen.longestTask).toBeGreaterThan(0);
-    expect(seen.longestTask).toBeLessThan(LIMIT);
+    expect(seen.frames.count).toBeGreaterThan(100);
+    expect(seen.frames.max).toBeLessThan(LIMIT);
     expect(problems).toEqual([]);
     await close();
   });
@@ -131,7 +169,7 @@ describe('a thousand conversations of ten messages', () => {
       return times;
     });
 
-    /** From the key to the frame that shows what it found. */
+    /** From the key to the end of the frame that shows what it found. */
     const searched: number[] = [];
     for (const word of ['garden', 'lighthouse', 'residual', 'spell', 'machine', 'rust', 'europe', 'haiku']) {
       await page.locator('[data-search]').fill('');
@@ -145,7 +183,10 @@ describe('a thousand conversations of ten messages', () => {
           for (;;) {
             await new Promise((resolve) => requestAnimationFrame(resolve));
             const mark = document.querySelector('mark');
-            if (mark?.textContent?.toLowerCase() === query) return performance.now() - from;
+            if (mark?.textContent?.toLowerCase() === query) {
+              await new Promise((resolve) => requestAnimationFrame(resolve));
+              return performance.now() - from;
+            }
             if (performance.now() - from > 3000) throw new Error('nothing was found');
           }
         }, word),
@@ -159,10 +200,15 @@ describe('a thousand conversations of ten messages', () => {
         await page.evaluate(async (index) => {
           const from = performance.now();
           const button = document.querySelector(`[data-row="${String(index)}"]`) as HTMLElement;
+          // So that what was open before cannot be taken for it.
+          for (const old of document.querySelectorAll('article')) old.setAttribute('data-old', '');
           button.click();
           for (;;) {
             await new Promise((resolve) => requestAnimationFrame(resolve));
-            if (button.getAttribute('aria-current') && document.querySelectorAll('article').length === 10) return performance.now() - from;
+            if (button.getAttribute('aria-current') && document.querySelectorAll('article:not([data-old])').length === 10) {
+              await new Promise((resolve) => requestAnimationFrame(resolve));
+              return performance.now() - from;
+            }
             if (performance.now() - from > 3000) throw new Error('it did not open');
           }
         }, row),
