@@ -2,19 +2,37 @@
 
 import { currentLanguage, t } from './index.svelte';
 
+// To make a formatter costs far more than to use it, and lists use many.
+const numbers = new Map<string, Intl.NumberFormat>();
+const dates = new Map<string, Intl.DateTimeFormat>();
+
+function numberFormat(options: Intl.NumberFormatOptions): Intl.NumberFormat {
+  const key = `${currentLanguage()} ${JSON.stringify(options)}`;
+  const format = numbers.get(key) ?? new Intl.NumberFormat(currentLanguage(), options);
+  numbers.set(key, format);
+  return format;
+}
+
+function dateFormat(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+  const key = `${currentLanguage()} ${JSON.stringify(options)}`;
+  const format = dates.get(key) ?? new Intl.DateTimeFormat(currentLanguage(), options);
+  dates.set(key, format);
+  return format;
+}
+
 /** A number with at most `digits` decimals. */
 export function number(value: number, digits = 0): string {
-  return new Intl.NumberFormat(currentLanguage(), { maximumFractionDigits: digits }).format(value);
+  return numberFormat({ maximumFractionDigits: digits }).format(value);
 }
 
 /** A number with exactly `digits` decimals, for columns and curves. */
 export function fixed(value: number, digits: number): string {
-  return new Intl.NumberFormat(currentLanguage(), { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+  return numberFormat({ minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 }
 
 /** A large number in short: 12.4M. */
 export function compact(value: number): string {
-  return new Intl.NumberFormat(currentLanguage(), { notation: 'compact', maximumSignificantDigits: 3 }).format(value);
+  return numberFormat({ notation: 'compact', maximumSignificantDigits: 3 }).format(value);
 }
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
@@ -52,10 +70,10 @@ export function when(time: number, now = Date.now()): string {
     date.toDateString() === today.toDateString()
       ? { hour: 'numeric', minute: '2-digit' }
       : { day: 'numeric', month: 'short', ...(sameYear ? {} : { year: 'numeric' }) };
-  return new Intl.DateTimeFormat(currentLanguage(), options).format(date);
+  return dateFormat(options).format(date);
 }
 
 /** Date and time in full. */
 export function moment(time: number): string {
-  return new Intl.DateTimeFormat(currentLanguage(), { dateStyle: 'medium', timeStyle: 'short' }).format(new Date(time));
+  return dateFormat({ dateStyle: 'medium', timeStyle: 'short' }).format(new Date(time));
 }

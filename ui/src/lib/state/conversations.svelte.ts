@@ -7,16 +7,12 @@ import { plural, t } from '../i18n/index.svelte';
 import { app } from './app.svelte';
 import { attempt, toasts } from './toasts.svelte';
 
-/** Keys pressed within this many milliseconds make one search. */
-const PAUSE = 40;
-
 class Conversations {
   list = $state.raw<ConversationSummary[]>([]);
   query = $state('');
   /** `null` while nothing is searched for. */
   hits = $state.raw<SearchHit[] | null>(null);
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #asked = 0;
+  #searching = false;
 
   async refresh(): Promise<void> {
     const list = await attempt(() => call('conversations_list', { sort: app.settings.sort }));
@@ -28,20 +24,23 @@ class Conversations {
     await this.refresh();
   }
 
-  /** Searches as one types: the newest question wins, however the answers come. */
+  /** Searches as one types: at once, and while a search runs only for what is typed last. */
   search(query: string): void {
     this.query = query;
-    clearTimeout(this.#timer);
-    const asked = ++this.#asked;
-    if (query.trim() === '') {
-      this.hits = null;
-      return;
+    if (query.trim() === '') this.hits = null;
+    else if (!this.#searching) void this.#find();
+  }
+
+  async #find(): Promise<void> {
+    this.#searching = true;
+    let asked = '';
+    while (this.query !== asked && this.query.trim() !== '') {
+      asked = this.query;
+      const query = asked.slice(0, app.limits.search_max_chars);
+      const hits = await attempt(() => call('conversations_search', { query }));
+      if (hits && this.query === asked) this.hits = hits;
     }
-    this.#timer = setTimeout(() => {
-      void attempt(() => call('conversations_search', { query: query.slice(0, app.limits.search_max_chars) })).then((hits) => {
-        if (hits && asked === this.#asked) this.hits = hits;
-      });
-    }, PAUSE);
+    this.#searching = false;
   }
 
   /** Puts a summary that the backend gave into its place. */
