@@ -50,6 +50,7 @@ test)
     pages
     npm --prefix ui run --silent check
     npm --prefix ui test
+    npm --prefix ui run --silent e2e
     cargo clippy -p nanochat --all-targets -- -D warnings
     RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps -p nanochat
     cargo test -p nanochat

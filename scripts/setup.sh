@@ -10,7 +10,7 @@
 #   scripts/setup.sh --test    and Python 3, with which the tests compare the calculator and what is exported
 #   scripts/setup.sh --bench   and what the Python peers of the benchmark need
 #   scripts/setup.sh --app     and the web view and Node, which the desktop app is built with
-#   scripts/setup.sh --app-test   and a display that nobody sees, and strace, with which the app is tested
+#   scripts/setup.sh --app-test   and chromium, a display that nobody sees, and strace, with which the app is tested
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -135,6 +135,11 @@ has_web_view() {
     has pkg-config && pkg-config --exists webkit2gtk-4.1
 }
 
+# A browser for the tests of the pages; `ui/e2e/app.ts` looks in the same places.
+has_browser() {
+    [ -x "${CHROMIUM:-}" ] || [ -x /usr/bin/chromium ] || [ -x /usr/bin/chromium-browser ] || [ -x /usr/bin/google-chrome ]
+}
+
 # Fills `missing` with words for a person, and `packages` with the names that Debian gives them. What nothing can be
 # built without is `required`; a driver may be somewhere that this script does not look, so it never stops the build.
 find_missing() {
@@ -155,6 +160,7 @@ find_missing() {
         if $want_app_test; then
             if ! has xvfb-run || ! has xauth; then missing+=('the display Xvfb') packages+=(xvfb xauth) required=true; fi
             if ! has dbus-run-session; then missing+=('a D-Bus session') packages+=(dbus-daemon) required=true; fi
+            if ! has_browser; then missing+=('the browser chromium') packages+=(chromium) required=true; fi
             if ! has strace; then missing+=(strace) packages+=(strace) required=true; fi
             if ! has unshare; then missing+=(unshare) packages+=(util-linux) required=true; fi
         fi
@@ -192,7 +198,7 @@ advice() {
         if $want_test; then printf ' python3'; fi
         if $want_bench; then printf ' gcc-c++ python3-devel'; fi
         if $want_app; then printf ' webkit2gtk4.1-devel'; fi
-        if $want_app_test; then printf ' xorg-x11-server-Xvfb dbus-daemon strace'; fi
+        if $want_app_test; then printf ' xorg-x11-server-Xvfb dbus-daemon strace chromium'; fi
     elif has pacman; then
         printf 'pacman -S gcc vulkan-icd-loader vulkan-swrast'
         if $want_test || $want_bench; then printf ' python'; fi
