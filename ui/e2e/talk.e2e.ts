@@ -72,6 +72,32 @@ it('renames in place, deletes, and takes it back', async () => {
   await close();
 });
 
+it('keeps the focus where one was at work', async () => {
+  const { page, close } = await open(browser);
+  const focused = () =>
+    page.evaluate(() => document.activeElement?.getAttribute('data-row') ?? document.activeElement?.outerHTML.slice(0, 80));
+  for (const key of ['Enter', 'Escape']) {
+    await page.locator('[data-row="4"]').focus();
+    await page.keyboard.press('F2');
+    await page.locator('.rename').waitFor();
+    await page.keyboard.press(key);
+    await expect.poll(focused).toBe('4');
+  }
+  await page.keyboard.press('Delete');
+  await page.getByRole('button', { name: 'Undo' }).waitFor();
+  await expect.poll(focused).toBe('4');
+
+  await page.getByRole('button', { name: 'Why is the sky blue?' }).first().click();
+  await page.getByRole('button', { name: 'Edit', exact: true }).press('Enter');
+  await page.keyboard.press('Escape');
+  await expect.poll(() => page.evaluate(() => document.activeElement?.getAttribute('aria-label'))).toBe('Edit');
+  await page.keyboard.press('Control+.');
+  await page.getByLabel('Temperature', { exact: true }).focus();
+  await page.keyboard.press('Escape');
+  await expect.poll(() => page.evaluate(() => document.activeElement?.hasAttribute('data-composer'))).toBe(true);
+  await close();
+});
+
 it('walks a long list by keyboard, and finds the place again', async () => {
   const { page, close } = await open(browser, { conversations: 300 });
   const focused = () => page.evaluate(() => document.activeElement?.getAttribute('data-row'));
