@@ -471,7 +471,7 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
       tauri: '2.12.5',
       webview: 'WebKitGTK 2.50.1',
       os: 'Debian GNU/Linux 12',
-      data_folder: '/home/robin/.local/share/nanochat',
+      data_folder: '/home/robin/.local/share/nc-core/desktop',
       models_folder: '/home/robin/.local/share/nc-core/runs',
       database_bytes: 1_482_752,
     }),
