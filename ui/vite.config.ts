@@ -18,6 +18,8 @@ export default defineConfig(({ mode }) => ({
     environment: 'jsdom',
     include: ['tests/**/*.test.ts'],
     setupFiles: ['tests/setup.ts'],
+    // Long enough for a machine that does much else: it is what they do that counts.
+    testTimeout: 60_000,
   },
   resolve: process.env.VITEST ? { conditions: ['browser'] } : {},
 }));

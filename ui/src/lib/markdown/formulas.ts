@@ -57,7 +57,11 @@ export function letter(character: string, variant: string): string | null {
 
 /** Mends the formulas below `root`. They were sanitised before. */
 export function mendFormulas(root: ParentNode): void {
-  for (const element of root.querySelectorAll('math [mathvariant]')) {
+  for (const formula of root.querySelectorAll('math')) mend(formula);
+}
+
+function mend(root: Element): void {
+  for (const element of root.querySelectorAll('[mathvariant]')) {
     const variant = element.getAttribute('mathvariant') ?? '';
     const letters = [...(element.textContent ?? '')].map((character) => letter(character, variant));
     if (letters.length === 0 || letters.includes(null)) continue;
