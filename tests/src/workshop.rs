@@ -225,6 +225,26 @@ pub fn limit_file_size(command: &mut Command, bytes: u64) {
     }
 }
 
+/// Lets `command` take a second of processor time and 200 MB of memory, the limits for refusing any file: the system ends
+/// it where it takes more. A busy machine makes no difference.
+#[cfg(target_os = "linux")]
+pub fn limit_refusal(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    const LIMITS: [(libc::__rlimit_resource_t, libc::rlim_t); 2] = [(libc::RLIMIT_CPU, 1), (libc::RLIMIT_DATA, 200_000_000)];
+    // SAFETY: `setrlimit` may be called between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            for (resource, most) in LIMITS {
+                let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+                if libc::setrlimit(resource, &limit) != 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+            }
+            Ok(())
+        });
+    }
+}
+
 /// What an output says, for a failed assertion.
 pub fn words(output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

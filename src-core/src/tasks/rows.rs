@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::TaskError;
-use crate::data::format::parquet::{contained, verify_whole};
+use crate::data::format::parquet::{contained, verify_pages, verify_whole};
 use crate::data::{DataError, Format};
 
 /// A longer line is no row but a file of another kind; it must not fill the memory before that shows.
@@ -117,6 +117,7 @@ fn parquet_rows(path: &Path, columns: &'static [&'static str]) -> Result<impl It
     let file = File::open(path).map_err(TaskError::io(path))?;
     let reader = contained(path, || SerializedFileReader::new(file))?.map_err(|error| broken(path, &error))?;
     let wanted = projection(path, reader.metadata().file_metadata().schema(), columns)?;
+    verify_pages(path, |name| wanted.get_fields().iter().any(|field| field.name() == name))?;
     let mut rows = contained(path, || reader.into_iter().project(Some(wanted)))?.map_err(|error| broken(path, &error))?;
     let path = path.to_path_buf();
     let mut damaged = false;

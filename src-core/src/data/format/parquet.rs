@@ -9,14 +9,20 @@ use parquet::basic::Type;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::ByteArrayType;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::Place;
 use crate::data::DataError;
 
+mod claims;
 mod contained;
+mod thrift;
 
 pub use contained::contained;
+
+/// The most bytes that the texts of one batch may have. A dictionary can give every row the same large text.
+const LARGEST_BATCH: usize = 256 << 20;
 
 /// A parquet file that is open for reading.
 pub struct Reader {
@@ -80,6 +86,11 @@ impl Reader {
             return Err(broken(&self.path, format!("row group {} ends early", self.place.row_group)));
         }
         self.place.offset += read as u64;
+        let bytes: usize = values.iter().map(|value| value.len()).sum();
+        if bytes > LARGEST_BATCH {
+            let problem = format!("{read} rows of row group {} hold {bytes} bytes of text; split its texts", self.place.row_group);
+            return Err(broken(&self.path, problem));
+        }
         let not_text = |_| broken(&self.path, format!("a text of row group {} is not UTF-8", self.place.row_group));
         values.iter().map(|value| value.as_utf8().map(str::to_owned).map_err(not_text)).collect()
     }
@@ -96,6 +107,20 @@ pub fn verify_whole(path: &Path) -> Result<(), DataError> {
     whole(path).map(drop)
 }
 
+/// The same, and that no page of the columns that `wanted` names, each by its outermost part, claims to be larger than
+/// pages are.
+pub fn verify_pages(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), DataError> {
+    let metadata = whole(path)?;
+    let mut pages = File::open(path).map_err(DataError::io(path))?;
+    for group in metadata.metadata().row_groups() {
+        let named = |column: &&ColumnChunkMetaData| column.column_path().parts().first().is_some_and(|name| wanted(name));
+        for column in group.columns().iter().filter(named) {
+            claims::check_pages(path, &mut pages, column)?;
+        }
+    }
+    Ok(())
+}
+
 /// The file, if it is whole. What is checked here the library takes for granted.
 fn whole(path: &Path) -> Result<SerializedFileReader<File>, DataError> {
     let mut file = File::open(path).map_err(DataError::io(path))?;
@@ -104,6 +129,7 @@ fn whole(path: &Path) -> Result<SerializedFileReader<File>, DataError> {
         return Err(broken(path, "it does not start as one".into()));
     }
     let bytes = file.metadata().map_err(DataError::io(path))?.len();
+    claims::check_metadata(path, &mut file)?;
     let file = contained(path, || SerializedFileReader::new(file))?.map_err(decoding(path))?;
     for (at, group) in file.metadata().row_groups().iter().enumerate() {
         for column in group.columns() {
@@ -124,6 +150,8 @@ fn open_rows(
     column: usize,
     place: Place,
 ) -> Result<ColumnReaderImpl<ByteArrayType>, DataError> {
+    let mut pages = File::open(path).map_err(DataError::io(path))?;
+    claims::check_pages(path, &mut pages, file.metadata().row_group(place.row_group).column(column))?;
     let group = file.get_row_group(place.row_group).map_err(decoding(path))?;
     let ColumnReader::ByteArrayColumnReader(mut rows) = group.get_column_reader(column).map_err(decoding(path))? else {
         return Err(broken(path, format!("row group {} holds another type than the schema says", place.row_group)));
