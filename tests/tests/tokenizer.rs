@@ -178,6 +178,66 @@ fn a_file_that_cannot_be_right_is_refused_by_what_is_wrong() {
     }
 }
 
+/// Files that are within the limits on length, and would take gigabytes as the values that they hold.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_of_millions_of_values_is_refused_soon_and_in_little_memory() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("tokenizer.json");
+    let refused = |what: &str, json: String| {
+        assert!(json.len() < 32 << 20, "{what} has {} bytes", json.len());
+        std::fs::write(&path, json).unwrap();
+        let mut command = nc_tests::nc_core!(home.path());
+        command.args(["tokenizer", "encode", "x", "--file"]).arg(&path);
+        nc_tests::workshop::limit_refusal(&mut command);
+        nc_tests::workshop::refusal(what, &command.output().unwrap())
+    };
+    let json = LURED.to_json();
+    let with = |from: &str, to: String| {
+        let changed = json.replacen(from, &to, 1);
+        assert_ne!(changed, json, "{from}");
+        changed
+    };
+    let (ones, maps) = ("1,".repeat(12 << 20) + "1", "{\"\":1},".repeat(3 << 20) + "{}");
+    for (what, json) in [
+        ("a normalizer of numbers", with("\"normalizer\":null", format!("\"normalizer\":[{ones}]"))),
+        ("a post-processor of maps", with("\"post_processor\":null", format!("\"post_processor\":[{maps}]"))),
+        ("merges without end", with("\"merges\":[", format!("\"merges\":[{}", "[\"\",\"\"],".repeat(3 << 20)))),
+        ("a key that nobody knows", with("{", format!("{{\"more\":[{maps}],"))),
+        ("a vocabulary without end", {
+            let tokens: String = (0..1_400_000).map(|id| format!("\"{id:x}\":{id},")).collect();
+            with("\"vocab\":{", format!("\"vocab\":{{{tokens}"))
+        }),
+    ] {
+        assert!(refused(what, json).contains("more than the 1310720 values that are read"), "{what}");
+    }
+    // As many values as are read, and no more.
+    let (ones, maps) = ("1,".repeat(1_300_000) + "1", "{\"\":1},".repeat(600_000) + "{}");
+    for (what, json, words) in [
+        ("a normalizer of fewer", with("\"normalizer\":null", format!("\"normalizer\":[{ones}]")), "a normalizer"),
+        ("a post-processor of fewer", with("\"post_processor\":null", format!("\"post_processor\":[{maps}]")), "a part in more than 65536"),
+        ("a dropout of maps", with("\"dropout\":null", format!("\"dropout\":[{maps}]")), "dropout"),
+        ("an affix of maps", with("\"end_of_word_suffix\":null", format!("\"end_of_word_suffix\":[{maps}]")), "not a byte-level BPE"),
+        ("a merge of maps", with("\"merges\":[", format!("\"merges\":[[{maps}],")), "expected a string"),
+        ("a merge of many", with("\"merges\":[", format!("\"merges\":[[\"a\",\"b\",{ones}],")), "not a pair"),
+        (
+            "a vocabulary of half as many",
+            {
+                let tokens: String = (0..650_000).map(|id| format!("\"{id:x}\":{id},")).collect();
+                with("\"vocab\":{", format!("\"vocab\":{{{tokens}"))
+            },
+            "cannot be used",
+        ),
+        ("a long text", with("\"normalizer\":null", format!("\"normalizer\":\"{}\"", "x".repeat(31 << 20))), "a normalizer"),
+    ] {
+        let said = refused(what, json);
+        assert!(said.contains(words), "{what}: {said}");
+    }
+    let spaces = " ".repeat((32 << 20) + 1);
+    std::fs::write(&path, spaces + &json).unwrap();
+    assert!(Tokenizer::from_file(&path).unwrap_err().to_string().contains("longer than 33554432 bytes"));
+}
+
 #[test]
 fn whole_words_are_looked_up_where_the_file_says_so() {
     let mut json: Value = serde_json::from_str(&LURED.to_json()).unwrap();
@@ -292,7 +352,7 @@ fn bad_input_gets_one_sentence_and_exit_code_2() {
     let huge = home.path().join("huge.json");
     std::fs::File::create(&huge).unwrap().set_len(65 << 20).unwrap();
 
-    let cases: [(&[&str], &[u8], &str); 16] = [
+    let cases: [(&[&str], &[u8], &str); 17] = [
         (&["eval"], b"", "run `nc-core tokenizer train` first"),
         (&["encode", "x", "--run", "none"], b"", "there is no run"),
         (&["encode", "x", "--run", "../up"], b"", "there is no run"),
@@ -300,7 +360,8 @@ fn bad_input_gets_one_sentence_and_exit_code_2() {
         (&["encode", "x", "--file", &damaged], b"", "not a readable tokenizer.json"),
         (&["encode", "x", "--file", huge.to_str().unwrap()], b"", "longer than"),
         (&["train", "--vocab-size", "264"], b"", "too small"),
-        (&["train", "--vocab-size", "1000000000000"], b"", "or less"),
+        (&["train", "--vocab-size", "1000000000000"], b"", "use --vocab-size 300000 or less"),
+        (&["train", "--vocab-size", "299999"], b"", "or less, or more text"),
         (&["train", "--data", &short], b"", "or less"),
         (&["train", "--data", &blank], b"", "blank.txt"),
         (&["train", "--data", &binary], b"", "binary.txt"),
@@ -337,7 +398,7 @@ fn a_failed_training_leaves_the_tokenizer_that_was_there() {
     let home = tempfile::tempdir().unwrap();
     assert_eq!(run(home.path(), &["train", "--vocab-size", "300"], b"").0, Some(0));
     let before = std::fs::read(home.path().join("tokenizer.json")).unwrap();
-    assert_eq!(run(home.path(), &["train", "--vocab-size", "9000000"], b"").0, Some(2));
+    assert_eq!(run(home.path(), &["train", "--vocab-size", "290000"], b"").0, Some(2));
     assert_eq!(std::fs::read(home.path().join("tokenizer.json")).unwrap(), before);
     let names: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["tokenizer.json"]);

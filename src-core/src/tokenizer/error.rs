@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::train::LARGEST_VOCABULARY;
+
 /// A tokenizer could not be read, trained or written.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
@@ -42,6 +44,12 @@ pub enum TokenizerError {
         asked: usize,
         /// The smallest possible size.
         least: usize,
+    },
+    /// A file of such a vocabulary would not be read again.
+    #[error("a vocabulary of {asked} is more than nc-core reads: use --vocab-size {LARGEST_VOCABULARY} or less")]
+    VocabularyBeyondReach {
+        /// What was asked for.
+        asked: usize,
     },
     /// Every word of the text is one token already, and the vocabulary is still not full.
     #[error("a vocabulary of {asked} is larger than this text can give: use --vocab-size {possible} or less, or more text")]

@@ -4,31 +4,39 @@
 //! encodes is refused here by name, never ignored.
 
 use std::collections::HashMap;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::split::SPLIT_PATTERN;
 use super::vocabulary::Vocabulary;
 use super::{BOS, TokenizerError};
 
-#[derive(Deserialize)]
-struct File {
-    #[serde(default)]
-    truncation: Value,
-    #[serde(default)]
-    padding: Value,
+/// The most values that a file may hold: four for each token of the largest vocabulary, and some. Each takes up to a
+/// hundred bytes in memory.
+const MOST_VALUES: usize = 5 << 18;
+
+/// The longest description of a pre-tokenizer or a post-processor that is looked into, in bytes.
+const LONGEST_PART: usize = 1 << 16;
+
+#[derive(serde::Deserialize)]
+struct File<'a> {
+    truncation: Option<IgnoredAny>,
+    padding: Option<IgnoredAny>,
     #[serde(default)]
     added_tokens: Vec<AddedToken>,
-    #[serde(default)]
-    normalizer: Value,
-    pre_tokenizer: Value,
-    #[serde(default)]
-    post_processor: Value,
-    model: Model,
+    normalizer: Option<IgnoredAny>,
+    #[serde(borrow)]
+    pre_tokenizer: &'a RawValue,
+    #[serde(borrow)]
+    post_processor: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Model<'a>,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 struct AddedToken {
     id: u32,
     content: String,
@@ -36,18 +44,16 @@ struct AddedToken {
     special: bool,
 }
 
-#[derive(Deserialize)]
-struct Model {
+#[derive(serde::Deserialize)]
+struct Model<'a> {
     #[serde(rename = "type")]
     kind: String,
-    #[serde(default)]
-    dropout: Value,
-    #[serde(default)]
-    unk_token: Value,
-    #[serde(default)]
-    continuing_subword_prefix: Value,
-    #[serde(default)]
-    end_of_word_suffix: Value,
+    dropout: Option<IgnoredAny>,
+    unk_token: Option<IgnoredAny>,
+    #[serde(borrow)]
+    continuing_subword_prefix: Option<&'a RawValue>,
+    #[serde(borrow)]
+    end_of_word_suffix: Option<&'a RawValue>,
     #[serde(default)]
     byte_fallback: bool,
     #[serde(default)]
@@ -57,17 +63,47 @@ struct Model {
 }
 
 /// A merge is a pair, or in older files both halves with a space between (no token holds a space: it is spelled `Ġ`).
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum Merge {
     Pair(String, String),
     Joined(String),
 }
 
+impl<'de> Deserialize<'de> for Merge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Not derived: what is derived first keeps whatever there is, however much.
+        struct MergeVisitor;
+        impl<'de> Visitor<'de> for MergeVisitor {
+            type Value = Merge;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a merge, which is a pair of tokens")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Merge, E> {
+                Ok(Merge::Joined(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut pair: A) -> Result<Merge, A::Error> {
+                let mut half = || pair.next_element::<String>()?.ok_or_else(|| A::Error::custom("a merge is not a pair"));
+                let (left, right) = (half()?, half()?);
+                match pair.next_element::<IgnoredAny>()? {
+                    None => Ok(Merge::Pair(left, right)),
+                    Some(_) => Err(A::Error::custom("a merge is not a pair")),
+                }
+            }
+        }
+        deserializer.deserialize_any(MergeVisitor)
+    }
+}
+
 /// Reads a vocabulary out of `text`.
 pub(super) fn read(text: &str) -> Result<Vocabulary, TokenizerError> {
-    let file: File = serde_json::from_str(text)?;
     let unusable = |what: &str| Err(TokenizerError::Unusable(what.to_owned()));
+    // Every value but the first is behind one of these; some of them are text, which makes little of a difference.
+    if text.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > MOST_VALUES {
+        return unusable(&format!("it holds more than the {MOST_VALUES} values that are read"));
+    }
+    let file: File = serde_json::from_str(text)?;
 
     let unused = [
         ("a truncation", &file.truncation),
@@ -76,17 +112,17 @@ pub(super) fn read(text: &str) -> Result<Vocabulary, TokenizerError> {
         ("dropout", &file.model.dropout),
         ("an unknown token", &file.model.unk_token),
     ];
-    if let Some((what, _)) = unused.into_iter().find(|(_, value)| !value.is_null()) {
+    if let Some((what, _)) = unused.into_iter().find(|(_, value)| value.is_some()) {
         return unusable(&format!("it has {what}, which nc-core does not support"));
     }
-    let affixes = [&file.model.continuing_subword_prefix, &file.model.end_of_word_suffix];
-    if file.model.kind != "BPE" || file.model.byte_fallback || affixes.into_iter().any(|value| !(value.is_null() || *value == json!(""))) {
+    let mut affixes = [file.model.continuing_subword_prefix, file.model.end_of_word_suffix].into_iter().flatten();
+    if file.model.kind != "BPE" || file.model.byte_fallback || affixes.any(|affix| affix.get() != "\"\"") {
         return unusable("its model is not a byte-level BPE");
     }
-    if !is_harmless(&file.post_processor) {
+    if !file.post_processor.map_or(Ok(true), |part| looked_into(part).map(|part| is_harmless(&part)))? {
         return unusable("it has a post-processor that adds other tokens than <|bos|> in front, which nc-core does not support");
     }
-    check_split(&file.pre_tokenizer)?;
+    check_split(&looked_into(file.pre_tokenizer)?)?;
 
     let whole_words = file.model.ignore_merges;
     let mut ordinary = file.model.vocab;
@@ -109,6 +145,14 @@ pub(super) fn read(text: &str) -> Result<Vocabulary, TokenizerError> {
         },
     });
     Ok(Vocabulary::new(ordinary, special, merges.collect::<Result<_, _>>()?)?.with_whole_words(whole_words))
+}
+
+/// A part of the file as a value, unless it is so long that it is none of those that are known.
+fn looked_into(part: &RawValue) -> Result<Value, TokenizerError> {
+    if part.get().len() > LONGEST_PART {
+        return Err(TokenizerError::Unusable(format!("it describes a part in more than {LONGEST_PART} bytes")));
+    }
+    Ok(serde_json::from_str(part.get())?)
 }
 
 /// Whether a post-processor does nothing that nc-core does not do by itself: a byte-level one moves offsets only, and

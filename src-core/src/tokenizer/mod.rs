@@ -33,7 +33,7 @@ pub use render::Rendered;
 pub use special::ChatTokens;
 pub use split::SPLIT_PATTERN;
 pub use template::CHAT_TEMPLATE;
-pub use train::{SMALLEST_VOCABULARY, TrainOptions, Trained};
+pub use train::{LARGEST_VOCABULARY, SMALLEST_VOCABULARY, TrainOptions, Trained};
 
 use split::Splitter;
 use vocabulary::{Token, Vocabulary};
@@ -54,8 +54,8 @@ pub const SPECIAL_TOKENS: [&str; 9] = [
     "<|output_end|>",
 ];
 
-/// The largest `tokenizer.json` that is read, in bytes: ten times what a vocabulary of 200,000 takes.
-const LARGEST_FILE: u64 = 64 << 20;
+/// The largest `tokenizer.json` that is read, in bytes: five times what a vocabulary of 200,000 takes.
+pub const LARGEST_FILE: u64 = 32 << 20;
 
 /// Words whose merges are remembered.
 const CACHED_WORDS: usize = 1 << 16;
@@ -86,7 +86,7 @@ impl Tokenizer {
     /// Reads a `tokenizer.json` in the form of Hugging Face's `tokenizers`.
     ///
     /// # Errors
-    /// When the file is missing, unreadable, longer than 64 MiB, or not a byte-level BPE with [`SPLIT_PATTERN`].
+    /// When the file is missing, unreadable, longer than [`LARGEST_FILE`], or not a byte-level BPE with [`SPLIT_PATTERN`].
     pub fn from_file(path: &Path) -> Result<Self, TokenizerError> {
         let io = |source| TokenizerError::Io { action: "read", path: path.to_owned(), source };
         let file = match std::fs::File::open(path) {

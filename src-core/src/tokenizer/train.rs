@@ -22,6 +22,9 @@ use super::{SPECIAL_TOKENS, Tokenizer, TokenizerError, bytes};
 /// The smallest vocabulary: every byte and every special token.
 pub const SMALLEST_VOCABULARY: usize = 256 + SPECIAL_TOKENS.len();
 
+/// The largest vocabulary that is trained: more than a `tokenizer.json` may hold would not be read again.
+pub const LARGEST_VOCABULARY: usize = 300_000;
+
 /// Documents are counted on all cores once this many bytes of them are read.
 const BATCH: usize = 8 << 20;
 
@@ -61,14 +64,17 @@ impl Tokenizer {
     /// Trains on `documents`.
     ///
     /// # Errors
-    /// When the vocabulary is smaller than [`SMALLEST_VOCABULARY`] or larger than the text can give, the text is empty,
-    /// or a document is an error.
+    /// When the vocabulary is smaller than [`SMALLEST_VOCABULARY`] larger than [`LARGEST_VOCABULARY`] or than the text can
+    /// give, the text is empty, or a document is an error.
     pub fn train<E>(documents: impl IntoIterator<Item = Result<String, E>>, options: &TrainOptions) -> Result<Trained, TokenizerError>
     where
         E: std::error::Error + Send + Sync + 'static,
     {
         if options.vocab_size < SMALLEST_VOCABULARY {
             return Err(TokenizerError::VocabularyTooSmall { asked: options.vocab_size, least: SMALLEST_VOCABULARY });
+        }
+        if options.vocab_size > LARGEST_VOCABULARY {
+            return Err(TokenizerError::VocabularyBeyondReach { asked: options.vocab_size });
         }
         let mut words = Words::new(options.progress)?;
         for document in documents {
@@ -209,7 +215,7 @@ mod tests {
 
     /// The largest vocabulary that `texts` can give.
     fn possible(texts: &[&str]) -> usize {
-        match train(texts, &sized(usize::MAX)) {
+        match train(texts, &sized(LARGEST_VOCABULARY)) {
             Err(TokenizerError::VocabularyTooLarge { possible, .. }) => possible,
             other => panic!("{other:?}"),
         }
@@ -231,6 +237,7 @@ mod tests {
     #[test]
     fn sizes_that_cannot_be_are_refused_with_those_that_can() {
         assert!(matches!(train(&["text"], &sized(264)), Err(TokenizerError::VocabularyTooSmall { asked: 264, least: 265 })));
+        assert!(matches!(train(&["text"], &sized(300_001)), Err(TokenizerError::VocabularyBeyondReach { asked: 300_001 })));
         let texts = ["a rose is a rose", "is a rose"];
         let most = possible(&texts);
         assert_eq!(train(&texts, &sized(most)).unwrap().tokenizer.vocab_size(), most);
