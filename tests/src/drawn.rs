@@ -47,7 +47,7 @@ pub fn install(home: &Path, name: &str, config: &Config, tokenizer: &Tokenizer) 
         .collect();
     let refs: Vec<TensorRef<'_>> =
         specs.iter().zip(&tensors).map(|(spec, data)| TensorRef { name: &spec.name, shape: &spec.shape, data }).collect();
-    let snapshot = Snapshot { step: STEP, model: &mut refs.as_slice(), optimizer: None, state: &serde_json::json!({}) };
+    let snapshot = Snapshot { step: STEP, model: &mut refs.as_slice(), optimizer: None, state: serde_json::value::RawValue::NULL };
     save(&run.lock().unwrap(), snapshot, NonZeroUsize::new(1)).unwrap();
 }
 

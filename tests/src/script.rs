@@ -12,6 +12,7 @@ use nc_core::gpu::Gpu;
 use nc_core::model::{Architecture, Config, Model, Parameters};
 use nc_core::tokenizer::{ChatTokens, Tokenizer, TrainOptions};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// How a run that was never trained says that it was.
 pub(crate) const TRAINING: &str = r#"{
@@ -127,8 +128,7 @@ impl Script {
             .collect();
         tensors.iter_mut().for_each(|(_, _, values)| edit(values));
         let refs: Vec<TensorRef<'_>> = tensors.iter().map(|(name, shape, data)| TensorRef { name, shape, data }).collect();
-        let snapshot =
-            Snapshot { step: 1, model: &mut refs.as_slice(), optimizer: Some(&mut [].as_slice()), state: &serde_json::json!({}) };
+        let snapshot = Snapshot { step: 1, model: &mut refs.as_slice(), optimizer: Some(&mut [].as_slice()), state: RawValue::NULL };
         save(&run.lock().unwrap(), snapshot, NonZeroUsize::new(1)).unwrap();
     }
 

@@ -3,13 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use nc_tests::foreign::{CHANNELS, Foreign, ForeignTensor, VOCAB};
 use nc_tests::nc_core;
+#[cfg(target_os = "linux")]
+use nc_tests::workshop::limit_refusal;
 use nc_tests::workshop::{Workshop, refusal};
 use safetensors::Dtype;
 use serde_json::{Value, json};
+#[cfg(target_os = "linux")]
+use sha2::{Digest, Sha256};
 
 /// A folder to spoil, and a home that must stay empty.
 struct Spoiled(tempfile::TempDir);
@@ -33,18 +36,19 @@ impl Spoiled {
         fs::write(self.path(name), bytes).unwrap();
     }
 
-    /// Asserts that it is refused, at once and without a trace, and gives the sentence.
+    /// Asserts that it is refused, at once, in little memory and without a trace, and gives the sentence.
     fn refused(&self, what: &str) -> String {
         self.refused_at(what, &self.folder())
     }
 
     fn refused_at(&self, what: &str, path: &Path) -> String {
         let home = self.0.path().join("home");
-        let begun = Instant::now();
-        let output = nc_core!(home).arg("import").arg(path).stdin(Stdio::null()).output().unwrap();
-        let taken = begun.elapsed();
+        let mut command = nc_core!(home);
+        command.arg("import").arg(path).stdin(Stdio::null());
+        #[cfg(target_os = "linux")]
+        limit_refusal(&mut command);
+        let output = command.output().unwrap();
         let said = refusal(what, &output);
-        assert!(taken < Duration::from_secs(1), "{what} took {taken:?}");
         assert_eq!(Workshop::names(&home), [""; 0], "{what}");
         assert!(output.stdout.is_empty(), "{what}");
         said
@@ -272,6 +276,37 @@ fn paths_without_a_model_are_answered_with_what_is_there() {
         let said = refused(&[&["import", model.to_str().unwrap()], option].concat());
         assert!(said.contains("does not apply to a Hugging Face folder"), "{said}");
     }
+}
+
+/// A run of ours whose state was made to take gigabytes, by somebody who knows how to hash it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_state_that_would_fill_the_memory_is_refused() {
+    let spoiled = Spoiled::new();
+    let source = spoiled.0.path().join("source");
+    let output = nc_core!(source).args(["import", "--name", "run"]).arg(spoiled.folder()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let run = source.join("runs/run");
+    let path = run.join("checkpoints/000000/state.json");
+    let written = fs::read_to_string(&path).unwrap();
+    let (head, rest) = written.split_at("{\"sha256\":\"".len() + 64);
+    let state_at = rest.find("\"state\":").unwrap() + "\"state\":".len();
+    let with = |state: &str| {
+        let rest = [&rest[..state_at], state, "}\n"].concat();
+        let digest: String = Sha256::digest(&rest).iter().map(|byte| format!("{byte:02x}")).collect();
+        fs::write(&path, [&head[..head.len() - 64], &digest, &rest].concat()).unwrap();
+    };
+    with(&format!("[{}1]", "1,".repeat(13 << 20)));
+    let said = spoiled.refused_at("a state of 26 MiB", &run);
+    assert!(said.contains("is longer than the 25165824 bytes"), "{said}");
+    // As long as is copied, in the values that would take the most memory.
+    with(&format!("[{}{{}}]", "{\"\":1},".repeat(2_900_000)));
+    let mut command = nc_core!(spoiled.0.path().join("home"));
+    limit_refusal(&mut command);
+    let output = command.arg("import").arg(&run).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let copied = spoiled.0.path().join("home/runs/run/checkpoints/000000/state.json");
+    assert!(fs::read(copied).unwrap() == fs::read(&path).unwrap());
 }
 
 #[cfg(unix)]

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::durable::sha256_of;
 use super::error::{CheckpointError, Rejected};
@@ -23,7 +23,7 @@ pub struct Checkpoint {
     /// The optimizer's moments; none where the weights were imported.
     pub optimizer: Option<TensorFile>,
     /// What was saved as [`Snapshot::state`](super::Snapshot::state).
-    pub state: Value,
+    pub state: Box<RawValue>,
 }
 
 /// The weights of a checkpoint, checked.

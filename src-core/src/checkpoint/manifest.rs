@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::durable::hex;
@@ -27,7 +27,8 @@ pub(super) struct Manifest {
     pub step: u64,
     pub files: BTreeMap<String, FileRecord>,
     pub tokenizer_sha256: Option<String>,
-    pub state: Value,
+    /// As it was written: only the loader knows what it says, and it may be long.
+    pub state: Box<RawValue>,
 }
 
 /// Length and hash of a file.
@@ -38,7 +39,7 @@ pub(super) struct FileRecord {
 }
 
 impl Manifest {
-    pub(super) fn new(step: u64, files: BTreeMap<String, FileRecord>, tokenizer_sha256: Option<String>, state: Value) -> Self {
+    pub(super) fn new(step: u64, files: BTreeMap<String, FileRecord>, tokenizer_sha256: Option<String>, state: Box<RawValue>) -> Self {
         Self { format: FORMAT, step, files, tokenizer_sha256, state }
     }
 
@@ -79,13 +80,14 @@ fn digest(rest: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::value::to_raw_value;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn manifest(state: Value) -> Manifest {
         let record = FileRecord { sha256: "ab".into(), bytes: 7 };
-        Manifest::new(12, [("model.safetensors".to_owned(), record)].into(), Some("cd".into()), state)
+        Manifest::new(12, [("model.safetensors".to_owned(), record)].into(), Some("cd".into()), to_raw_value(&state).unwrap())
     }
 
     #[test]
@@ -93,8 +95,9 @@ mod tests {
         let state =
             json!({"z": u64::MAX, "a": i64::MIN, "f": [0.1 + 0.2, f64::MIN_POSITIVE / 8.0, 1e308, -0.0], "text": "\u{0}\"é", "none": null});
         let decoded = Manifest::decode(&manifest(state.clone()).encode().unwrap()).unwrap();
-        assert_eq!(decoded.state.to_string(), state.to_string());
-        assert_eq!(decoded.state["f"][3].as_f64().unwrap().to_bits(), (-0.0f64).to_bits());
+        assert_eq!(decoded.state.get(), state.to_string());
+        let read: Value = serde_json::from_str(decoded.state.get()).unwrap();
+        assert_eq!(read["f"][3].as_f64().unwrap().to_bits(), (-0.0f64).to_bits());
         assert_eq!((decoded.step, decoded.files["model.safetensors"].bytes), (12, 7));
     }
 

@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::durable::{CHUNK, HashingWriter, free_bytes, is_out_of_room, remove_folder, sync_folder, write_new};
 use super::error::CheckpointError;
@@ -33,7 +33,7 @@ pub struct Snapshot<'a> {
     pub optimizer: Option<&'a mut dyn TensorSource>,
     /// Everything else that a bit-exact resume needs: schedule, loader position, random number generators. Finite
     /// numbers come back bit for bit; JSON has no others.
-    pub state: &'a Value,
+    pub state: &'a RawValue,
 }
 
 /// Saves a checkpoint of the locked run and returns its folder; then removes all but the newest `keep_last` of those
@@ -52,7 +52,7 @@ pub fn save(lock: &RunLock, snapshot: Snapshot<'_>, keep_last: Option<NonZeroUsi
         None => None,
     };
     // Made twice, because the hashes come last; here only its length counts.
-    let mut manifest = Manifest::new(step, BTreeMap::new(), lock.tokenizer_sha256().map(str::to_owned), snapshot.state.clone());
+    let mut manifest = Manifest::new(step, BTreeMap::new(), lock.tokenizer_sha256().map(str::to_owned), snapshot.state.to_owned());
     let state_bytes = manifest.encode().map_err(|error| unwritable(error.to_string()))?.len() as u64;
     if state_bytes + SLACK > manifest::LONGEST {
         return Err(unwritable(format!("its state is {state_bytes} bytes long, more than can be read back")));

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde_json::json;
+use serde_json::value::to_raw_value;
 
 use super::TrainError;
 use super::checks::accumulation;
@@ -327,7 +328,7 @@ impl<'a, S: Stage> Session<'a, S> {
             training_seconds: self.training_seconds,
             loader: self.loader.clone(),
         };
-        let state = serde_json::to_value(state).map_err(|error| TrainError::State { step: self.step, reason: error.to_string() })?;
+        let state = to_raw_value(&state).map_err(|error| TrainError::State { step: self.step, reason: error.to_string() })?;
         self.metrics.sync()?;
         let mut model = GpuTensors::of_model(self.gpu, &self.trainer.model.parameters);
         let mut optimizer = GpuTensors::of_optimizer(self.gpu, &self.trainer.optimizer);

@@ -59,7 +59,7 @@ impl<L: DeserializeOwned> Saved<L> {
         if !rejected.is_empty() {
             tell(Event::Rejected { reasons: rejected.iter().map(ToString::to_string).collect() });
         }
-        let state = serde_json::from_value(checkpoint.state.clone())
+        let state = serde_json::from_str(checkpoint.state.get())
             .map_err(|error| TrainError::State { step: checkpoint.step, reason: error.to_string() })?;
         Ok(Some(Self { checkpoint, state }))
     }

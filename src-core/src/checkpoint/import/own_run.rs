@@ -7,12 +7,13 @@ use serde_json::Value;
 use super::spelling::{FILES, Spelling};
 use super::{Found, ImportError, Options, Weights, recognise};
 use crate::checkpoint::tensor_file::read_at_most;
-use crate::checkpoint::{self, Checkpoint, Run};
+use crate::checkpoint::{self, Checkpoint, Run, STATE_FILE};
 use crate::model::Config;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{LARGEST_FILE, Tokenizer};
 
-/// The longest `tokenizer.json` that is copied, in bytes.
-const LONGEST_TOKENIZER: u64 = 64 << 20;
+/// The longest `state.json` that is copied, in bytes: four times what a thousand waiting documents of web text take. A run's
+/// own may be longer, and is resumed from all the same.
+const LONGEST_STATE: u64 = 24 << 20;
 
 /// A run and its checkpoint, open.
 pub(super) struct OwnRun {
@@ -46,6 +47,7 @@ pub(super) fn open(folder: &Path, options: &Options) -> Result<Found, ImportErro
         serde_json::from_value(model).map_err(|error| ImportError::refused(&path, format!("describes no model: {error}")))?;
     model.validate().map_err(|source| ImportError::Config { path, source })?;
 
+    check_states(&run)?;
     let mut notes = Vec::new();
     let checkpoint = match options.step {
         Some(_) => checkpoint::load(&run, options.step)?,
@@ -61,7 +63,7 @@ pub(super) fn open(folder: &Path, options: &Options) -> Result<Found, ImportErro
 
     let own = folder.join(FILES[1]);
     let stored = if own.exists() {
-        let bytes = read_at_most(&own, LONGEST_TOKENIZER).map_err(ImportError::io(&own))?;
+        let bytes = read_at_most(&own, LARGEST_FILE).map_err(ImportError::io(&own))?;
         Some(String::from_utf8(bytes).map_err(|_| ImportError::refused(&own, "is not text"))?)
     } else {
         None
@@ -92,4 +94,18 @@ pub(super) fn open(folder: &Path, options: &Options) -> Result<Found, ImportErro
     }
     let name = recognise::name_after(folder);
     Ok(Found { model, tokenizer, name, notes, weights: Weights::Own(Box::new(OwnRun { run, checkpoint, tokenizer_json })) })
+}
+
+/// Checks that no `state.json` would take more memory than all the rest. What else is wrong with one shows later.
+fn check_states(run: &Run) -> Result<(), ImportError> {
+    for step in run.steps().map_err(ImportError::io(&run.checkpoints_path()))? {
+        let path = run.checkpoint_path(step).join(STATE_FILE);
+        if path.metadata().is_ok_and(|data| data.len() > LONGEST_STATE) {
+            let problem = format!(
+                "is longer than the {LONGEST_STATE} bytes of a state that are copied; train this run further where it is, or export its weights"
+            );
+            return Err(ImportError::refused(&path, problem));
+        }
+    }
+    Ok(())
 }

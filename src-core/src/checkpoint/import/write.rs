@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{Found, ImportError, Weights};
 use crate::checkpoint::home::Home;
@@ -31,7 +32,7 @@ impl Found {
                 let json = self.tokenizer.as_ref().map(|tokenizer| tokenizer.to_json());
                 let model = &mut Told::new(&mut weights, &bar);
                 Run::create_with(home, name, config, json.as_deref(), |lock| {
-                    save(lock, Snapshot { step, model, optimizer: None, state: &Value::Null }, None)?;
+                    save(lock, Snapshot { step, model, optimizer: None, state: RawValue::NULL }, None)?;
                     Ok(())
                 })
             }
