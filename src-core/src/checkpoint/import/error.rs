@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::checkpoint::error::megabytes;
 use crate::checkpoint::torch::TorchError;
 use crate::checkpoint::{CheckpointError, FormatError, Mismatch, RunError, TensorFileError};
 use crate::model::ConfigError;
@@ -84,12 +85,18 @@ pub enum ImportError {
     #[error(transparent)]
     Tensors(#[from] TensorFileError),
     /// The disk has no room for the run.
-    #[error("the imported model does not fit {folder}: make room and import it again; nothing of it was kept ({source})", folder = folder.display())]
+    #[error(
+        "the imported model needs {needed} in {folder}, {free}: make room and import it again; nothing of it was kept",
+        needed = megabytes(*needed), folder = folder.display(),
+        free = free.map_or("which has not that much room".to_owned(), |free| format!("where {} are free", megabytes(free)))
+    )]
     NoRoom {
         /// Where it was to go.
         folder: PathBuf,
-        /// How much is wanted, and how much there is.
-        source: CheckpointError,
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that are free, where the system says.
+        free: Option<u64>,
     },
     /// A file or folder could not be read.
     #[error("cannot read {path}: {source}", path = path.display())]
@@ -125,7 +132,10 @@ impl From<RunError> for ImportError {
 impl From<CheckpointError> for ImportError {
     fn from(error: CheckpointError) -> Self {
         match error {
-            CheckpointError::NoRoom { ref folder, .. } => Self::NoRoom { folder: folder.clone(), source: error },
+            // The checkpoint was in a folder of its run, whose name nobody knows yet.
+            CheckpointError::NoRoom { folder, needed, free, .. } => {
+                Self::NoRoom { folder: folder.ancestors().nth(2).unwrap_or(&folder).to_path_buf(), needed, free }
+            }
             error => Self::Checkpoint(error),
         }
     }
