@@ -48,9 +48,7 @@ for target in "${targets[@]}"; do
     if [ -e "fuzz/$target.dict" ]; then options+=(-dict="fuzz/$target.dict"); fi
     case "$target" in
     calculator) options+=(-max_len=5000) ;;
-    # The library reserves, but does not touch, as much as a page says that it holds: up to 2 GiB. And it counts through
-    # the items of a list that it passes over, even where they take no room: up to 2 billion, 20 seconds with the sanitizer.
-    parquet) options+=(-max_len=8192 -malloc_limit_mb=2200 -timeout=120) ;;
+    parquet) options+=(-max_len=8192) ;;
     torch_pt) options+=(-max_len=32768) ;;
     *) options+=(-max_len=16384) ;;
     esac
