@@ -297,7 +297,10 @@ impl Walk<'_> {
 mod tests {
     use super::*;
 
-    fn walked(bytes: &[u8], fields: Fields) -> (Result<usize, Fault>, Vec<(Vec<i16>, i64)>) {
+    /// The numbers that were met, each with the way to it.
+    type Seen = Vec<(Vec<i16>, i64)>;
+
+    fn walked(bytes: &[u8], fields: Fields) -> (Result<usize, Fault>, Seen) {
         let mut seen = Vec::new();
         let result = walk(bytes, fields, &mut |way, number| seen.push((way.to_vec(), number)));
         (result, seen)
