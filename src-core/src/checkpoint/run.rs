@@ -142,8 +142,13 @@ impl Run {
             let Some(name) = entry.file_name().to_str().filter(|name| name::check(name).is_ok()).map(str::to_owned) else { continue };
             let folder = entry.path();
             if folder.is_dir() {
-                let steps = steps_in(&folder.join("checkpoints")).map_err(RunError::io("read", &folder))?;
-                found.push(RunSummary { name, steps, config: read_config(&folder) });
+                // One that cannot be read hides no other.
+                let steps = steps_in(&folder.join("checkpoints")).map_err(|error| format!("its checkpoints cannot be read: {error}"));
+                let (steps, config) = match steps {
+                    Ok(steps) => (steps, read_config(&folder)),
+                    Err(problem) => (Vec::new(), Err(problem)),
+                };
+                found.push(RunSummary { name, steps, config });
             }
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -298,6 +303,13 @@ mod tests {
         assert!(Run::list(&home).unwrap()[0].config.is_err());
         let message = Run::open(&home, "a").unwrap_err().to_string();
         assert!(message.contains("config.json cannot be read"), "{message}");
+        // A file where the folder of checkpoints should be.
+        let run = Run::create(&home, "b", &json!({}), "{}").unwrap();
+        fs::remove_dir(run.checkpoints_path()).unwrap();
+        fs::write(run.checkpoints_path(), "").unwrap();
+        let listed = Run::list(&home).unwrap();
+        assert_eq!(listed.len(), 2);
+        assert!(listed[1].config.as_ref().unwrap_err().contains("checkpoints cannot be read"));
     }
 
     #[test]
