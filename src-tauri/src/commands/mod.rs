@@ -6,10 +6,30 @@ pub mod messages;
 pub mod models;
 pub mod training;
 
+use std::sync::Once;
+
 use tauri::ipc::Invoke;
 use tauri::{Runtime, State};
 
 use crate::desktop::Desktop;
+
+/// Commands that may wait at a time: for a person in front of a dialog, for a model that is loaded or imported.
+const THREADS: usize = 32;
+
+/// Has commands run on threads of our own number. By default there are as many as processors, and on a small machine one
+/// open dialog and one model on its way would leave nobody to stop an answer.
+pub fn use_threads() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).thread_name("commands").enable_all().build();
+        // Where the system has not that many to give, there are the default ones.
+        if let Ok(runtime) = runtime {
+            tauri::async_runtime::set(runtime.handle().clone());
+            // It ends with the process.
+            std::mem::forget(runtime);
+        }
+    });
+}
 
 /// The app, as commands are handed it.
 pub type App<'a> = State<'a, Desktop>;
