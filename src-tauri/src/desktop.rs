@@ -8,7 +8,7 @@ use nc_core::checkpoint::home::Home;
 use tauri::ipc::Channel;
 
 use crate::dialogs::Dialogs;
-use crate::error::AppResult;
+use crate::error::{AppError, AppResult};
 use crate::files::Files;
 use crate::models::{Assets, Gpus, Importer, sweep};
 use crate::store::Store;
@@ -44,6 +44,9 @@ pub struct Desktop {
     pub closing: AtomicBool,
     events: Arc<Events>,
 }
+
+/// Why there is no [`Desktop`]: the window shows it instead.
+pub struct NotStarted(pub AppError);
 
 /// What [`Desktop::open`] needs from its surroundings.
 pub struct Surroundings {
@@ -135,7 +138,7 @@ impl Desktop {
     pub fn close(&self) {
         self.worker.stop_all();
         let _ = self.trainer.pause();
-        let _ = self.store.purge();
+        let _ = self.store.purge().and_then(|_| self.store.settle());
     }
 
     /// The folder of conversations and settings.

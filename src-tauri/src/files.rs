@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
@@ -38,6 +39,27 @@ impl Files {
     }
 }
 
+/// Makes a folder that nobody else may look into, and makes one such that is there already.
+pub fn make_private(folder: &Path) -> io::Result<()> {
+    if let Some(above) = folder.parent() {
+        fs::create_dir_all(above)?;
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(folder)?.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            fs::set_permissions(folder, fs::Permissions::from_mode(mode & !0o077))?;
+        }
+    }
+    Ok(())
+}
+
 /// The length of the files in a folder and below it, without following links.
 fn folder_bytes(folder: &Path) -> u64 {
     let (mut folders, mut bytes, mut counted) = (vec![folder.to_owned()], 0, 0);
@@ -60,6 +82,20 @@ fn folder_bytes(folder: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_private_folder_is_private_even_if_it_was_not() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (new, old) = (folder.path().join("a/new"), folder.path().join("old"));
+        make_private(&new).unwrap();
+        fs::create_dir(&old).unwrap();
+        fs::set_permissions(&old, fs::Permissions::from_mode(0o755)).unwrap();
+        make_private(&old).unwrap();
+        assert_eq!((mode(&new), mode(&old)), (0o700, 0o700));
+    }
 
     #[test]
     fn only_what_was_handed_out_can_be_named() {

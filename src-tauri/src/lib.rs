@@ -22,12 +22,14 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use nc_core::checkpoint::home::Home;
 use tauri::{Context, Manager, RunEvent, Runtime};
 
-use desktop::{Desktop, Surroundings, data_folder};
+use desktop::{Desktop, NotStarted, Surroundings, data_folder};
+use error::{AppError, AppResult, ErrorCode};
 use lock::Instance;
 
 /// Runs the program: the app, or with [`train::CHILD_ARGUMENT`] the process that trains.
@@ -81,36 +83,74 @@ fn context<R: Runtime>() -> Context<R> {
     tauri::generate_context!()
 }
 
-fn start() -> Result<ExitCode, Box<dyn std::error::Error>> {
+/// The folder of models and conversations, and that nobody else uses it. None if another instance does.
+fn place() -> AppResult<Option<(Home, Instance)>> {
     let home = Home::locate()?;
-    let Some(instance) = Instance::take(&data_folder(&home))? else {
-        eprintln!("nanochat is running already; its window is being shown.");
-        return Ok(ExitCode::SUCCESS);
+    let folder = data_folder(&home);
+    let refused = |error: std::io::Error| {
+        let message = format!(
+            "nanochat cannot keep anything in {}. Make that folder writable, or name another one by the variable NC_HOME.",
+            folder.display()
+        );
+        AppError::because(ErrorCode::Io, message, &error)
     };
-    let app = tauri::Builder::default()
+    let instance = Instance::take(&folder).map_err(refused)?;
+    Ok(instance.map(|instance| (home, instance)))
+}
+
+/// Opens the conversations and starts all that works behind the window.
+fn begin(app: &tauri::App, place: AppResult<(Home, Instance)>) -> AppResult<()> {
+    let (home, instance) = place?;
+    let handle = app.handle().clone();
+    let surroundings = Surroundings {
+        home,
+        resources: app.path().resource_dir().ok(),
+        program: std::env::current_exe()?,
+        dialogs: Box::new(dialogs::System { app: handle.clone() }),
+        quit: Box::new(move || handle.exit(0)),
+    };
+    app.manage(Desktop::open(surroundings)?);
+    let handle = app.handle().clone();
+    instance.watch(move || window::show(&handle))?;
+    app.manage(instance);
+    Ok(())
+}
+
+fn start() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let place = match place() {
+        Ok(Some(place)) => Ok(place),
+        Ok(None) => {
+            eprintln!("nanochat is running already; its window is being shown.");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(error) => Err(error),
+    };
+    commands::use_threads();
+    let builder = tauri::Builder::default()
         .invoke_handler(commands::handler())
         .setup(move |app| {
-            let handle = app.handle().clone();
-            let surroundings = Surroundings {
-                home,
-                resources: app.path().resource_dir().ok(),
-                program: std::env::current_exe()?,
-                dialogs: Box::new(dialogs::System { app: handle.clone() }),
-                quit: Box::new(move || handle.exit(0)),
-            };
-            app.manage(Desktop::open(surroundings)?);
+            // The window opens all the same: who starts the app from a menu sees no stderr.
+            if let Err(error) = begin(app, place) {
+                eprintln!("nanochat: {error}");
+                app.manage(NotStarted(error));
+            }
             window::open(app)?;
-            let handle = app.handle().clone();
-            instance.watch(move || window::show(&handle))?;
-            app.manage(instance);
             Ok(())
         })
-        .on_window_event(window::on_event)
-        .build(context())?;
+        .on_window_event(window::on_event);
+    // Where there is no display, the library gives up in its own way.
+    let built = catch_unwind(AssertUnwindSafe(|| builder.build(context())));
+    let app = built.map_err(|_| "no window can be opened here: is there a display?")??;
+    let handle = app.handle().clone();
     let code = app.run_return(|handle, event| {
-        if let RunEvent::Exit = event {
-            handle.state::<Desktop>().close();
+        if let RunEvent::Exit = event
+            && let Some(desktop) = handle.try_state::<Desktop>()
+        {
+            desktop.close();
         }
     });
+    if handle.try_state::<NotStarted>().is_some() {
+        return Ok(ExitCode::from(2));
+    }
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }

@@ -8,6 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::files::make_private;
+
 /// How often the first instance looks for a note.
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -21,7 +23,7 @@ pub struct Instance {
 impl Instance {
     /// Takes the data folder, or leaves a note for whoever has it and gives none.
     pub fn take(folder: &Path) -> io::Result<Option<Self>> {
-        fs::create_dir_all(folder)?;
+        make_private(folder)?;
         let note = folder.join("show-window");
         let file = File::options().create(true).truncate(false).write(true).open(folder.join("lock"))?;
         match file.try_lock() {

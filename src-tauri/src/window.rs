@@ -26,7 +26,7 @@ struct Place {
 
 /// Opens the window where it was.
 pub fn open<R: Runtime, M: Manager<R>>(app: &M) -> tauri::Result<()> {
-    let desktop = app.state::<Desktop>();
+    let place = app.try_state::<Desktop>().and_then(|desktop| desktop.store.value::<Place>(KEPT).ok().flatten());
     let window = WebviewWindowBuilder::new(app, "main", WebviewUrl::App("index.html".into()))
         .title("nanochat")
         .inner_size(1120.0, 760.0)
@@ -38,7 +38,7 @@ pub fn open<R: Runtime, M: Manager<R>>(app: &M) -> tauri::Result<()> {
         .on_new_window(|_, _| NewWindowResponse::Deny)
         .on_download(|_, _| false)
         .build()?;
-    if let Ok(Some(place)) = desktop.store.value::<Place>(KEPT) {
+    if let Some(place) = place {
         let (width, height) = (place.width.clamp(360, 16_384), place.height.clamp(480, 16_384));
         window.set_size(PhysicalSize::new(width, height))?;
         // On a screen that is not there any more it would be lost.

@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering;
 use serde::Deserialize;
 use serde_json::Value;
 use tauri::ipc::Channel;
+use tauri::{AppHandle, Manager, Runtime};
 
 use super::App;
+use crate::desktop::{Desktop, NotStarted};
 use crate::error::{AppError, AppResult, ErrorCode};
 use crate::limits::LIMITS;
 use crate::models;
@@ -14,13 +16,18 @@ use crate::types::{About, AppEvent, AppSettings, AppStart, Licence, Limits};
 
 /// All that the first frame needs.
 #[tauri::command(async, rename_all = "snake_case")]
-pub fn app_start(app: App<'_>) -> AppResult<AppStart> {
+pub fn app_start<R: Runtime>(handle: AppHandle<R>) -> AppResult<AppStart> {
+    let Some(app) = handle.try_state::<Desktop>() else {
+        let why = handle.try_state::<NotStarted>().map(|why| why.0.clone());
+        return Err(why.unwrap_or_else(|| AppError::new(ErrorCode::Internal, "nanochat has not started.")));
+    };
     let settings = app.store.settings()?;
     Ok(AppStart {
         conversations: app.store.conversations(settings.sort)?,
         settings,
         limits: LIMITS,
-        models: models::list(&app.home, app.gpus.known_memory(), &app.trainer.in_progress())?,
+        // A folder of models that cannot be read is no reason to withhold the conversations; the page of models says why.
+        models: models::list(&app.home, app.gpus.known_memory(), &app.trainer.in_progress()).unwrap_or_default(),
         loaded: app.worker.load_state(),
         training: app.trainer.current(),
         answering: app.worker.answering(),

@@ -45,7 +45,8 @@ fn begin(app: &App<'_>, asked: &Asked<'_>, model: &str, channel: Channel<AnswerE
     let turn = app.worker.reserve()?;
     let begun = app.store.begin(asked, model)?;
     let started = begun.started.clone();
-    app.store.patch_settings(serde_json::json!({ "last_model": model, "last_conversation": begun.conversation }))?;
+    // An answer that was begun is written, whether or not it is remembered what was open.
+    let _ = app.store.patch_settings(serde_json::json!({ "last_model": model, "last_conversation": begun.conversation }));
     turn.answer(begun, model, listener(channel))?;
     Ok(started)
 }

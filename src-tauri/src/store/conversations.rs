@@ -137,11 +137,17 @@ impl Store {
     pub fn purge(&self) -> AppResult<usize> {
         let connection = self.lock();
         let purged = connection.execute("DELETE FROM conversation WHERE deleted_at IS NOT NULL", [])?;
+        drop(connection);
         if purged > 0 {
             // The log still holds what was deleted.
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            self.settle()?;
         }
         Ok(purged)
+    }
+
+    /// Moves what is in the log into the database, so that the one file is all there is.
+    pub fn settle(&self) -> AppResult<()> {
+        Ok(self.lock().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
     }
 
     fn change(&self, id: Id, what: &str, value: &dyn rusqlite::ToSql) -> AppResult<ConversationSummary> {

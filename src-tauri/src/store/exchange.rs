@@ -225,6 +225,8 @@ fn check(conversation: &Archived) -> Result<(), String> {
 /// Stores a conversation that was checked.
 fn restore(connection: &Connection, archived: &Archived) -> AppResult<Id> {
     let conversation = insert_conversation(connection, None, &archived.settings)?;
+    // A page can show no date that is far beyond the present, and none of these was written there.
+    let written = |time: i64| time.clamp(0, now());
     let mut ids: HashMap<Id, Id> = HashMap::new();
     for message in &archived.messages {
         let parent = message.parent.and_then(|parent| ids.get(&parent).copied());
@@ -237,7 +239,7 @@ fn restore(connection: &Connection, archived: &Archived) -> AppResult<Id> {
             state,
             parts: &message.parts,
             answer: message.answer.as_ref(),
-            created_at: message.created_at,
+            created_at: written(message.created_at),
         };
         ids.insert(message.id, insert(connection, &new)?);
     }
@@ -250,11 +252,11 @@ fn restore(connection: &Connection, archived: &Archived) -> AppResult<Id> {
     let sql = "UPDATE conversation SET title = ?2, titled = ?3, pinned = ?4, created_at = ?5, updated_at = ?6, model = ?7 WHERE id = ?1";
     connection.prepare_cached(sql)?.execute(params![
         conversation,
-        archived.title,
+        limits::title(&archived.title).unwrap_or_default(),
         archived.titled,
         archived.pinned,
-        archived.created_at,
-        archived.updated_at,
+        written(archived.created_at),
+        written(archived.updated_at),
         archived.model
     ])?;
     Ok(conversation)

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::error::{AppError, AppResult, ErrorCode};
+use crate::files::make_private;
 use crate::types::{Recovered, now};
 
 mod conversations;
@@ -20,6 +21,8 @@ mod messages;
 mod schema;
 mod search;
 mod settings;
+#[cfg(test)]
+mod speed;
 #[cfg(test)]
 mod testing;
 mod writing;
@@ -41,19 +44,20 @@ impl Store {
     pub fn open(folder: &Path) -> AppResult<(Self, Option<Recovered>)> {
         make_private(folder)?;
         let path = folder.join(FILE);
-        match open(&path) {
-            Ok(connection) => Ok((Self::ready(path, connection)?, None)),
+        match Self::ready(&path) {
+            Ok(store) => Ok((store, None)),
             Err(Refusal::Damaged(problem)) => {
                 let moved_to = set_aside(&path)?;
-                let connection = open(&path).map_err(Refusal::into_error)?;
-                Ok((Self::ready(path, connection)?, Some(Recovered { moved_to: moved_to.display().to_string(), problem })))
+                let store = Self::ready(&path).map_err(Refusal::into_error)?;
+                Ok((store, Some(Recovered { moved_to: moved_to.display().to_string(), problem })))
             }
             Err(refusal) => Err(refusal.into_error()),
         }
     }
 
-    fn ready(path: PathBuf, connection: Connection) -> AppResult<Self> {
-        let store = Self { path, connection: Mutex::new(connection) };
+    /// Opens it and does what the last session left undone: damage may show there first.
+    fn ready(path: &Path) -> Result<Self, Refusal> {
+        let store = Self { path: path.to_owned(), connection: Mutex::new(open(path)?) };
         store.mend_interrupted()?;
         store.purge()?;
         Ok(store)
@@ -77,6 +81,8 @@ enum Refusal {
     Damaged(String),
     /// The system is in the way.
     Other(rusqlite::Error),
+    /// The same, in words.
+    Told(AppError),
 }
 
 impl Refusal {
@@ -86,6 +92,16 @@ impl Refusal {
                 AppError { detail: problem, ..AppError::new(ErrorCode::Damaged, "The database of conversations is damaged.") }
             }
             Self::Other(error) => error.into(),
+            Self::Told(error) => error,
+        }
+    }
+}
+
+impl From<AppError> for Refusal {
+    fn from(error: AppError) -> Self {
+        match error.code {
+            ErrorCode::Damaged => Self::Damaged(error.detail),
+            _ => Self::Told(error),
         }
     }
 }
@@ -148,16 +164,6 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
-}
-
-/// Makes a folder that nobody else may look into.
-fn make_private(folder: &Path) -> AppResult<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)?;
-    Ok(())
 }
 
 #[cfg(test)]
