@@ -10,6 +10,7 @@ use nc_core::tokenizer::Tokenizer;
 use nc_core::train;
 use serde::Deserialize;
 
+use super::{inference_memory, memory};
 use crate::error::{AppError, AppResult, ErrorCode};
 
 /// A model that can answer.
@@ -35,13 +36,14 @@ struct Described {
 }
 
 impl Loaded {
-    /// Loads the newest checkpoint of the run `name`.
-    pub fn open(home: &Home, gpu: &Gpu, name: &str) -> AppResult<Self> {
+    /// Loads the newest checkpoint of the run `name` onto a GPU that has `memory` bytes, where it says.
+    pub fn open(home: &Home, gpu: &Gpu, name: &str, memory: Option<u64>) -> AppResult<Self> {
         let begun = Instant::now();
         let run = Run::open(home, name)?;
         let damaged = |detail: String| AppError { detail, ..AppError::new(ErrorCode::Damaged, "This model's config.json cannot be used.") };
         let Described { model: config } = serde_json::from_value(run.config().clone()).map_err(|error| damaged(error.to_string()))?;
         config.validate().map_err(|error| damaged(error.to_string()))?;
+        memory::check(inference_memory(&config), memory, &gpu.info().name)?;
         let tokenizer = Tokenizer::from_file(&run.tokenizer_path())?;
         if tokenizer.vocab_size() != config.vocab_size {
             let message = format!(

@@ -181,7 +181,7 @@ fn precision(path: &Path) -> Option<String> {
     let mut header = Vec::new();
     file.take(length.min(LONGEST_HEADER)).read_to_end(&mut header).ok()?;
     let header: serde_json::Map<String, Value> = serde_json::from_slice(&header).ok()?;
-    let bytes = |tensor: &Value| Some(tensor["data_offsets"][1].as_u64()? - tensor["data_offsets"][0].as_u64()?);
+    let bytes = |tensor: &Value| tensor["data_offsets"][1].as_u64()?.checked_sub(tensor["data_offsets"][0].as_u64()?);
     let largest = header.values().max_by_key(|tensor| bytes(tensor))?;
     Some(largest["dtype"].as_str()?.to_ascii_lowercase())
 }

@@ -18,6 +18,8 @@ use crate::types::{AnswerEvent, AppEvent, Id, LoadState, Loading};
 
 mod answer;
 #[cfg(test)]
+mod killed;
+#[cfg(test)]
 mod tests;
 
 /// Who hears of an answer. False when nobody does any more.
@@ -228,7 +230,7 @@ fn with_model(shared: &Shared, queue: &Receiver<Job>, model: &str, first: Job) -
     }
     let loading = LoadState { state: Loading::Begun, model: Some(model.to_owned()), ..LoadState::default() };
     shared.set_load(loading);
-    let loaded = guarded(|| Loaded::open(&shared.home, &shared.gpus.open()?, model));
+    let loaded = guarded(|| Loaded::open(&shared.home, &shared.gpus.open()?, model, shared.gpus.memory()));
     let chat = loaded.as_ref().map_err(Clone::clone).and_then(|loaded| {
         let engine = guarded(|| Engine::new(&loaded.gpu, &loaded.model, &loaded.tokenizer).map_err(AppError::from))?;
         Chat::new(engine).map(|chat| (loaded, chat)).map_err(AppError::from)
