@@ -10,7 +10,7 @@
 #   scripts/setup.sh --test    and Python 3, with which the tests compare the calculator and what is exported
 #   scripts/setup.sh --bench   and what the Python peers of the benchmark need
 #   scripts/setup.sh --app     and the web view and Node, which the desktop app is built with
-#   scripts/setup.sh --app-test   and chromium, a display that nobody sees, and strace, with which the app is tested
+#   scripts/setup.sh --app-test   and chromium, a display that nobody sees, what looks at it, and strace, with which the app is tested
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -140,6 +140,12 @@ has_browser() {
     [ -x "${CHROMIUM:-}" ] || [ -x /usr/bin/chromium ] || [ -x /usr/bin/chromium-browser ] || [ -x /usr/bin/google-chrome ]
 }
 
+# Asked of the system's own Python: another one has no such bindings.
+has_screen_reading() {
+    [ -e /usr/share/dbus-1/services/org.a11y.Bus.service ] &&
+        /usr/bin/python3 -c 'import gi; gi.require_version("Atspi", "2.0"); from gi.repository import Atspi' 2>/dev/null
+}
+
 # Fills `missing` with words for a person, and `packages` with the names that Debian gives them. What nothing can be
 # built without is `required`; a driver may be somewhere that this script does not look, so it never stops the build.
 find_missing() {
@@ -158,8 +164,12 @@ find_missing() {
             missing+=('the web view WebKitGTK 4.1 with its headers') packages+=(libwebkit2gtk-4.1-dev pkg-config) required=true
         fi
         if $want_app_test; then
-            if ! has xvfb-run || ! has xauth; then missing+=('the display Xvfb') packages+=(xvfb xauth) required=true; fi
-            if ! has dbus-run-session; then missing+=('a D-Bus session') packages+=(dbus-daemon) required=true; fi
+            if ! has Xvfb; then missing+=('the display Xvfb') packages+=(xvfb) required=true; fi
+            if ! has dbus-daemon; then missing+=('a D-Bus session') packages+=(dbus-daemon) required=true; fi
+            if ! has xdotool; then missing+=(xdotool) packages+=(xdotool) required=true; fi
+            if ! has_screen_reading; then
+                missing+=('what a screen reader reads with') packages+=(at-spi2-core gir1.2-atspi-2.0 python3-gi) required=true
+            fi
             if ! has_browser; then missing+=('the browser chromium') packages+=(chromium) required=true; fi
             if ! has strace; then missing+=(strace) packages+=(strace) required=true; fi
             if ! has unshare; then missing+=(unshare) packages+=(util-linux) required=true; fi
@@ -198,7 +208,7 @@ advice() {
         if $want_test; then printf ' python3'; fi
         if $want_bench; then printf ' gcc-c++ python3-devel'; fi
         if $want_app; then printf ' webkit2gtk4.1-devel'; fi
-        if $want_app_test; then printf ' xorg-x11-server-Xvfb dbus-daemon strace chromium'; fi
+        if $want_app_test; then printf ' xorg-x11-server-Xvfb dbus-daemon strace xdotool at-spi2-core python3-gobject chromium'; fi
     elif has pacman; then
         printf 'pacman -S gcc vulkan-icd-loader vulkan-swrast'
         if $want_test || $want_bench; then printf ' python'; fi

@@ -177,6 +177,9 @@ class Session {
       this.conversation = { ...this.conversation, ...started.conversation };
     }
     conversations.put(started.conversation);
+    // Whoever has answered answers on: another model may turn up meanwhile that nobody chose.
+    const model = started.assistant.answer?.model;
+    if (model && model !== app.settings.last_model) void app.change({ last_model: model });
     events.begin();
     return true;
   }
