@@ -3,6 +3,11 @@
 use super::{Asked, Store};
 use crate::types::{Answer, ChatSettings, Id, MessageState, Part, Reason};
 
+#[path = "../../tests/window/much.rs"]
+mod much;
+
+pub use much::much;
+
 /// A store in a folder of its own.
 pub fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();

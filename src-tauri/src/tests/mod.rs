@@ -6,6 +6,7 @@ mod imports;
 mod permissions;
 mod session;
 mod stage;
+mod waiting;
 
 /// Models that write what a test wants.
 #[path = "../../../tests/src/script.rs"]

@@ -47,18 +47,23 @@ impl Stage {
     }
 
     pub fn in_folder(folder: tempfile::TempDir) -> Self {
-        let app = mock_builder().invoke_handler(commands::handler()).build(crate::context()).unwrap();
         let person = Person::default();
+        Self { person: person.clone(), ..Self::with_dialogs(folder, Box::new(person)) }
+    }
+
+    pub fn with_dialogs(folder: tempfile::TempDir, dialogs: Box<dyn Dialogs>) -> Self {
+        commands::use_threads();
+        let app = mock_builder().invoke_handler(commands::handler()).build(crate::context()).unwrap();
         let desktop = Desktop::open(Surroundings {
             home: Home::at(folder.path()),
             resources: None,
             program: "/bin/false".into(),
-            dialogs: Box::new(person.clone()),
+            dialogs,
             quit: Box::new(|| {}),
         });
         app.manage(desktop.unwrap());
         let window = WebviewWindowBuilder::new(&app, "main", Default::default()).build().unwrap();
-        Self { folder, app, window, person }
+        Self { folder, app, window, person: Person::default() }
     }
 
     pub fn path(&self) -> &Path {

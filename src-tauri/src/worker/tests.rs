@@ -60,12 +60,12 @@ fn listen(events: &Receiver<AnswerEvent>) -> (Vec<AnswerEvent>, Message) {
     }
 }
 
-fn text(message: &Message) -> String {
+pub(super) fn text(message: &Message) -> String {
     message.parts.iter().map(|part| part.text.as_str()).collect()
 }
 
 /// A model that writes the alphabet without end.
-fn endless(context: usize) -> Script {
+pub(super) fn endless(context: usize) -> Script {
     Script::new(context, |tokens, from| {
         let next = |byte: u8| if byte == b'z' { b'a' } else { byte + 1 };
         let last = (b'a'..=b'z').find(|&byte| byte_token(byte) == from);
@@ -200,6 +200,24 @@ fn a_model_that_cannot_be_loaded_fails_the_answer_and_nothing_else() {
     let (_, events) = stage.ask(&Asked::Send { conversation: id, parent: None, text: "Hello" }, "fine");
     assert_eq!(text(&listen(&events).1), "Fine");
     assert_eq!(stage.worker.load("fine").unwrap().state, Loading::Loaded);
+}
+
+#[test]
+fn a_model_that_no_memory_holds_is_refused_before_it_is_read() {
+    let stage = Stage::new();
+    Script::writing(128, "Fine").install(stage.home.root(), "huge");
+    let file = stage.home.run("huge").join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    // Some 10^12 parameters.
+    (config["model"]["n_layer"], config["model"]["n_embd"]) = (512.into(), 16_256.into());
+    (config["model"]["n_head"], config["model"]["n_kv_head"]) = (127.into(), 127.into());
+    std::fs::write(&file, config.to_string()).unwrap();
+    let error = stage.worker.load("huge").unwrap_err();
+    assert_eq!(error.code, ErrorCode::OutOfMemory, "{error:?}");
+    assert!(error.message.contains(" GB of memory, and "), "{error}");
+    let id = stage.conversation();
+    let (_, events) = stage.ask(&Asked::Send { conversation: id, parent: None, text: "Hello" }, "huge");
+    assert_eq!(listen(&events).1.answer.unwrap().error.unwrap(), error);
 }
 
 #[test]
