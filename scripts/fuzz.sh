@@ -5,7 +5,7 @@
 #   scripts/fuzz.sh --seconds 600 parquet torch_pt
 #
 # Needs a nightly toolchain; cargo-fuzz is installed where it is missing. What is reached grows in fuzz/corpus/TARGET;
-# fuzz/seeds/TARGET, which is part of the repository, is where a target begins. A crash ends the run and is kept in
+# fuzz/seeds/TARGET and fuzz/reached/TARGET.tar.gz, which are part of the repository, are where a target begins. A crash ends the run and is kept in
 # fuzz/artifacts/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -62,6 +62,8 @@ for target in "${targets[@]}"; do
     *) options+=(-max_len=16384) ;;
     esac
     mkdir -p "fuzz/corpus/$target" "fuzz/seeds/$target"
+    # Named by what they hold, so nothing that was reached here is lost.
+    if [ -e "fuzz/reached/$target.tar.gz" ]; then tar -xzf "fuzz/reached/$target.tar.gz" -C fuzz/corpus; fi
     if ! cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- "${options[@]}" >"$log" 2>&1; then
         tail -n 40 "$log" >&2
         printf 'fuzz: %s failed; the input is in fuzz/artifacts/%s/\n' "$target" "$target" >&2
