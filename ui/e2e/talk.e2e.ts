@@ -54,6 +54,15 @@ it('goes from the first run to branches without a mouse', async () => {
   await close();
 });
 
+it('hides no conversation where there is no model', async () => {
+  const { page, problems, close } = await open(browser, { empty: true, conversations: 3 });
+  await page.locator('[data-row="2"]').click();
+  await page.getByRole('article').first().waitFor();
+  expect(await page.getByRole('button', { name: 'Use this one' }).count()).toBe(0);
+  expect(problems).toEqual([]);
+  await close();
+});
+
 it('renames in place, deletes, and takes it back', async () => {
   const { page, problems, close } = await open(browser);
   await page.locator('[data-row="2"]').focus();

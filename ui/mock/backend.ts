@@ -42,7 +42,7 @@ export interface Options {
   /** Conversations that are there at the start. */
   conversations?: number;
   messagesEach?: number;
-  /** No model yet: the first run. */
+  /** The first run: no model, and no conversation unless their number is given. */
   empty?: boolean;
   settings?: Partial<AppSettings>;
   /** Characters of each token, tokens of each event, milliseconds between events. */
@@ -230,7 +230,7 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
   const talks = new Map<number, Tree>();
   const tell = (event: AppEvent) => events !== null && send(events, event);
 
-  for (let index = 0; index < (options.conversations ?? TITLES.length); index += 1) seedTalk(index);
+  for (let index = 0; index < (options.conversations ?? (options.empty ? 0 : TITLES.length)); index += 1) seedTalk(index);
 
   function seedTalk(index: number): void {
     const title = TITLES[index % TITLES.length] ?? 'A talk';
