@@ -63,6 +63,33 @@ it('hides no conversation where there is no model', async () => {
   await close();
 });
 
+it('pins, exports and deletes the open conversation from the palette', async () => {
+  const { page, problems, close } = await open(browser);
+  const command = async (words: string) => {
+    await page.keyboard.press('Control+k');
+    await page.getByRole('combobox').waitFor();
+    await page.keyboard.type(words);
+    await page.keyboard.press('Enter');
+  };
+  await page.locator('[data-row="5"]').press('Enter');
+  const title = (await page.locator('[data-row="5"] .title').textContent()) ?? '';
+  const row = page.locator('[data-row]', { hasText: title });
+  await page.locator('[data-row="5"][aria-current="page"]').waitFor();
+  await command('pin this');
+  await row.getByLabel('pinned').waitFor();
+  await command('unpin');
+  await row.getByLabel('pinned').waitFor({ state: 'detached' });
+  await command('export this markdown');
+  await page.getByText(/^Exported to /).waitFor();
+  await command('delete this');
+  await row.waitFor({ state: 'detached' });
+  await page.getByRole('heading', { name: /^Ask / }).waitFor();
+  await page.getByRole('button', { name: 'Undo' }).click();
+  await page.locator('[data-row][aria-current="page"]', { hasText: title }).waitFor();
+  expect(problems).toEqual([]);
+  await close();
+});
+
 it('renames in place, deletes, and takes it back', async () => {
   const { page, problems, close } = await open(browser);
   await page.locator('[data-row="2"]').focus();

@@ -1,5 +1,6 @@
 /** Everything that can be done from the keyboard: one list for the shortcuts, the palette and the page that explains them. */
 
+import type { ConversationSummary, ExportFormat } from '../api';
 import { session } from '../chat/session.svelte';
 import { lastFork, textOf } from '../chat/tree';
 import { t } from '../i18n/index.svelte';
@@ -35,6 +36,25 @@ function walk(steps: number): void {
   const fork = lastFork(session.tree, session.path);
   if (fork) void session.walk(fork, steps);
 }
+
+const current = (): ConversationSummary | null => conversations.list.find((each) => each.id === session.conversation?.id) ?? null;
+
+/** Does something with the open conversation. */
+const withCurrent = (run: (conversation: ConversationSummary) => unknown) => () => {
+  const conversation = current();
+  if (conversation) run(conversation);
+};
+
+const open = () => app.page === 'chat' && current() !== null;
+
+const exportAs = (format: ExportFormat): Action => ({
+  id: `export_${format}`,
+  group: 'chat',
+  label: () => t(`action.export_${format}`),
+  keys: null,
+  run: withCurrent(({ id }) => conversations.export([id], format)),
+  possible: open,
+});
 
 const inChat = () => app.page === 'chat';
 const answered = () => inChat() && session.lastAnswer !== null;
@@ -85,6 +105,25 @@ export const ACTIONS: readonly Action[] = [
     keys: '$mod+.',
     run: () => (layout.drawer = !layout.drawer),
     possible: inChat,
+  },
+  {
+    id: 'pin',
+    group: 'chat',
+    label: () => t(current()?.pinned ? 'action.unpin' : 'action.pin'),
+    keys: null,
+    run: withCurrent(({ id, pinned }) => conversations.pin(id, !pinned)),
+    possible: open,
+  },
+  exportAs('markdown'),
+  exportAs('json'),
+  exportAs('jsonl'),
+  {
+    id: 'delete',
+    group: 'chat',
+    label: () => t('action.delete_conversation'),
+    keys: null,
+    run: withCurrent(({ id }) => session.remove(id)),
+    possible: open,
   },
   {
     id: 'message',

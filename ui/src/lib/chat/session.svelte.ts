@@ -144,6 +144,16 @@ class Session {
     if (stored && this.conversation.id === conversation.id) this.conversation = { ...this.conversation, settings: stored };
   }
 
+  /** Deletes a conversation, with a notice that takes it back. If it is the open one, a blank page takes its place. */
+  async remove(id: number): Promise<boolean> {
+    const wasOpen = this.conversation?.id === id;
+    const removed = await conversations.remove(id, () => {
+      if (wasOpen) void this.open(id);
+    });
+    if (removed && wasOpen) this.blank();
+    return removed;
+  }
+
   #leave(): void {
     this.#opening += 1;
     this.#drafts.set(this.conversation?.id ?? null, this.draft);
