@@ -63,6 +63,19 @@ it('hides no conversation where there is no model', async () => {
   await close();
 });
 
+it('says once that the conversations were damaged, and where they are', async () => {
+  const { page, problems, close } = await open(browser, { recovered: { moved_to: '/home/me/aside.db', problem: 'page 2 is torn' } });
+  const notice = page.getByRole('region', { name: 'Notices' }).getByText('/home/me/aside.db');
+  await notice.waitFor();
+  await page.waitForTimeout(500);
+  expect(await notice.count()).toBe(1);
+  await page.getByRole('button', { name: 'Copy details' }).click();
+  await page.getByRole('button', { name: 'Dismiss' }).first().click();
+  await notice.waitFor({ state: 'detached' });
+  expect(problems).toEqual([]);
+  await close();
+});
+
 it('pins, exports and deletes the open conversation from the palette', async () => {
   const { page, problems, close } = await open(browser);
   const command = async (words: string) => {

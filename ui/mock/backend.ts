@@ -22,6 +22,7 @@ import type {
   ModelInfo,
   Part,
   Range,
+  Recovered,
   SearchHit,
   SortKey,
   Started,
@@ -49,6 +50,8 @@ export interface Options {
   pace?: { characters: number; tokens: number; every: number };
   /** What every answer says, instead of what fits the question. */
   answer?: string;
+  /** What was done about a damaged database. */
+  recovered?: Recovered;
   /** Milliseconds that loading a model takes. */
   loading?: number;
 }
@@ -455,7 +458,7 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
       loaded,
       training: training?.run ?? null,
       answering: writing?.message.id ?? null,
-      recovered: null,
+      recovered: options.recovered ?? null,
       version: '0.1.0',
     }),
     app_events: ({ channel }) => {

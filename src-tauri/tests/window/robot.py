@@ -286,9 +286,9 @@ def close(request):
 def tree(_):
     lines = []
     for node, depth in everything():
-        name = (node.get_name() or "")[:80]
+        name = node.get_name() or (words(node) if node.get_role_name() in ("paragraph", "section", "status bar") else "")
         flags = "".join(letter for letter, state in (("S", "showing"), ("E", "enabled"), ("F", "focused")) if has(node, state))
-        lines.append(f"{'  ' * depth}{node.get_role_name()} {name!r} {flags}")
+        lines.append(f"{'  ' * depth}{node.get_role_name()} {name[:80]!r} {flags}")
     return "\n".join(lines)
 
 

@@ -52,7 +52,7 @@ pub fn live(screen: &mut Screen) {
     screen.see(json!({ "name": "endless" }));
     screen.press(BUTTON, "nanochat");
     screen.press(BUTTON, "Model: nanochat-small …");
-    screen.press("radio menu item", "endless");
+    screen.press("radio menu item", "endless …");
     screen.see(json!({ "role": BUTTON, "name": "Model: endless …" }));
 
     // Settings of the conversation: as long as it likes.
@@ -163,6 +163,8 @@ fn from_the_first_run_to_the_next_start() {
     let app = App::open(&mut screen);
     screen.see(with(answer("endless"), "text", models::ALPHABET));
     assert_eq!(messages(&screen), before);
+    // A screen reader hears of the parts of a page one after another.
+    screen.see(json!({ "role": "article", "name": "You", "text": &page[0].1 }));
     assert_eq!(shown(&mut screen), page, "the conversation is open where it was");
     assert_eq!(screen.ask("geometry", json!({})), place, "so is the window");
     screen.see(json!({ "role": BUTTON, "name": "Model: endless …" }));

@@ -16,6 +16,14 @@ fn last_answer(text: &str) -> Value {
     json!({ "role": "article", "last": true, "text": text, "seconds": 60 })
 }
 
+/// Says something to the endless model, and waits until it has said all that it may.
+#[track_caller]
+fn talk(screen: &mut Screen, text: &str) {
+    screen.say(text);
+    screen.see(last_answer(models::ALPHABET));
+    screen.see(last_answer("It reached the limit of 512 tokens."));
+}
+
 #[test]
 fn a_folder_that_cannot_be_written_to_is_named_in_the_window() {
     let mut screen = Screen::new();
@@ -94,9 +102,7 @@ fn broken_runs_hide_neither_good_ones_nor_conversations() {
     fs::write(runs.join("a-file"), "").unwrap();
 
     let app = App::open(&mut screen);
-    screen.say("Hello");
-    screen.see(last_answer(models::ALPHABET));
-    screen.press(BUTTON, "Stop");
+    talk(&mut screen, "Hello");
     screen.press(BUTTON, "Models");
     for name in ["endless", "empty", "no-json", "no-model", "deep", "a-file-for-checkpoints"] {
         screen.see(json!({ "role": "heading", "name": name, "hidden": true }));
@@ -116,10 +122,7 @@ fn a_damaged_database_is_set_aside_and_the_person_is_told() {
     let mut screen = Screen::new();
     models::endless().install(&screen.data(), "endless");
     let app = App::open(&mut screen);
-    screen.say("Hello");
-    screen.see(last_answer(models::ALPHABET));
-    screen.press(BUTTON, "Stop");
-    screen.see(last_answer("You stopped this answer."));
+    talk(&mut screen, "Hello");
     assert!(app.close(&mut screen).success());
 
     let file = screen.data().join("desktop/conversations.db");
@@ -129,9 +132,8 @@ fn a_damaged_database_is_set_aside_and_the_person_is_told() {
     fs::write(&file, &bytes).unwrap();
     let app = App::open(&mut screen);
     screen.see(json!({ "role": "document web", "text": "Your conversations were damaged. The damaged file was kept as" }));
-    screen.say("Hello again");
-    screen.see(last_answer(models::ALPHABET));
-    screen.press(BUTTON, "Stop");
+    assert_eq!(screen.ask("all", json!({ "role": BUTTON, "name": "Dismiss" })).as_array().unwrap().len(), 1, "it is said once");
+    talk(&mut screen, "Hello again");
     assert!(app.close(&mut screen).success());
     let aside = fs::read_dir(screen.data().join("desktop")).unwrap().flatten().find(|entry| {
         let name = entry.file_name();

@@ -11,7 +11,6 @@ import {
   type LoadState,
   type ModelInfo,
   type PickedFile,
-  type Recovered,
   type ShippedModel,
   type TrainRun,
 } from '../api';
@@ -30,7 +29,6 @@ class App {
   shipped = $state.raw<ShippedModel | null>(null);
   loaded = $state.raw<LoadState>({ state: 'none', model: null, gpu: null, memory_bytes: 0, load_ms: null, error: null });
   training = $state.raw<TrainRun | null>(null);
-  recovered = $state.raw<Recovered | null>(null);
   dragging = $state(false);
   version = $state('');
   #settings = $state.raw<AppSettings>();
@@ -65,7 +63,6 @@ class App {
     this.models = start.models;
     this.loaded = start.loaded;
     this.training = start.training;
-    this.recovered = start.recovered;
     this.version = start.version;
     this.#settings = start.settings;
     void attempt(() => call('app_events', { channel: channel<AppEvent>((event) => this.#hear(event)) }));
