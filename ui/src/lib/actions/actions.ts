@@ -45,18 +45,18 @@ const withCurrent = (run: (conversation: ConversationSummary) => unknown) => () 
   if (conversation) run(conversation);
 };
 
-const open = () => app.page === 'chat' && current() !== null;
+const inChat = () => app.page === 'chat';
+const open = () => inChat() && current() !== null;
 
-const exportAs = (format: ExportFormat): Action => ({
+const exportAs = (format: ExportFormat, label: () => string): Action => ({
   id: `export_${format}`,
   group: 'chat',
-  label: () => t(`action.export_${format}`),
+  label,
   keys: null,
   run: withCurrent(({ id }) => conversations.export([id], format)),
   possible: open,
 });
 
-const inChat = () => app.page === 'chat';
 const answered = () => inChat() && session.lastAnswer !== null;
 const forked = () => inChat() && !session.writing && lastFork(session.tree, session.path) !== null;
 
@@ -109,14 +109,14 @@ export const ACTIONS: readonly Action[] = [
   {
     id: 'pin',
     group: 'chat',
-    label: () => t(current()?.pinned ? 'action.unpin' : 'action.pin'),
+    label: () => (current()?.pinned ? t('action.unpin') : t('action.pin')),
     keys: null,
     run: withCurrent(({ id, pinned }) => conversations.pin(id, !pinned)),
     possible: open,
   },
-  exportAs('markdown'),
-  exportAs('json'),
-  exportAs('jsonl'),
+  exportAs('markdown', () => t('action.export_markdown')),
+  exportAs('json', () => t('action.export_json')),
+  exportAs('jsonl', () => t('action.export_jsonl')),
   {
     id: 'delete',
     group: 'chat',
