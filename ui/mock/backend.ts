@@ -6,37 +6,27 @@
 import type {
   Answer,
   AnswerEvent,
-  AppError,
   AppEvent,
   AppSettings,
-  ChatSettings,
   CommandName,
   Commands,
   Conversation,
   ConversationSummary,
-  GpuInfo,
   ImportEvent,
-  Limits,
   LoadState,
   Message,
-  ModelInfo,
   Part,
-  Range,
   Recovered,
   SearchHit,
   SortKey,
   Started,
-  StepPoint,
-  TrainEvent,
-  TrainHistory,
   TrainRequest,
-  TrainRun,
 } from '../src/lib/api';
 
-import { ANSWER, SAMPLES, SHORT, TITLES } from './texts';
-
-/** Sends one event over a channel that the page made. */
-export type Send = (channel: unknown, event: unknown) => void;
+import { error, refuse } from './errors';
+import { CHAT, GPUS, LIMITS, MODELS, model } from './fixtures';
+import { ANSWER, SHORT, TITLES } from './texts';
+import { Training, type Send } from './training';
 
 /** How the mock behaves. */
 export interface Options {
@@ -58,151 +48,6 @@ export interface Options {
 
 type Handlers = { [K in CommandName]: (args: Commands[K]['args']) => Commands[K]['result'] | Promise<Commands[K]['result']> };
 type Tree = Conversation & { hidden: boolean };
-
-const range = (min: number, max: number, standard: number, step: number, whole: boolean): Range => ({
-  min,
-  max,
-  default: standard,
-  step,
-  whole,
-});
-
-export const LIMITS: Limits = {
-  chat: {
-    system_prompt: { max_bytes: 100_000 },
-    temperature: range(0, 5, 0.6, 0.05, false),
-    top_k: range(0, 100_000, 50, 1, true),
-    top_p: range(0.01, 1, 1, 0.01, false),
-    min_p: range(0, 1, 0, 0.01, false),
-    repetition_penalty: range(0.5, 2, 1, 0.01, false),
-    seed: range(0, 2 ** 53 - 1, 0, 1, true),
-    max_tokens: range(1, 100_000, 512, 1, true),
-  },
-  message_max_bytes: 1_000_000,
-  title_max_chars: 200,
-  search_max_chars: 200,
-  font_size: range(12, 24, 15, 1, true),
-  sidebar_width: range(200, 480, 280, 1, true),
-  model_name_max_chars: 64,
-  train: {
-    depth: range(1, 32, 4, 1, true),
-    context: range(64, 4096, 512, 64, true),
-    steps: range(1, 1_000_000, 500, 1, true),
-    tokens: range(1000, 100_000_000_000, 10_000_000, 1000, true),
-    minutes: range(1, 10_080, 10, 1, true),
-    seed: range(0, 2 ** 53 - 1, 42, 1, true),
-  },
-};
-
-const CHAT: ChatSettings = {
-  system_prompt: '',
-  temperature: 0.6,
-  top_k: 50,
-  top_p: 1,
-  min_p: 0,
-  repetition_penalty: 1,
-  seed: null,
-  max_tokens: 512,
-};
-
-const MODELS: ModelInfo[] = [
-  model({
-    name: 'garden-chat',
-    kind: 'chat',
-    depth: 6,
-    n_embd: 384,
-    parameters: 26_300_000,
-    val_bpb: 1.183,
-    data: ['conversations'],
-    from: { run: 'garden', step: 2400 },
-    step: 310,
-  }),
-  model({
-    name: 'garden',
-    kind: 'base',
-    chat: false,
-    depth: 6,
-    n_embd: 384,
-    parameters: 26_300_000,
-    val_bpb: 1.127,
-    data: ['shipped corpus'],
-    step: 2400,
-    updated_at: Date.now() - 9e6,
-  }),
-  model({
-    name: 'nanochat-d20',
-    kind: 'imported',
-    depth: 20,
-    n_embd: 1280,
-    n_head: 10,
-    n_kv_head: 10,
-    parameters: 560_988_160,
-    context: 2048,
-    vocab_size: 65_536,
-    precision: 'bf16',
-    val_bpb: 0.814,
-    file_bytes: 1_122_000_000,
-    memory_bytes: 2_900_000_000,
-    fit: 'tight',
-    source: 'model_000650.pt',
-    step: 650,
-    updated_at: Date.now() - 9e8,
-  }),
-  model({
-    name: 'spell-d4',
-    kind: 'chat',
-    depth: 4,
-    n_embd: 256,
-    parameters: 11_500_000,
-    val_bpb: 1.341,
-    data: ['spelling.jsonl'],
-    step: 900,
-    shipped: true,
-    file_bytes: 18_400_000,
-    updated_at: Date.now() - 3e9,
-  }),
-];
-
-function model(known: Partial<ModelInfo> & { name: string; depth: number }): ModelInfo {
-  return {
-    kind: 'base',
-    chat: true,
-    problem: null,
-    parameters: 1e6,
-    n_embd: 256,
-    n_head: 4,
-    n_kv_head: 4,
-    context: 1024,
-    vocab_size: 8192,
-    precision: 'f32',
-    file_bytes: 105_000_000,
-    memory_bytes: 164_000_000,
-    fit: 'fits',
-    step: null,
-    val_bpb: null,
-    updated_at: Date.now() - 3.6e6,
-    from: null,
-    source: null,
-    data: [],
-    training: false,
-    shipped: false,
-    ...known,
-  };
-}
-
-const GPUS: GpuInfo[] = [
-  {
-    index: 0,
-    name: 'Radeon RX 6600',
-    kind: 'discrete',
-    backend: 'Vulkan',
-    driver: 'RADV 26.0',
-    f16: true,
-    memory_bytes: 8_573_000_000,
-    chosen: true,
-  },
-  { index: 1, name: 'llvmpipe', kind: 'software', backend: 'Vulkan', driver: 'Mesa 22.3.6', f16: false, memory_bytes: null, chosen: false },
-];
 
 /** Makes a backend; its result answers one call. */
 export function backend(options: Options, send: Send): (name: string, args: Record<string, unknown>) => Promise<unknown> {
@@ -647,114 +492,6 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
   };
 }
 
-/** A run that learns as runs do: quickly, then slowly, with some noise. */
-class Training {
-  run: TrainRun;
-  #channel: unknown = null;
-  readonly history: TrainHistory;
-  #timer: ReturnType<typeof setInterval> | undefined;
-
-  constructor(
-    name: string,
-    steps: number,
-    private readonly send: Send,
-    private readonly tell: (run: TrainRun) => void,
-  ) {
-    this.run = {
-      name,
-      state: 'running',
-      phase: 'pretraining',
-      step: 0,
-      steps,
-      progress: 0,
-      eta_seconds: null,
-      started_at: Date.now(),
-      error: null,
-      chat_model: null,
-    };
-    this.history = { name, phases: [{ phase: 'pretraining', points: [], validations: [], samples: [] }] };
-  }
-
-  watch(channel: unknown): void {
-    this.#channel = channel;
-    this.#emit({ type: 'history', history: this.history });
-  }
-
-  go(): TrainRun {
-    this.#set({ state: 'running', error: null });
-    clearInterval(this.#timer);
-    this.#timer = setInterval(() => this.advance(1), 60);
-    return { ...this.run };
-  }
-
-  halt(state: 'paused' | 'stopped'): TrainRun {
-    clearInterval(this.#timer);
-    this.#set({ state });
-    return { ...this.run };
-  }
-
-  crash(): void {
-    clearInterval(this.#timer);
-    this.#set({
-      state: 'crashed',
-      error: error(
-        'internal',
-        'The training process ended unexpectedly (signal 9). Resume goes on from step 120.',
-        'exit: signal 9 (SIGKILL)\nlast checkpoint: 000120',
-      ),
-    });
-  }
-
-  advance(count: number): void {
-    for (let each = 0; each < count; each += 1) this.#step();
-  }
-
-  #step(): void {
-    const phase = this.history.phases[0];
-    if (!phase) return;
-    const step = this.run.step + 1;
-    const total = this.run.steps ?? 600;
-    const smooth = 2.6 + 6.4 * Math.exp(-step / 140) + 0.9 * Math.exp(-step / 900);
-    const noise = Math.sin(step * 12.9898) * 43758.5453;
-    const loss = smooth + (noise - Math.floor(noise) - 0.5) * 0.35;
-    const point: StepPoint = {
-      step,
-      loss,
-      smooth_loss: smooth,
-      bpb: smooth / 2.95,
-      tokens: step * 16_384,
-      tokens_per_second: 18_400 + (noise % 400),
-      memory_bytes: 1_260_000_000,
-      seconds: step * 0.89,
-    };
-    phase.points.push(point);
-    this.run = { ...this.run, step, progress: step / total, eta_seconds: (total - step) * 0.89 };
-    this.#emit({ type: 'step', phase: 'pretraining', point, progress: this.run.progress, eta_seconds: this.run.eta_seconds ?? 0 });
-    if (step % 60 === 0) {
-      const bpb = smooth / 2.95 + 0.03;
-      phase.validations.push({ step, bpb });
-      this.#emit({ type: 'validation', phase: 'pretraining', step, bpb, min_bpb: bpb });
-      const text = SAMPLES[Math.min(SAMPLES.length - 1, Math.floor(step / 300))] ?? '';
-      phase.samples.push({ step, text });
-      this.#emit({ type: 'sample', phase: 'pretraining', step, text });
-    }
-    if (step >= total) {
-      clearInterval(this.#timer);
-      this.#set({ state: 'finished', chat_model: `${this.run.name}-chat` });
-    }
-  }
-
-  #set(change: Partial<TrainRun>): void {
-    this.run = { ...this.run, ...change };
-    this.tell({ ...this.run });
-    this.#emit({ type: 'run', run: { ...this.run } });
-  }
-
-  #emit(event: TrainEvent): void {
-    if (this.#channel !== null) this.send(this.#channel, structuredClone(event));
-  }
-}
-
 function sum(question: string): Part[] {
   const expression = /\d[\d\s*+/.-]*\d/.exec(question)?.[0] ?? '1 + 1';
   return [
@@ -785,14 +522,6 @@ function pieces(text: string, words: string[]): SearchHit['snippet'] {
     .split(pattern)
     .filter(Boolean)
     .map((piece) => ({ text: piece, match: words.includes(piece.toLowerCase()) }));
-}
-
-function error(code: AppError['code'], message: string, detail = ''): AppError {
-  return { code, message, detail };
-}
-
-function refuse(code: AppError['code'], message: string): never {
-  throw error(code, message);
 }
 
 function pause(milliseconds: number): Promise<void> {
