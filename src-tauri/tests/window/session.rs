@@ -28,9 +28,9 @@ fn with(mut request: Value, key: &str, value: impl Into<Value>) -> Value {
     request
 }
 
-/// Waits until an answer has begun, and stops it.
+/// Waits until the endless model's answer has begun, and stops it.
 #[track_caller]
-fn stop(screen: &mut Screen) {
+pub fn stop(screen: &mut Screen) {
     screen.see(with(answer("endless"), "text", models::ALPHABET));
     screen.press(BUTTON, "Stop");
     screen.see(with(answer("endless"), "text", "You stopped this answer."));

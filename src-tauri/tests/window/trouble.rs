@@ -195,9 +195,7 @@ fn closing_asks_while_a_model_is_trained_and_a_crash_of_the_run_is_shown() {
     models::endless().install(&screen.data(), "endless");
     let mut app = App::open(&mut screen);
     screen.say("Hello");
-    screen.see(last_answer(models::ALPHABET));
-    screen.press(BUTTON, "Stop");
-    screen.see(last_answer("You stopped this answer."));
+    session::stop(&mut screen);
     session::train(&mut screen);
     screen.press(BUTTON, "Resume");
     screen.see(json!({ "role": BUTTON, "name": "Pause", "seconds": 60 }));
@@ -206,9 +204,7 @@ fn closing_asks_while_a_model_is_trained_and_a_crash_of_the_run_is_shown() {
     // The chat goes on beside it.
     screen.press(BUTTON, "nanochat");
     screen.say("Hello again");
-    screen.see(last_answer(models::ALPHABET));
-    screen.press(BUTTON, "Stop");
-    screen.see(last_answer("You stopped this answer."));
+    session::stop(&mut screen);
 
     screen.ask("close", json!({}));
     screen.see(json!({ "name": "Stop training and close?" }));
