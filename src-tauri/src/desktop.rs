@@ -11,7 +11,7 @@ use crate::dialogs::Dialogs;
 use crate::error::{AppError, AppResult};
 use crate::files::Files;
 use crate::models::{Assets, Gpus, Importer, sweep};
-use crate::store::Store;
+use crate::store::{Opening, Store};
 use crate::train::Trainer;
 use crate::types::{AppEvent, Recovered};
 use crate::worker::{Tell, Worker};
@@ -52,6 +52,8 @@ pub struct NotStarted(pub AppError);
 pub struct Surroundings {
     /// Where models and conversations live.
     pub home: Home,
+    /// The conversations there.
+    pub store: Opening,
     /// The folder of the installed app's resources.
     pub resources: Option<PathBuf>,
     /// What is started to train.
@@ -83,10 +85,10 @@ pub fn data_folder(home: &Home) -> PathBuf {
 }
 
 impl Desktop {
-    /// Opens the conversations and starts the threads.
+    /// Waits for the conversations and starts the threads.
     pub fn open(surroundings: Surroundings) -> AppResult<Self> {
-        let Surroundings { home, resources, program, dialogs, quit } = surroundings;
-        let (store, recovered) = Store::open(&data_folder(&home))?;
+        let Surroundings { home, store, resources, program, dialogs, quit } = surroundings;
+        let (store, recovered) = store.wait()?;
         let store = Arc::new(store);
         sweep(&home);
         let gpus = Arc::new(Gpus::new(store.settings()?.gpu));

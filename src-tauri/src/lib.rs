@@ -31,6 +31,7 @@ use tauri::{Context, Manager, RunEvent, Runtime};
 use desktop::{Desktop, NotStarted, Surroundings, data_folder};
 use error::{AppError, AppResult, ErrorCode};
 use lock::Instance;
+use store::{Opening, Store};
 
 /// Runs the program: the app, or with [`train::CHILD_ARGUMENT`] the process that trains.
 pub fn run() -> ExitCode {
@@ -98,12 +99,12 @@ fn place() -> AppResult<Option<(Home, Instance)>> {
     Ok(instance.map(|instance| (home, instance)))
 }
 
-/// Opens the conversations and starts all that works behind the window.
-fn begin(app: &tauri::App, place: AppResult<(Home, Instance)>) -> AppResult<()> {
-    let (home, instance) = place?;
+/// Starts all that works behind the window.
+fn begin(app: &tauri::App, home: Home, instance: Instance, store: Opening) -> AppResult<()> {
     let handle = app.handle().clone();
     let surroundings = Surroundings {
         home,
+        store,
         resources: app.path().resource_dir().ok(),
         program: std::env::current_exe()?,
         dialogs: Box::new(dialogs::System { app: handle.clone() }),
@@ -129,13 +130,15 @@ fn start() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let builder = tauri::Builder::default()
         .invoke_handler(commands::handler())
         .setup(move |app| {
+            let opening = place.and_then(|(home, instance)| Ok((Store::opening(data_folder(&home))?, home, instance)));
+            // Checking a large database takes as long as the web view takes to start.
+            let window = window::make(app)?;
             // The window opens all the same: who starts the app from a menu sees no stderr.
-            if let Err(error) = begin(app, place) {
+            if let Err(error) = opening.and_then(|(store, home, instance)| begin(app, home, instance, store)) {
                 eprintln!("nanochat: {error}");
                 app.manage(NotStarted(error));
             }
-            window::open(app)?;
-            Ok(())
+            Ok(window::open(&window)?)
         })
         .on_window_event(window::on_event);
     // Where there is no display, the library gives up in its own way.

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use serde::{Deserialize, Serialize};
 use tauri::webview::NewWindowResponse;
 use tauri::{
-    AppHandle, DragDropEvent, Manager, PhysicalPosition, PhysicalSize, Runtime, Url, WebviewUrl, WebviewWindowBuilder, Window, WindowEvent,
+    AppHandle, DragDropEvent, Manager, PhysicalPosition, PhysicalSize, Runtime, Url, WebviewUrl, WebviewWindow, WebviewWindowBuilder,
+    Window, WindowEvent,
 };
 
 use crate::desktop::Desktop;
@@ -24,10 +25,9 @@ struct Place {
     maximized: bool,
 }
 
-/// Opens the window where it was.
-pub fn open<R: Runtime, M: Manager<R>>(app: &M) -> tauri::Result<()> {
-    let place = app.try_state::<Desktop>().and_then(|desktop| desktop.store.value::<Place>(KEPT).ok().flatten());
-    let window = WebviewWindowBuilder::new(app, "main", WebviewUrl::App("index.html".into()))
+/// Makes the window, which is not seen yet.
+pub fn make<R: Runtime, M: Manager<R>>(app: &M) -> tauri::Result<WebviewWindow<R>> {
+    WebviewWindowBuilder::new(app, "main", WebviewUrl::App("index.html".into()))
         .title("nanochat")
         .inner_size(1120.0, 760.0)
         .min_inner_size(360.0, 480.0)
@@ -37,7 +37,12 @@ pub fn open<R: Runtime, M: Manager<R>>(app: &M) -> tauri::Result<()> {
         .on_navigation(is_page)
         .on_new_window(|_, _| NewWindowResponse::Deny)
         .on_download(|_, _| false)
-        .build()?;
+        .build()
+}
+
+/// Opens the window where it was.
+pub fn open<R: Runtime>(window: &WebviewWindow<R>) -> tauri::Result<()> {
+    let place = window.try_state::<Desktop>().and_then(|desktop| desktop.store.value::<Place>(KEPT).ok().flatten());
     if let Some(place) = place {
         let (width, height) = (place.width.clamp(360, 16_384), place.height.clamp(480, 16_384));
         window.set_size(PhysicalSize::new(width, height))?;

@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -38,7 +39,23 @@ pub struct Store {
     connection: Mutex<Connection>,
 }
 
+/// A [`Store`] that is being opened, on a thread of its own.
+pub struct Opening(JoinHandle<AppResult<(Store, Option<Recovered>)>>);
+
+impl Opening {
+    /// What [`Store::open`] gives, as soon as it does.
+    pub fn wait(self) -> AppResult<(Store, Option<Recovered>)> {
+        self.0.join().unwrap_or_else(|_| Err(AppError::new(ErrorCode::Internal, "The conversations could not be opened.")))
+    }
+}
+
 impl Store {
+    /// [`Store::open`], while whoever calls does something else.
+    pub fn opening(folder: PathBuf) -> AppResult<Opening> {
+        let thread = std::thread::Builder::new().name("opening".into()).spawn(move || Self::open(&folder))?;
+        Ok(Opening(thread))
+    }
+
     /// Opens the database in `folder`, and makes both if they are not there. One that is damaged is set aside, with a
     /// new one in its place; what was wrong is told.
     pub fn open(folder: &Path) -> AppResult<(Self, Option<Recovered>)> {

@@ -11,8 +11,9 @@ use tauri::webview::InvokeRequest;
 use tauri::{App, Manager, WebviewWindow, WebviewWindowBuilder};
 
 use crate::commands;
-use crate::desktop::{Desktop, Surroundings};
+use crate::desktop::{Desktop, Surroundings, data_folder};
 use crate::dialogs::{Dialogs, Kind};
+use crate::store::Store;
 
 /// A person who chooses what the test says.
 #[derive(Clone, Default)]
@@ -56,6 +57,7 @@ impl Stage {
         let app = mock_builder().invoke_handler(commands::handler()).build(crate::context()).unwrap();
         let desktop = Desktop::open(Surroundings {
             home: Home::at(folder.path()),
+            store: Store::opening(data_folder(&Home::at(folder.path()))).unwrap(),
             resources: None,
             program: "/bin/false".into(),
             dialogs,
