@@ -43,7 +43,7 @@ bundle)
     Darwin) kinds=dmg ;;
     *) kinds=msi ;;
     esac
-    npm exec --yes --package="$bundler" -- tauri build --bundles "$kinds" --features product
+    npm exec --yes --package="$bundler" -- tauri bundle --bundles "$kinds" --features product
     ;;
 test)
     scripts/setup.sh --app-test --lint
