@@ -52,7 +52,8 @@ test)
     npm --prefix ui test
     npm --prefix ui run --silent e2e
     cargo clippy -p nanochat --all-targets -- -D warnings
-    RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps -p nanochat
+    # The app has next to nothing public.
+    RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps -p nanochat --document-private-items
     cargo test -p nanochat
     ;;
 *)

@@ -1,6 +1,6 @@
 //! nanochat's desktop app: chat with models that were trained or imported here, with no network at all.
 //!
-//! The pages in `ui/` draw; everything else happens here. They may call the commands of [`commands`], each granted by
+//! The pages in `ui/` draw; everything else happens here. They may call the commands of `commands`, each granted by
 //! name, and nothing else: no file, no address, no other plugin.
 
 mod commands;
@@ -33,7 +33,7 @@ use error::{AppError, AppResult, ErrorCode};
 use lock::Instance;
 use store::{Opening, Store};
 
-/// Runs the program: the app, or with [`train::CHILD_ARGUMENT`] the process that trains.
+/// Runs the program: the app, or with `train::CHILD_ARGUMENT` the process that trains.
 pub fn run() -> ExitCode {
     // Without the fault's words: they may hold what was being read.
     std::panic::set_hook(Box::new(|fault| match fault.location() {

@@ -193,6 +193,9 @@ fn walk(folder: &std::path::Path) -> u64 {
 fn closing_asks_while_a_model_is_trained_and_a_crash_of_the_run_is_shown() {
     let mut screen = Screen::new();
     models::endless().install(&screen.data(), "endless");
+    let app = App::open(&mut screen);
+    assert!(app.close(&mut screen).success());
+    app::long_answers(&screen);
     let mut app = App::open(&mut screen);
     screen.say("Hello");
     session::stop(&mut screen);
