@@ -164,9 +164,13 @@ pub fn long_answers(screen: &Screen) {
         "max_tokens": 100_000, "temperature": 0.0, "top_k": 50, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0, "seed": 1,
         "system_prompt": ""
     });
-    let settings = json!({ "defaults": defaults, "onboarded": true }).to_string();
+    set(screen, &json!({ "defaults": defaults, "onboarded": true }));
+}
+
+/// Sets what the app takes from its database at a start. The app must have run once, and not run now.
+pub fn set(screen: &Screen, settings: &Value) {
     let sql = "INSERT INTO setting VALUES ('settings', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    database(screen).execute(sql, [settings]).unwrap();
+    database(screen).execute(sql, [settings.to_string()]).unwrap();
 }
 
 /// Who may do what with a file or folder.

@@ -7,6 +7,7 @@ mod app;
 mod killed;
 mod models;
 mod much;
+mod pictures;
 mod screen;
 mod sealed;
 mod session;

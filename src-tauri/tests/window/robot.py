@@ -231,6 +231,13 @@ def keys(request):
     return True
 
 
+def click(request):
+    """Presses the mouse at a place of the window."""
+    x, y, _, _ = geometry(request)
+    xdotool("mousemove", str(x + request["at"][0]), str(y + request["at"][1]), "click", "1")
+    return True
+
+
 def write(request):
     subprocess.run(["xdotool", "type", "--clearmodifiers", "--delay", "8", "--", request["text"]], check=True)
     return True
@@ -246,6 +253,17 @@ def place(request):
     own, (x, y, width, height) = window(request), map(str, request["to"])
     xdotool("windowsize", own, width, height)
     xdotool("windowmove", own, x, y)
+    return True
+
+
+def picture(request):
+    """Writes what the window shows into a file, as PNG."""
+    gi.require_version("Gdk", "3.0")
+    from gi.repository import Gdk
+
+    picture = Gdk.pixbuf_get_from_window(Gdk.get_default_root_window(), *geometry(request))
+    if picture is None or not picture.savev(request["file"], "png", [], []):
+        raise Missing(f"no picture can be written to {request['file']}")
     return True
 
 
@@ -305,11 +323,13 @@ DEEDS = {
     "read": read,
     "all": all_of,
     "keys": keys,
+    "click": click,
     "write": write,
     "window": window,
     "activate": activate,
     "geometry": geometry,
     "place": place,
+    "picture": picture,
     "close": close,
     "tree": tree,
     "clock": clock,
