@@ -1,4 +1,7 @@
-/** Pictures of each main page in both themes. They go to `$SHOTS`, for the README to `docs/images` of the repository. */
+/**
+ * Pictures of each main page in both themes, over the mock. They go to `$SHOTS`. Those of the README are of the real window:
+ * see `src-tauri/tests/window/pictures.rs`.
+ */
 
 import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';

@@ -52,7 +52,9 @@ fn of_each_page_in_both_themes() {
         ask(&mut screen, question);
         screen.press(BUTTON, "New conversation");
     }
-    SHOWN.map(|question| ask(&mut screen, question));
+    for question in SHOWN {
+        ask(&mut screen, question);
+    }
     screen.press(BUTTON, "Train");
     screen.press(BUTTON, "Start training");
     session::learning(&mut screen);

@@ -262,7 +262,7 @@ def picture(request):
     from gi.repository import Gdk
 
     picture = Gdk.pixbuf_get_from_window(Gdk.get_default_root_window(), *geometry(request))
-    if picture is None or not picture.savev(request["file"], "png", [], []):
+    if picture is None or not picture.savev(request["file"], "png", ["compression"], ["9"]):
         raise Missing(f"no picture can be written to {request['file']}")
     return True
 
