@@ -3,6 +3,7 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { CHAT } from '../mock/fixtures';
 import { ANSWER } from '../mock/texts';
 
 import { launch, open } from './app';
@@ -12,7 +13,7 @@ const LIMIT = 100;
 const TOKENS = 20_000;
 const CHARACTERS = 4;
 
-const MUCH = { max_tokens: 100_000, system_prompt: '', temperature: 0.6, top_k: 50, top_p: 1, min_p: 0, repetition_penalty: 1, seed: null };
+const MUCH = { ...CHAT, max_tokens: 100_000 };
 
 let browser: Browser;
 beforeAll(async () => {

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 
+import { CHAT } from '../mock/fixtures';
 import { HOSTILE } from '../tests/hostile';
 
 import { launch, mock, open } from './app';
@@ -281,16 +282,7 @@ it('keeps two hundred hostile texts inert, at each step of being written', async
     answer: HOSTILE.join('\n\n'),
     pace: { characters: 3, tokens: 3, every: 0 },
     settings: {
-      defaults: {
-        system_prompt: '',
-        temperature: 0.6,
-        top_k: 50,
-        top_p: 1,
-        min_p: 0,
-        repetition_penalty: 1,
-        seed: null,
-        max_tokens: 100_000,
-      },
+      defaults: { ...CHAT, max_tokens: 100_000 },
     },
   });
   await page.evaluate(() => {

@@ -158,8 +158,17 @@ pub const FIELD: &str = "text|entry|password text|editable text";
 /// What a button may be called: the older name and the newer, one that stays pressed, one that opens a menu.
 pub const BUTTON: &str = "push button|button|toggle button|combo box";
 
-/// Has answers be as long as they like in new conversations. The app must have run once, and not run now.
-pub fn long_answers(screen: &Screen) {
+/// Starts the app and closes it, so that there is a database.
+#[track_caller]
+pub fn run_once(screen: &mut Screen) {
+    let app = App::open(screen);
+    assert!(app.close(screen).success());
+}
+
+/// Has answers be as long as they like in new conversations. The app must not run now.
+#[track_caller]
+pub fn long_answers(screen: &mut Screen) {
+    run_once(screen);
     let defaults = json!({
         "max_tokens": 100_000, "temperature": 0.0, "top_k": 50, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0, "seed": 1,
         "system_prompt": ""

@@ -35,10 +35,8 @@ fn of_each_page_in_both_themes() {
         screen.ask("picture", json!({ "file": folder.join(format!("{page}-{theme}.png")) }));
     };
     let mut screen = Screen::new();
-    let app = App::open(&mut screen);
-    assert!(app.close(&mut screen).success());
+    app::run_once(&mut screen);
     for (theme, _) in THEMES {
-        // As it shows itself to somebody whose system has this theme.
         app::set(&screen, &json!({ "theme": theme }));
         let app = App::open(&mut screen);
         screen.see(json!({ "role": BUTTON, "name": "Use this one" }));
@@ -49,11 +47,11 @@ fn of_each_page_in_both_themes() {
     let mut app = App::open(&mut screen);
     screen.press(BUTTON, "Use this one");
     for question in BEFORE {
-        ask(&mut screen, question);
+        session::ask(&mut screen, question);
         screen.press(BUTTON, "New conversation");
     }
     for question in SHOWN {
-        ask(&mut screen, question);
+        session::ask(&mut screen, question);
     }
     screen.press(BUTTON, "Train");
     screen.press(BUTTON, "Start training");
@@ -76,12 +74,4 @@ fn of_each_page_in_both_themes() {
     screen.ask("close", json!({}));
     screen.press(BUTTON, "Stop and close");
     assert!(app.ended().success());
-}
-
-/// Asks the small model, and waits for the whole answer.
-fn ask(screen: &mut Screen, question: &str) {
-    screen.say(question);
-    screen.see(json!({ "role": "article", "name": "You", "last": true, "text": question }));
-    let answer = json!({ "role": "article", "name": "nanochat-small", "last": true, "seconds": 90 });
-    screen.see(json!({ "role": BUTTON, "name": "Answer once more", "enabled": true, "seconds": 90, "within": answer }));
 }

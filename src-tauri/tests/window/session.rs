@@ -36,14 +36,21 @@ pub fn stop(screen: &mut Screen) {
     screen.see(with(answer("endless"), "text", "You stopped this answer."));
 }
 
+/// Asks the model that ships with the app, and waits for the whole answer.
+#[track_caller]
+pub fn ask(screen: &mut Screen, question: &str) {
+    screen.say(question);
+    screen.see(json!({ "role": "article", "name": "You", "last": true, "text": question }));
+    screen.see(json!({ "role": BUTTON, "name": "Answer once more", "enabled": true, "seconds": 90, "within": answer("nanochat-small") }));
+}
+
 /// First run, model, chat, stop, regenerate, branch, search, export.
 #[track_caller]
 pub fn live(screen: &mut Screen) {
     // First run: the model that ships with the app.
     screen.see(json!({ "role": "heading", "name": "A model of your own" }));
     screen.press(BUTTON, "Use this one");
-    screen.say("What is the capital of France?");
-    screen.see(json!({ "role": BUTTON, "name": "Answer once more", "enabled": true, "seconds": 90, "within": answer("nanochat-small") }));
+    ask(screen, "What is the capital of France?");
     assert_eq!(screen.ask("all", json!({ "role": "article" })).as_array().unwrap().len(), 2);
 
     // Another model turns up in the folder, and is chosen.

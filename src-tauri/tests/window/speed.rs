@@ -40,8 +40,8 @@ fn fill(screen: &Screen) {
             parent = Some(transaction.last_insert_rowid());
         }
     }
-    transaction.execute("INSERT OR REPLACE INTO setting VALUES ('settings', '{\"onboarded\":true}')", []).unwrap();
     transaction.commit().unwrap();
+    app::set(screen, &json!({ "onboarded": true }));
 }
 
 fn summary(what: &str, mut times: Vec<f64>) {
@@ -81,8 +81,7 @@ fn start() {
 fn pages() {
     let mut screen = Screen::new();
     models::endless().install(&screen.data(), "endless");
-    let app = App::open(&mut screen);
-    assert!(app.close(&mut screen).success());
+    app::run_once(&mut screen);
     fill(&screen);
     let page = super::webdriver::Page::open(&screen);
     let times = |body: &str| -> Vec<f64> { serde_json::from_value(page.run(body)).unwrap() };
