@@ -4,6 +4,8 @@
 // A workgroup is one subgroup and takes one head of one query. A turn is {{ lanes }} positions: every lane makes the score of its
 // own; then, with the lanes along D, every position's value is added by its weight, which is handed round by broadcast.
 
+#include "shared/attention_decode.wgsl"
+
 {% set dq = head_dim // 4 %}
 {% set outs = (dq + lanes - 1) // lanes %}
 

@@ -4,6 +4,8 @@
 // shares a head, each leaves its maximum, its sum and its unscaled output to `combine` (flash-decoding: Dao and others
 // 2023), so that one long context can keep a whole GPU busy. What a query gets does not depend on other sequences.
 
+#include "shared/attention_decode.wgsl"
+
 {% set dq = head_dim // 4 %}
 {% set outs = (dq + lanes - 1) // lanes %}
 

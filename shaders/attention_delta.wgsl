@@ -1,6 +1,8 @@
 // What the backward pass of attention subtracts from dP: delta_i = Σ_c do_ic · o_ic, for every query head of every token.
 //
-// One subgroup a row, or one invocation where subgroups have no fixed size.
+// One workgroup a row.
+
+#include "shared/rows.wgsl"
 
 struct Shape {
     rows: u32,       // B · T · H
@@ -12,20 +14,16 @@ struct Shape {
 @group(0) @binding(2) var<storage, read> d_o: array<vec4<f32>>;            // [B, T, H, D]
 @group(0) @binding(3) var<storage, read_write> delta: array<f32>;          // [B, T, H]
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn forward(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn forward(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.rows { return; }
     let start = row * shape.quads;
 
     var sum = vec4<f32>(0.0);
-    for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
         sum += o[start + c] * d_o[start + c];
     }
-    let total = row_sum((sum.x + sum.y) + (sum.z + sum.w));
-    if row_lane(local) == 0u { delta[row] = total; }
+    let total = row_sum((sum.x + sum.y) + (sum.z + sum.w), lane);
+    if lane.index == 0u { delta[row] = total; }
 }

@@ -9,6 +9,8 @@
 //
 // Where a tile ends past the last row, loads are clamped and the scores masked.
 
+#include "shared/attention.wgsl"
+
 {% set lanes = subgroup if subgroup > 0 else 8 %}
 {% set tile = 4 * lanes %}
 {% set dq = head_dim // 4 %}

@@ -9,6 +9,8 @@
 //
 // Where a tile ends past the last row, loads are clamped and the scores masked.
 
+#include "shared/attention.wgsl"
+
 {% set down = rows // 4 %}
 {% set across = tile // 4 %}
 {% set dq = head_dim // 4 %}

@@ -3,7 +3,9 @@
 //   y = x − λ · m          dL/dm = −λ · g,   dL/dλ = −Σ g · m,     g = dL/dy = dL/dx
 //
 // The forward pass gives every invocation four elements. The backward pass forms the partial sums of dL/dλ on its way
-// through the data: a part is a subgroup, or an invocation where subgroups have no fixed size. `dot.wgsl` finishes them.
+// through the data, a part a workgroup; `dot.wgsl` finishes them.
+
+#include "shared/rows.wgsl"
 
 struct Shape {
     quads: u32,      // N · C / 4
@@ -31,22 +33,18 @@ fn forward(
     y[i] = x[i] - lambda[0] * x_mid[i];
 }
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn backward(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let part = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn backward(lane: Lane) {
+    let part = row_index(lane);
     if part >= shape.parts { return; }
     let factor = -lambda[0];
 
     var sum = vec4<f32>(0.0);
-    for (var i = part * ROW_LANES + row_lane(local); i < shape.quads; i += shape.parts * ROW_LANES) {
+    for (var i = part * ROW_LANES + lane.index; i < shape.quads; i += shape.parts * ROW_LANES) {
         let g = dy[i];
         sum += g * x_mid[i];
         dx_mid[i] = factor * g;
     }
-    let total = row_sum(sum.x + sum.y + sum.z + sum.w);
-    if row_lane(local) == 0u { scratch[part] = total; }
+    let total = row_sum(sum.x + sum.y + sum.z + sum.w, lane);
+    if lane.index == 0u { scratch[part] = total; }
 }

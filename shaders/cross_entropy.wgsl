@@ -5,7 +5,10 @@
 //
 // `backward` turns the logits into their gradient in place, so that no second array of that size exists. Columns from
 // V on are padding: no loss, no gradient. Since |z| ≤ cap, exp(z) cannot overflow for caps up to 80, and the usual pass
-// for the row's maximum is not needed. One subgroup a row, or one invocation; sums in a fixed order.
+// for the row's maximum is not needed. One workgroup a row.
+
+#include "shared/rows.wgsl"
+#include "shared/tanh.wgsl"
 
 struct Shape {
     rows: u32,          // rows of this chunk
@@ -21,16 +24,6 @@ struct Shape {
 @group(0) @binding(3) var<storage, read_write> losses: array<f32>;         // [N]
 @group(0) @binding(4) var<storage, read> weight: array<f32>;               // [1]  w
 
-// tanh by the continued fraction x/(1 + x²/(3 + x²/(5 + …))) cut at 13, and by exp where that is exact enough: CPU
-// drivers' own tanh is off by 4e-5 near zero.
-fn tanh4(x: vec4<f32>) -> vec4<f32> {
-    let s = x * x;
-    let small = x * (135135.0 + s * (17325.0 + s * (378.0 + s))) / (135135.0 + s * (62370.0 + s * (3150.0 + s * 28.0)));
-    let large = sign(x) * (1.0 - 2.0 / (exp(2.0 * min(abs(x), vec4<f32>(20.0))) + 1.0));
-    // A NaN is not above, and stays what it is: sign and min would make a number of it.
-    return select(small, large, abs(x) >= vec4<f32>(1.5));
-}
-
 fn softcap(l: vec4<f32>) -> vec4<f32> {
     return shape.cap * tanh4(l / shape.cap);
 }
@@ -41,26 +34,18 @@ fn inside(quad: u32) -> vec4<f32> {
     return select(vec4<f32>(0.0), vec4<f32>(1.0), column < vec4<u32>(shape.vocab));
 }
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn softcap_only(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn softcap_only(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.rows { return; }
-    for (var v = row_lane(local); v < shape.quads; v += ROW_LANES) {
+    for (var v = lane.index; v < shape.quads; v += ROW_LANES) {
         logits[row * shape.quads + v] = softcap(logits[row * shape.quads + v]);
     }
 }
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn forward(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn forward(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.rows { return; }
     let start = row * shape.quads;
     let target_id = targets[shape.first + row];
@@ -68,45 +53,41 @@ fn forward(
     let raw = logits[start + goal / 4u];
     let target_z = softcap(raw)[goal % 4u];
     var sum = vec4<f32>(0.0);
-    for (var v = row_lane(local); v < shape.quads; v += ROW_LANES) {
+    for (var v = lane.index; v < shape.quads; v += ROW_LANES) {
         sum += inside(v) * exp(softcap(logits[start + v]));
     }
-    let lse = log(row_sum(sum.x + sum.y + sum.z + sum.w));
-    if row_lane(local) == 0u {
+    let lse = log(row_sum(sum.x + sum.y + sum.z + sum.w, lane));
+    if lane.index == 0u {
         losses[shape.first + row] = select(0.0, lse - target_z, target_id >= 0);
     }
 }
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn backward(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn backward(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.rows { return; }
     let start = row * shape.quads;
     let target_id = targets[shape.first + row];
     let goal = u32(max(target_id, 0));
     // Each lane writes only the quads that it reads, and reads the target's before any lane has changed it.
-    let mine = (goal / 4u) % ROW_LANES == row_lane(local);
+    let mine = (goal / 4u) % ROW_LANES == lane.index;
     var target_z = 0.0;
     if mine { target_z = softcap(logits[start + goal / 4u])[goal % 4u]; }
-    target_z = row_sum(target_z);
+    target_z = row_sum(target_z, lane);
 
     var sum = vec4<f32>(0.0);
-    for (var v = row_lane(local); v < shape.quads; v += ROW_LANES) {
+    for (var v = lane.index; v < shape.quads; v += ROW_LANES) {
         let z = softcap(logits[start + v]);
         logits[start + v] = z;
         sum += inside(v) * exp(z);
     }
-    let lse = log(row_sum(sum.x + sum.y + sum.z + sum.w));
-    if row_lane(local) == 0u {
+    let lse = log(row_sum(sum.x + sum.y + sum.z + sum.w, lane));
+    if lane.index == 0u {
         losses[shape.first + row] = select(0.0, lse - target_z, target_id >= 0);
     }
 
     let w = select(0.0, weight[0], target_id >= 0);
-    for (var v = row_lane(local); v < shape.quads; v += ROW_LANES) {
+    for (var v = lane.index; v < shape.quads; v += ROW_LANES) {
         let z = logits[start + v];
         let column = 4u * v + vec4<u32>(0u, 1u, 2u, 3u);
         let hit = select(vec4<f32>(0.0), vec4<f32>(1.0), column == vec4<u32>(goal));

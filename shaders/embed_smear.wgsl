@@ -6,20 +6,16 @@
 // Where a model has no smear, x_t = e_t.
 //
 // The token before a sequence's first new one is the cursor's, so that nothing but its id must be kept between passes.
-// One subgroup a token, or one invocation where subgroups have no fixed size.
+// One workgroup a token.
+
+#include "shared/rows.wgsl"
+#include "shared/cursor.wgsl"
 
 struct Shape {
     rows: u32,       // N = sequences · fresh
     quads: u32,      // C / 4
     fresh: u32,      // tokens of each sequence
     eps: f32,
-}
-
-struct Cursor {
-    position: u32,   // tokens of the sequence that the cache holds
-    count: u32,      // new tokens that count
-    row: u32,        // the sequence's row in the cache
-    before: u32,     // id of the last token that the cache holds
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -35,26 +31,22 @@ const GATE_QUADS = 6u;
 {% endif %}
 
 // The norm's factor for the embedding that starts at `at`.
-fn factor(at: u32, local: u32) -> f32 {
+fn factor(at: u32, lane: Lane) -> f32 {
     var sum = vec4<f32>(0.0);
-    for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
         let v = wte[at + c];
         sum += v * v;
     }
-    return inverseSqrt(row_sum(sum.x + sum.y + sum.z + sum.w) / f32(4u * shape.quads) + shape.eps);
+    return inverseSqrt(row_sum(sum.x + sum.y + sum.z + sum.w, lane) / f32(4u * shape.quads) + shape.eps);
 }
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn forward(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn forward(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.rows { return; }
     // Where a token could not be drawn its id is −1.
     let here = u32(max(ids[row], 0)) * shape.quads;
-    let r = factor(here, local);
+    let r = factor(here, lane);
 {% if smear %}
     let cursor = cursors[row / shape.fresh];
     let t = row % shape.fresh;
@@ -62,16 +54,16 @@ fn forward(
     if t > 0u { before = u32(max(ids[row - 1u], 0)) * shape.quads; }
 
     var z = 0.0;
-    for (var c = row_lane(local); c < GATE_QUADS; c += ROW_LANES) {
+    for (var c = lane.index; c < GATE_QUADS; c += ROW_LANES) {
         z += dot(gate_w[c], r * wte[here + c]);
     }
-    let s = select(1.0 / (1.0 + exp(-row_sum(z))), 0.0, cursor.position + t == 0u);
-    let share = lambda[0] * s * factor(before, local);
-    for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+    let s = select(1.0 / (1.0 + exp(-row_sum(z, lane))), 0.0, cursor.position + t == 0u);
+    let share = lambda[0] * s * factor(before, lane);
+    for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
         x[row * shape.quads + c] = r * wte[here + c] + share * wte[before + c];
     }
 {% else %}
-    for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
         x[row * shape.quads + c] = r * wte[here + c];
     }
 {% endif %}

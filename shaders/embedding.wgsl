@@ -4,10 +4,12 @@
 //
 // s is 1, or one number a head of channels: the gate of a value embedding.
 //
-// Forward: one subgroup a row, or one invocation where subgroups have no fixed size. Backward: the rows come sorted by
-// token, so every row of the table has one writer, which adds in the order of n; no atomics, the same bits every time.
-// A unit there is a token and every `chunks`-th piece of its channels. On a GPU a piece is a unit of its own, so that a
+// Forward: one workgroup a row. Backward: the rows come sorted by token, so every row of the table has one writer, which
+// adds in the order of n; no atomics, the same bits every time. A unit, a workgroup, is a token and every `chunks`-th
+// piece of its channels. On a GPU a piece is a unit of its own, so that a
 // frequent token keeps more than a few lanes busy; a CPU adapter gets as few units as it can.
+
+#include "shared/rows.wgsl"
 
 struct Shape {
     rows: u32,       // N forward, V backward
@@ -27,17 +29,13 @@ struct Shape {
 @group(0) @binding(7) var<storage, read_write> d_table: array<vec4<f32>>;  // [V, C]
 @group(0) @binding(8) var<storage, read> scale: array<f32>;                // [N, K]  s
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn forward(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn forward(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.rows { return; }
     let start = row * shape.quads;
     let source = u32(ids[row]) * shape.quads;
-    for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
         y[start + c] = table[source + c];
     }
 }
@@ -55,13 +53,9 @@ fn term(i: u32, c: u32, head: u32) -> vec4<f32> {
 // Rows summed on their own before they join the total, for shorter chains of roundings.
 const BLOCK = 1024u;
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn backward(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let unit = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn backward(lane: Lane) {
+    let unit = row_index(lane);
     let v = unit / shape.chunks;
     if v >= shape.rows { return; }
     let first = starts[v];
@@ -69,7 +63,7 @@ fn backward(
     if first == end { return; }
 
     let chunk = unit % shape.chunks;
-    for (var c = chunk * ROW_LANES + row_lane(local); c < shape.quads; c += shape.chunks * ROW_LANES) {
+    for (var c = chunk * ROW_LANES + lane.index; c < shape.quads; c += shape.chunks * ROW_LANES) {
         let head = c * shape.heads / shape.quads;
         var total = vec4<f32>(0.0);
         var i = first;

@@ -5,8 +5,11 @@
 //
 // Rotation and norm as in `rotary.wgsl`, the gate of the value embedding as in `value_gate.wgsl`; x is the stream before
 // its norm and r the norm's factor. A layer's cache has `ring` slots a sequence: as many as the context where it sees
-// everything, fewer where a window lets old keys be written over. One subgroup a head of a token, or one invocation
-// where subgroups have no fixed size.
+// everything, fewer where a window lets old keys be written over. One workgroup a head of a
+// token.
+
+#include "shared/rows.wgsl"
+#include "shared/cursor.wgsl"
 
 struct Shape {
     rows: u32,       // N · (H + 2 · K), N = sequences · fresh
@@ -19,13 +22,6 @@ struct Shape {
     gain: f32,
     at: array<vec4<u32>, 3>,    // of q', k' and v': quads to the first, and from one token to the next
     quads: u32,      // C / 4
-}
-
-struct Cursor {
-    position: u32,   // tokens of the sequence that the cache holds
-    count: u32,      // new tokens that count
-    row: u32,        // the sequence's row in the cache
-    before: u32,     // id of the last token that the cache holds
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -52,12 +48,12 @@ const GATE_QUADS = 3u;
         let first = shape.at[{{ part }}].x + token * shape.at[{{ part }}].y + head * 2u * shape.half_quads;
         let second = first + shape.half_quads;
         var sum = vec4<f32>(0.0);
-        for (var c = row_lane(local); c < shape.half_quads; c += ROW_LANES) {
+        for (var c = lane.index; c < shape.half_quads; c += ROW_LANES) {
             sum += {{ source }}[first + c] * {{ source }}[first + c] + {{ source }}[second + c] * {{ source }}[second + c];
         }
-        let mean = row_sum(sum.x + sum.y + sum.z + sum.w) / f32(8u * shape.half_quads);
+        let mean = row_sum(sum.x + sum.y + sum.z + sum.w, lane) / f32(8u * shape.half_quads);
         let factor = shape.gain * inverseSqrt(mean + shape.eps);
-        for (var c = row_lane(local); c < shape.half_quads; c += ROW_LANES) {
+        for (var c = lane.index; c < shape.half_quads; c += ROW_LANES) {
             let x1 = factor * {{ source }}[first + c];
             let x2 = factor * {{ source }}[second + c];
             {{ to }}[{{ at }} + c] = x1 * cosines[angles + c] + x2 * sines[angles + c];
@@ -65,13 +61,9 @@ const GATE_QUADS = 3u;
         }
 {% endmacro %}
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn store(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn store(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.rows { return; }
     let all = shape.heads + 2u * shape.kv_heads;
     let token = row / all;
@@ -98,16 +90,16 @@ fn store(
     let start = shape.at[2].x + token * shape.at[2].y + head * 2u * shape.half_quads;
 {% if gated %}
     var z = 0.0;
-    for (var c = row_lane(local); c < GATE_QUADS; c += ROW_LANES) {
+    for (var c = lane.index; c < GATE_QUADS; c += ROW_LANES) {
         z += dot(w[head * GATE_QUADS + c], scale[token] * x[token * shape.quads + c]);
     }
-    let g = 3.0 / (1.0 + exp(-row_sum(z)));
+    let g = 3.0 / (1.0 + exp(-row_sum(z, lane)));
     let source = (u32(max(ids[token], 0)) * shape.kv_heads + head) * 2u * shape.half_quads;
-    for (var c = row_lane(local); c < 2u * shape.half_quads; c += ROW_LANES) {
+    for (var c = lane.index; c < 2u * shape.half_quads; c += ROW_LANES) {
         values[to + c] = from_v[start + c] + g * table[source + c];
     }
 {% else %}
-    for (var c = row_lane(local); c < 2u * shape.half_quads; c += ROW_LANES) {
+    for (var c = lane.index; c < 2u * shape.half_quads; c += ROW_LANES) {
         values[to + c] = from_v[start + c];
     }
 {% endif %}

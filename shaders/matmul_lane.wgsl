@@ -1,5 +1,5 @@
 // Matrix product with register tiles and no shared memory: the form that CPU adapters run fastest. Formula and bindings:
-// `matmul_common.wgsl`.
+// `shared/matmul.wgsl`.
 //
 // A workgroup is one subgroup and computes {{ rows }} rows × {{ subgroup * quads * 4 }} columns of one matrix of a batch: every lane holds
 // all {{ rows }} rows of {{ quads }} groups of four columns. What a row needs of A is loaded once per subgroup, spread over its
@@ -7,6 +7,8 @@
 //
 // Layout `packed` reads both operands from the panels of `pack.wgsl`, of {{ rows }} rows of A and {{ subgroup * quads * 4 }} columns of B. Elsewhere
 // rows and columns past the edge are computed from clamped loads. Neither are stored.
+
+#include "shared/matmul.wgsl"
 
 {% set tn = layout == "tn" %}
 {% set packed = layout == "packed" %}

@@ -1,9 +1,11 @@
-// Matrix product through workgroup memory: the form for GPUs. Formula and bindings: `matmul_common.wgsl`.
+// Matrix product through workgroup memory: the form for GPUs. Formula and bindings: `shared/matmul.wgsl`.
 //
 // A workgroup of {{ (side // 8) * (side // 8) }} invocations computes {{ side }} × {{ side }} elements of one matrix of a batch, each invocation 8 × 8 of
 // them. Both operands pass through workgroup memory {{ depth }} values of k at a time, stored so that four neighbours in m or n are
 // one vec4; an operand that is contiguous in k is turned in registers, a 4 × 4 block per invocation. What lies past an
 // edge is loaded as zero and not stored.
+
+#include "shared/matmul.wgsl"
 
 const SIDE_QUADS = {{ side // 4 }}u;
 const BLOCKS = {{ (side // 4) * (depth // 4) }}u;     // 4 × 4 blocks of an operand's tile

@@ -26,6 +26,8 @@ struct Shape {
 @group(0) @binding(4) var<storage, read_write> scale: array<f32>;        // [M]  r
 {% endif %}
 
+#include "shared/matvec_finish.wgsl"
+
 @compute @workgroup_size({{ subgroup }})
 fn forward(
     @builtin(workgroup_id) tile: vec3<u32>,

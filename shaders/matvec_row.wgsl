@@ -9,6 +9,8 @@
 //
 // K and N are multiples of 4. Rows past the last one are computed from clamped loads and not stored.
 
+#include "shared/rows.wgsl"
+
 struct Shape {
     m: u32,
     n_quads: u32,         // N / 4
@@ -25,47 +27,12 @@ struct Shape {
 @group(0) @binding(4) var<storage, read_write> scale: array<f32>;        // [M]  r
 {% endif %}
 
-{% set groups = lanes // subgroup if subgroup > 0 else 1 %}
-{% if subgroup == 0 %}
-var<workgroup> crossing: array<vec4<f32>, {{ lanes }}>;
+#include "shared/matvec_finish.wgsl"
 
-fn sum_over_lanes(value: vec4<f32>, local: u32) -> vec4<f32> {
-    crossing[local] = value;
-    for (var half = {{ lanes // 2 }}u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if local < half { crossing[local] += crossing[local + half]; }
-    }
-    workgroupBarrier();
-    let sum = crossing[0];
-    workgroupBarrier();
-    return sum;
-}
-{% elif groups == 1 %}
-fn sum_over_lanes(value: vec4<f32>, local: u32) -> vec4<f32> { return subgroupAdd(value); }
-{% else %}
-var<workgroup> crossing: array<vec4<f32>, {{ groups }}>;
-
-fn sum_over_lanes(value: vec4<f32>, local: u32) -> vec4<f32> {
-    let part = subgroupAdd(value);
-    if local % {{ subgroup }}u == 0u { crossing[local / {{ subgroup }}u] = part; }
-    workgroupBarrier();
-    var sum = vec4<f32>(0.0);
-{% for g in range(groups) %}
-    sum += crossing[{{ g }}];
-{% endfor %}
-    workgroupBarrier();
-    return sum;
-}
-{% endif %}
-
-@compute @workgroup_size({{ lanes }})
-fn forward(
-    @builtin(workgroup_id) tile: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = tile.z * {{ rows }}u;
-    let column = flat(tile, groups);                         // in quads
+@compute @workgroup_size(ROW_LANES)
+fn forward(lane: Lane) {
+    let row = lane.workgroup.z * {{ rows }}u;
+    let column = row_index(lane);                            // in quads
     if column >= shape.n_quads { return; }
     let w_row = 4u * column * shape.k_quads;
 {% for r in range(rows) %}
@@ -76,7 +43,7 @@ fn forward(
 {% endif %}
 {% endfor %}
 
-    for (var k = local; k < shape.k_quads; k += {{ lanes }}u) {
+    for (var k = lane.index; k < shape.k_quads; k += ROW_LANES) {
         let w0 = w[w_row + k];
         let w1 = w[w_row + k + shape.k_quads];
         let w2 = w[w_row + k + 2u * shape.k_quads];
@@ -92,14 +59,14 @@ fn forward(
 
 {% for r in range(rows) %}
 {% if norm %}
-    let square{{ r }} = sum_over_lanes(squares{{ r }}, local);
+    let square{{ r }} = row_sum4(squares{{ r }}, lane);
     let mean{{ r }} = (square{{ r }}.x + square{{ r }}.y + square{{ r }}.z + square{{ r }}.w) / f32(4u * shape.k_quads);
     let r{{ r }} = inverseSqrt(mean{{ r }} + shape.eps);
-    if local == 0u && column == 0u && row + {{ r }}u < shape.m { scale[row + {{ r }}u] = r{{ r }}; }
-    let total{{ r }} = r{{ r }} * sum_over_lanes(sum{{ r }}, local);
+    if lane.index == 0u && column == 0u && row + {{ r }}u < shape.m { scale[row + {{ r }}u] = r{{ r }}; }
+    let total{{ r }} = r{{ r }} * row_sum4(sum{{ r }}, lane);
 {% else %}
-    let total{{ r }} = sum_over_lanes(sum{{ r }}, local);
+    let total{{ r }} = row_sum4(sum{{ r }}, lane);
 {% endif %}
-    if local == 0u && row + {{ r }}u < shape.m { finish((row + {{ r }}u) * shape.n_quads + column, total{{ r }}); }
+    if lane.index == 0u && row + {{ r }}u < shape.m { finish((row + {{ r }}u) * shape.n_quads + column, total{{ r }}); }
 {% endfor %}
 }

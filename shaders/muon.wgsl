@@ -9,9 +9,10 @@
 //                 d_a = max(v_a, 1e-10)^−½,  f_a = ρ · d_a · √(k Σ_a u_a) / max(√(k Σ_a u_a d_a²), 1e-10)
 //   update:       g = f_a · x;  p ← p − lr·g − lr·wd·p·[g·p ≥ 0]
 //
-// `momentum`, `scale` and `update` run one subgroup a row, `equilibrate` and `variance` one a matrix; one invocation
-// each where subgroups have no fixed size. The order of sums is fixed either way. What changes from step to step is
-// read from `numbers`, so that a recorded step can be replayed.
+// `momentum`, `scale` and `update` run one workgroup a row, `equilibrate` and `variance` one a matrix. What changes from
+// step to step is read from `numbers`, so that a recorded step can be replayed.
+
+#include "shared/rows.wgsl"
 
 struct Shape {
     count: u32,      // N matrices
@@ -39,19 +40,15 @@ struct Shape {
 @group(0) @binding(10) var<storage, read> factor4: array<vec4<f32>>;         // [N, C]  f
 @group(0) @binding(11) var<storage, read_write> param: array<vec4<f32>>;     // [N, stride]  p
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn momentum(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn momentum(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.count * shape.rows { return; }
     let start = row / shape.rows * shape.stride + row % shape.rows * shape.quads;
     let now = numbers[shape.slot];
 
     var sum = vec4<f32>(0.0);
-    for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
         let g = x[start + c] * now.y;
         let m = buffer[start + c] + (g - buffer[start + c]) * now.x;
         let nesterov = m - (m - g) * now.x;
@@ -59,94 +56,78 @@ fn momentum(
         x[start + c] = nesterov;
         sum += nesterov * nesterov;
     }
-    let total = row_sum(sum.x + sum.y + sum.z + sum.w);
-    if row_lane(local) == 0u { row_squares[row] = total; }
+    let total = row_sum(sum.x + sum.y + sum.z + sum.w, lane);
+    if lane.index == 0u { row_squares[row] = total; }
 }
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn equilibrate(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let matrix = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn equilibrate(lane: Lane) {
+    let matrix = row_index(lane);
     if matrix >= shape.count { return; }
     let start = matrix * shape.rows;
 
     var sum = 0.0;
-    for (var r = row_lane(local); r < shape.rows; r += ROW_LANES) {
+    for (var r = lane.index; r < shape.rows; r += ROW_LANES) {
         sum += squares[start + r];
     }
-    let mean_norm = sqrt(row_sum(sum) / f32(shape.rows));
+    let mean_norm = sqrt(row_sum(sum, lane) / f32(shape.rows));
 
     sum = 0.0;
-    for (var r = row_lane(local); r < shape.rows; r += ROW_LANES) {
+    for (var r = lane.index; r < shape.rows; r += ROW_LANES) {
         let level = mean_norm / max(sqrt(squares[start + r]), 1e-6);
         sum += level * level * squares[start + r];
     }
-    let whole = 1.0 / (1.01 * sqrt(row_sum(sum)) + 1e-6);
+    let whole = 1.0 / (1.01 * sqrt(row_sum(sum, lane)) + 1e-6);
 
-    for (var r = row_lane(local); r < shape.rows; r += ROW_LANES) {
+    for (var r = lane.index; r < shape.rows; r += ROW_LANES) {
         factors[start + r] = whole * mean_norm / max(sqrt(squares[start + r]), 1e-6);
     }
 }
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn scale(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn scale(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.count * shape.rows { return; }
     let start = row / shape.rows * shape.stride + row % shape.rows * shape.quads;
     let f = factor[row];
-    for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
         x[start + c] *= f;
     }
 }
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn variance(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let matrix = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn variance(lane: Lane) {
+    let matrix = row_index(lane);
     if matrix >= shape.count { return; }
     let start = matrix * shape.kept;
     let state = matrix * shape.state;
     let size = f32(shape.summed);
 
     var sum = 0.0;
-    for (var a = row_lane(local); a < shape.kept; a += ROW_LANES) {
+    for (var a = lane.index; a < shape.kept; a += ROW_LANES) {
         sum += squares[start + a];
     }
-    let total = row_sum(sum);
+    let total = row_sum(sum, lane);
     let rho = shape.norm / max(sqrt(total), 1e-6);
 
     sum = 0.0;
-    for (var a = row_lane(local); a < shape.kept; a += ROW_LANES) {
+    for (var a = lane.index; a < shape.kept; a += ROW_LANES) {
         let square = rho * rho * squares[start + a];
         let v = second[state + a] + (square / size - second[state + a]) * shape.rest2;
         second[state + a] = v;
         sum += square / max(v, 1e-10);
     }
-    let after = sqrt(row_sum(sum));
+    let after = sqrt(row_sum(sum, lane));
     let ratio = rho * rho * sqrt(total) / max(after, 1e-10);
 
-    for (var a = row_lane(local); a < shape.kept; a += ROW_LANES) {
+    for (var a = lane.index; a < shape.kept; a += ROW_LANES) {
         factors[start + a] = ratio / sqrt(max(second[state + a], 1e-10));
     }
 }
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn update(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn update(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.count * shape.rows { return; }
     let start = row / shape.rows * shape.stride + row % shape.rows * shape.quads;
     let now = numbers[shape.slot];
@@ -155,7 +136,7 @@ fn update(
     {% else %}
     let across = row / shape.rows * shape.quads;
     {% endif %}
-    for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
         {% if not by_row %}
         let f = factor4[across + c];
         {% endif %}

@@ -3,8 +3,9 @@
 //   r_i = 1 / sqrt(mean_c(x_ic²) + eps)          y_ic = x_ic · r_i
 //   dL/dx_ic = r_i · (g_ic − y_ic · mean_c(g_ic · y_ic)),   g = dL/dy
 //
-// One subgroup a row, or one invocation where subgroups have no fixed size; the order of sums is fixed either way.
-// The backward pass needs y and r but not x, and adds to dx, which already holds the residual stream's gradient.
+// One workgroup a row. The backward pass needs y and r but not x, and adds to dx, which already holds the residual stream's gradient.
+
+#include "shared/rows.wgsl"
 
 struct Shape {
     rows: u32,       // N
@@ -22,48 +23,40 @@ struct Shape {
 @group(0) @binding(6) var<storage, read> dy: array<vec4<f32>>;             // [N, C]
 @group(0) @binding(7) var<storage, read_write> dx: array<vec4<f32>>;       // [N, C]
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn forward(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn forward(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.rows { return; }
     let start = row * shape.quads;
 
     var sum = vec4<f32>(0.0);
-    for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
         let v = x[start + c];
         sum += v * v;
     }
-    let mean = row_sum(sum.x + sum.y + sum.z + sum.w) / f32(4u * shape.quads);
+    let mean = row_sum(sum.x + sum.y + sum.z + sum.w, lane) / f32(4u * shape.quads);
     let r = inverseSqrt(mean + shape.eps);
 
-    if row_lane(local) == 0u { scale[row] = r; }
-    for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+    if lane.index == 0u { scale[row] = r; }
+    for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
         y[start + c] = x[start + c] * r;
     }
 }
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn backward(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn backward(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.rows { return; }
     let start = row * shape.quads;
 
     var sum = vec4<f32>(0.0);
-    for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
         sum += dy[start + c] * normed[start + c];
     }
-    let mean = row_sum(sum.x + sum.y + sum.z + sum.w) / f32(4u * shape.quads);
+    let mean = row_sum(sum.x + sum.y + sum.z + sum.w, lane) / f32(4u * shape.quads);
     let r = kept[row];
 
-    for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
         dx[start + c] += r * (dy[start + c] - normed[start + c] * mean);
     }
 }

@@ -3,8 +3,10 @@
 //   rows:      y_nr = Σ_c f(x_nrc)
 //   columns:   y_nsc = Σ_{r in segment s} f(x_nrc)        f(x) = x² or x
 //
-// `rows` runs one subgroup a row, or one invocation where subgroups have no fixed size. `columns` runs one invocation
-// for four columns of a segment; where a matrix has several segments, a second call sums their partial sums.
+// `rows` runs one workgroup a row, `columns` one invocation for four columns of a segment; where a matrix has several
+// segments, a second call sums their partial sums.
+
+#include "shared/rows.wgsl"
 
 struct Shape {
     count: u32,      // N matrices
@@ -23,22 +25,18 @@ fn term(v: vec4<f32>) -> vec4<f32> {
     return {% if square %}v * v{% else %}v{% endif %};
 }
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn rows(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn rows(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.count * shape.rows { return; }
     let start = row / shape.rows * shape.stride + row % shape.rows * shape.quads;
 
     var sum = vec4<f32>(0.0);
-    for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
         sum += term(x[start + c]);
     }
-    let total = row_sum(sum.x + sum.y + sum.z + sum.w);
-    if row_lane(local) == 0u { by_row[row] = total; }
+    let total = row_sum(sum.x + sum.y + sum.z + sum.w, lane);
+    if lane.index == 0u { by_row[row] = total; }
 }
 
 @compute @workgroup_size(64)

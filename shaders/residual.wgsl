@@ -4,8 +4,9 @@
 //   dL/dx = r_i · g,   dL/dx0 += w_i · g,   dL/dr_i = Σ g · x,   dL/dw_i = Σ g · x0,     g = dL/dy
 //
 // The forward pass gives every invocation four elements. The backward pass forms the partial sums of both scalars on
-// its way through the data: a part is a subgroup, or an invocation where subgroups have no fixed size. `dot.wgsl`
-// finishes them.
+// its way through the data, a part a workgroup; `dot.wgsl` finishes them.
+
+#include "shared/rows.wgsl"
 
 struct Shape {
     quads: u32,      // N · C / 4
@@ -35,29 +36,25 @@ fn forward(
     y[i] = resid_lambdas[shape.layer] * x[i] + x0_lambdas[shape.layer] * x0[i];
 }
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn backward(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let part = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn backward(lane: Lane) {
+    let part = row_index(lane);
     if part >= shape.parts { return; }
     let r = resid_lambdas[shape.layer];
     let w = x0_lambdas[shape.layer];
 
     var by_x = vec4<f32>(0.0);
     var by_x0 = vec4<f32>(0.0);
-    for (var i = part * ROW_LANES + row_lane(local); i < shape.quads; i += shape.parts * ROW_LANES) {
+    for (var i = part * ROW_LANES + lane.index; i < shape.quads; i += shape.parts * ROW_LANES) {
         let g = dx[i];
         by_x += g * x[i];
         by_x0 += g * x0[i];
         dx[i] = r * g;
         dx0[i] += w * g;
     }
-    let dr = row_sum(by_x.x + by_x.y + by_x.z + by_x.w);
-    let dw = row_sum(by_x0.x + by_x0.y + by_x0.z + by_x0.w);
-    if row_lane(local) == 0u {
+    let dr = row_sum(by_x.x + by_x.y + by_x.z + by_x.w, lane);
+    let dw = row_sum(by_x0.x + by_x0.y + by_x0.z + by_x0.w, lane);
+    if lane.index == 0u {
         scratch[part] = dr;
         scratch[shape.parts + part] = dw;
     }

@@ -6,8 +6,9 @@
 //   dL/dz = gain · r · (g − y · mean(g · y) / gain²),     g = dL/dy
 //   dL/dx1 = dz1 · cos − dz2 · sin,   dL/dx2 = dz1 · sin + dz2 · cos
 //
-// A rotation keeps the length, so the mean is taken before it. One subgroup a head of a row, or one invocation where
-// subgroups have no fixed size.
+// A rotation keeps the length, so the mean is taken before it. One workgroup a head of a row.
+
+#include "shared/rows.wgsl"
 
 struct Shape {
     rows: u32,       // N · H
@@ -34,30 +35,26 @@ fn angles(row: u32) -> u32 {
     return ((row / shape.heads) % shape.seq + shape.offset) * shape.half_quads;
 }
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn forward(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn forward(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.rows { return; }
     let first = row * 2u * shape.half_quads;
     let second = first + shape.half_quads;
 
     var sum = vec4<f32>(0.0);
-    for (var c = row_lane(local); c < shape.half_quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.half_quads; c += ROW_LANES) {
         let x1 = x[first + c];
         let x2 = x[second + c];
         sum += x1 * x1 + x2 * x2;
     }
-    let mean = row_sum(sum.x + sum.y + sum.z + sum.w) / f32(8u * shape.half_quads);
+    let mean = row_sum(sum.x + sum.y + sum.z + sum.w, lane) / f32(8u * shape.half_quads);
     let r = inverseSqrt(mean + shape.eps);
-    if row_lane(local) == 0u { scale[row] = r; }
+    if lane.index == 0u { scale[row] = r; }
 
     let factor = shape.gain * r;
     let at = angles(row);
-    for (var c = row_lane(local); c < shape.half_quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.half_quads; c += ROW_LANES) {
         let x1 = factor * x[first + c];
         let x2 = factor * x[second + c];
         let cosine = cosines[at + c];
@@ -67,27 +64,23 @@ fn forward(
     }
 }
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn backward(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn backward(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.rows { return; }
     let first = row * 2u * shape.half_quads;
     let second = first + shape.half_quads;
 
     var sum = vec4<f32>(0.0);
-    for (var c = row_lane(local); c < shape.half_quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.half_quads; c += ROW_LANES) {
         sum += dy[first + c] * y[first + c] + dy[second + c] * y[second + c];
     }
-    let mean = row_sum(sum.x + sum.y + sum.z + sum.w) / f32(8u * shape.half_quads);
+    let mean = row_sum(sum.x + sum.y + sum.z + sum.w, lane) / f32(8u * shape.half_quads);
     let along = mean / (shape.gain * shape.gain);
 
     let factor = shape.gain * kept[row];
     let at = angles(row);
-    for (var c = row_lane(local); c < shape.half_quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.half_quads; c += ROW_LANES) {
         let d1 = factor * (dy[first + c] - along * y[first + c]);
         let d2 = factor * (dy[second + c] - along * y[second + c]);
         let cosine = cosines[at + c];

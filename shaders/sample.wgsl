@@ -13,8 +13,10 @@
 // Fourteen rounds reach a single level; equal ones are then told apart by their ids. Levels are split by their bits, since
 // the bits of floats, signs turned round, have the order of the floats.
 //
-// One workgroup a row (`sample_group.wgsl`). Sums have a fixed order. No barrier depends on a value that was computed
+// One workgroup a row (`shared/sample_group.wgsl`). Sums have a fixed order. No barrier depends on a value that was computed
 // here, so rounds that are not needed pass idly.
+
+#include "shared/sample_group.wgsl"
 
 struct Shape {
     vocab: u32,      // V

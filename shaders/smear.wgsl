@@ -7,8 +7,10 @@
 //   dL/dλ = Σ p_t · s_t,   dL/dgate_w = Σ a_t · e_t[0..24]
 //
 // With s_0 = 0 a sequence's first row takes nothing in and passes nothing back, so the backward pass need not know
-// where sequences start. Forward: one subgroup a row, or one invocation where subgroups have no fixed size. Backward:
-// each of those takes every `parts`-th row and leaves its part of dL/dλ and each row's a_t to `dot.wgsl`.
+// where sequences start. Forward: one workgroup a row. Backward: a workgroup takes every `parts`-th row and leaves its
+// part of dL/dλ and each row's a_t to `dot.wgsl`.
+
+#include "shared/rows.wgsl"
 
 struct Shape {
     rows: u32,       // N
@@ -32,38 +34,30 @@ struct Shape {
 
 const GATE_QUADS = 6u;
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn forward(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn forward(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.rows { return; }
     let start = row * shape.quads;
 
     var z = 0.0;
-    for (var c = row_lane(local); c < GATE_QUADS; c += ROW_LANES) {
+    for (var c = lane.index; c < GATE_QUADS; c += ROW_LANES) {
         z += dot(gate_w[c], e[start + c]);
     }
     let starts_sequence = row % shape.seq == 0u;
-    let s = select(1.0 / (1.0 + exp(-row_sum(z))), 0.0, starts_sequence);
-    if row_lane(local) == 0u { sigmoid[row] = s; }
+    let s = select(1.0 / (1.0 + exp(-row_sum(z, lane))), 0.0, starts_sequence);
+    if lane.index == 0u { sigmoid[row] = s; }
 
     let share = lambda[0] * s;
     let before = select(start - shape.quads, start, starts_sequence);
-    for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
         x[start + c] = e[start + c] + share * e[before + c];
     }
 }
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn backward(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let part = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn backward(lane: Lane) {
+    let part = row_index(lane);
     if part >= shape.parts { return; }
 
     var d_lambda = 0.0;
@@ -71,10 +65,10 @@ fn backward(
         let start = row * shape.quads;
         let before = select(start - shape.quads, start, row == 0u);
         var sum = vec4<f32>(0.0);
-        for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+        for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
             sum += dx[start + c] * e[before + c];
         }
-        let p = row_sum(sum.x + sum.y + sum.z + sum.w);
+        let p = row_sum(sum.x + sum.y + sum.z + sum.w, lane);
         let s = kept[row];
         let a = lambda[0] * p * s * (1.0 - s);
         d_lambda += p * s;
@@ -82,12 +76,12 @@ fn backward(
         let last = row + 1u == shape.rows;
         let after = select(start + shape.quads, start, last);
         let share = select(lambda[0] * kept[min(row + 1u, shape.rows - 1u)], 0.0, last);
-        for (var c = row_lane(local); c < shape.quads; c += ROW_LANES) {
+        for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
             var d = dx[start + c] + share * dx[after + c];
             if c < GATE_QUADS { d += a * gate_w[c]; }
             de[start + c] = d;
         }
-        if row_lane(local) == 0u { scratch[row] = a; }
+        if lane.index == 0u { scratch[row] = a; }
     }
-    if row_lane(local) == 0u { scratch[shape.sums + part] = d_lambda; }
+    if lane.index == 0u { scratch[shape.sums + part] = d_lambda; }
 }

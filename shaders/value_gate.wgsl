@@ -5,9 +5,10 @@
 //   a_nk = (dL/dv_nk · table_id(n),k) · γ_nk · (1 − γ_nk / 3)
 //   dL/dh_n[0..12] += Σ_k a_nk · w_k,   dL/dw_k = Σ_n a_nk · h_n[0..12]
 //
-// Forward: one subgroup a head of a row, or one invocation where subgroups have no fixed size. Backward: the same for
-// a row with all its heads; it leaves a to `dot.wgsl` for dL/dw. The table's gradient is that of an embedding with γ
-// as its scale.
+// Forward: one workgroup a head of a row. Backward: one a row with all its heads; it leaves a to `dot.wgsl` for dL/dw.
+// The table's gradient is that of an embedding with γ as its scale.
+
+#include "shared/rows.wgsl"
 
 struct Shape {
     rows: u32,       // N · K forward, N backward
@@ -31,38 +32,30 @@ struct Shape {
 
 const GATE_QUADS = 3u;
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn forward(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn forward(lane: Lane) {
+    let row = row_index(lane);
     if row >= shape.rows { return; }
     let n = row / shape.heads;
     let k = row % shape.heads;
 
     var z = 0.0;
-    for (var c = row_lane(local); c < GATE_QUADS; c += ROW_LANES) {
+    for (var c = lane.index; c < GATE_QUADS; c += ROW_LANES) {
         z += dot(w[k * GATE_QUADS + c], h[n * shape.quads + c]);
     }
-    let g = 3.0 / (1.0 + exp(-row_sum(z)));
-    if row_lane(local) == 0u { gate[row] = g; }
+    let g = 3.0 / (1.0 + exp(-row_sum(z, lane)));
+    if lane.index == 0u { gate[row] = g; }
 
     let start = row * shape.head_quads;
     let source = (u32(ids[n]) * shape.heads + k) * shape.head_quads;
-    for (var c = row_lane(local); c < shape.head_quads; c += ROW_LANES) {
+    for (var c = lane.index; c < shape.head_quads; c += ROW_LANES) {
         v[start + c] += g * table[source + c];
     }
 }
 
-@compute @workgroup_size(ROW_WORKGROUP)
-fn backward(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let n = row_index(workgroup, groups, local);
+@compute @workgroup_size(ROW_LANES)
+fn backward(lane: Lane) {
+    let n = row_index(lane);
     if n >= shape.rows { return; }
     let token = u32(ids[n]);
 
@@ -73,17 +66,17 @@ fn backward(
         let start = (n * shape.heads + k) * shape.head_quads;
         let source = (token * shape.heads + k) * shape.head_quads;
         var sum = vec4<f32>(0.0);
-        for (var c = row_lane(local); c < shape.head_quads; c += ROW_LANES) {
+        for (var c = lane.index; c < shape.head_quads; c += ROW_LANES) {
             sum += dv[start + c] * table[source + c];
         }
         let g = kept[n * shape.heads + k];
-        let a = row_sum(sum.x + sum.y + sum.z + sum.w) * g * (1.0 - g / 3.0);
-        if row_lane(local) == 0u { scratch[n * shape.heads + k] = a; }
+        let a = row_sum(sum.x + sum.y + sum.z + sum.w, lane) * g * (1.0 - g / 3.0);
+        if lane.index == 0u { scratch[n * shape.heads + k] = a; }
         d0 += a * w[k * GATE_QUADS];
         d1 += a * w[k * GATE_QUADS + 1u];
         d2 += a * w[k * GATE_QUADS + 2u];
     }
-    if row_lane(local) == 0u {
+    if lane.index == 0u {
         let at = n * shape.quads;
         dh[at] += d0;
         dh[at + 1u] += d1;

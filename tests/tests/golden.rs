@@ -170,7 +170,7 @@ fn check(path: &Path) -> Report {
         report.compare(&format!("update of {name}"), &got, &want, UPDATE);
     }
     // `shaders.rs` translates the variants that are listed: none must be in use that is not.
-    let listed: BTreeSet<String> = kernels::variants(setup.gpu.target()).iter().map(Variant::key).collect();
+    let listed: BTreeSet<String> = kernels::variants(setup.gpu.capabilities()).iter().map(Variant::key).collect();
     let unlisted = setup.gpu.pipeline_keys().into_iter().filter(|key| !listed.contains(key));
     report.failures.extend(unlisted.map(|key| format!("kernels::variants does not list {key}")));
     report

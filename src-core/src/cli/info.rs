@@ -24,14 +24,16 @@ pub fn run(_args: Args, context: &Context) -> Result<(), Failure> {
             "kind": format!("{:?}", adapter.info.device_type),
             "backend": format!("{:?}", adapter.info.backend),
             "driver": format!("{} {}", adapter.info.driver, adapter.info.driver_info).trim(),
-            "subgroup": [adapter.info.subgroup_min_size, adapter.info.subgroup_max_size],
-            "f16": adapter.features.contains(wgpu::Features::SHADER_F16),
-            "subgroups": adapter.features.contains(wgpu::Features::SUBGROUP),
+            "subgroup": adapter.capabilities.subgroups.map(|sizes| [sizes.least, sizes.most]),
+            "f16": adapter.capabilities.f16,
+            "subgroups": adapter.capabilities.subgroups.is_some(),
             "timestamps": adapter.features.contains(wgpu::Features::TIMESTAMP_QUERY),
             "max_binding_bytes": adapter.limits.max_storage_buffer_binding_size,
             "max_buffer_bytes": adapter.limits.max_buffer_size,
-            "workgroup_memory_bytes": adapter.limits.max_compute_workgroup_storage_size,
-            "max_workgroup_invocations": adapter.limits.max_compute_invocations_per_workgroup,
+            "workgroup_memory_bytes": adapter.capabilities.workgroup_memory,
+            "max_workgroup_invocations": adapter.capabilities.invocations,
+            "matrix_tiles": adapter.capabilities.matrices.sides().collect::<Vec<_>>(),
+            "integer_dot": adapter.capabilities.integer_dot,
         })).collect::<Vec<_>>(),
         "runs": runs.iter().map(|run| json!({ "name": run.name, "steps": run.steps, "stage": stage(run) })).collect::<Vec<_>>(),
     });
@@ -43,27 +45,28 @@ pub fn run(_args: Args, context: &Context) -> Result<(), Failure> {
         lines.push("adapters, best first (choose with --adapter):".into());
     }
     for adapter in &adapters {
-        let has = |feature, name: &'static str| adapter.features.contains(feature).then_some(name);
-        let features: Vec<&str> = [
-            has(wgpu::Features::SHADER_F16, "f16"),
-            has(wgpu::Features::SUBGROUP, "subgroups"),
-            has(wgpu::Features::TIMESTAMP_QUERY, "timestamps"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        let capabilities = &adapter.capabilities;
+        let has = |flag: bool, name: &str| flag.then(|| name.to_owned());
+        let tiles = capabilities.matrices.sides().map(|side| format!("matrix tiles of {side}"));
+        let features: Vec<String> = [has(capabilities.f16, "f16"), has(capabilities.integer_dot, "integer dot products")]
+            .into_iter()
+            .chain([has(adapter.features.contains(wgpu::Features::TIMESTAMP_QUERY), "timestamps")])
+            .flatten()
+            .chain(tiles)
+            .collect();
         lines.push(format!("  {} {}", adapter.index, adapter.info.name));
         lines.push(format!(
             "    {:?} by {:?}, {} {}",
             adapter.info.device_type, adapter.info.backend, adapter.info.driver, adapter.info.driver_info
         ));
         lines.push(format!(
-            "    subgroups of {}; {}; binds {} MiB, buffers of {} MiB, {} KiB of workgroup memory",
-            sizes(adapter.info.subgroup_min_size, adapter.info.subgroup_max_size),
+            "    {}; {}; binds {} MiB, buffers of {} MiB; workgroups of {} invocations and {} KiB",
+            capabilities.subgroups.map_or("no subgroups".to_owned(), |sizes| format!("subgroups of {sizes}")),
             if features.is_empty() { "no optional features".to_owned() } else { features.join(", ") },
             adapter.limits.max_storage_buffer_binding_size >> 20,
             adapter.limits.max_buffer_size >> 20,
-            adapter.limits.max_compute_workgroup_storage_size >> 10,
+            capabilities.invocations,
+            capabilities.workgroup_memory >> 10,
         ));
     }
     if runs.is_empty() {
@@ -83,8 +86,4 @@ pub fn run(_args: Args, context: &Context) -> Result<(), Failure> {
 /// The stage that a run's `config.json` names; those from before there was more than one name none.
 fn stage(run: &RunSummary) -> Option<&str> {
     Some(run.config.as_ref().ok()?.get("stage").and_then(Value::as_str).unwrap_or("base"))
-}
-
-fn sizes(least: u32, most: u32) -> String {
-    if least == most { least.to_string() } else { format!("{least} to {most}") }
 }

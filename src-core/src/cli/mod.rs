@@ -39,7 +39,8 @@ pub use failure::Failure;
 const ENVIRONMENT: &str = "Environment:
   NC_HOME          Folder of runs, data and caches [default: the platform's data folder]
   NC_LOG           What to log on stderr: error, warn, info, debug or trace [default: warn]
-  NC_MEMORY_LIMIT  Most bytes of tensors on the GPU, for one that is shared [default: what there is]";
+  NC_MEMORY_LIMIT  Most bytes of tensors on the GPU, for one that is shared [default: what there is]
+  NC_CAPABILITIES  Use the adapter as if it had no more than this: gpu, gpu-varying, gpu-no-subgroups or cpu";
 
 /// What is logged when `NC_LOG` is not set: of data sets also what is fetched, which can take minutes. That a driver is
 /// missing is said in our own words.

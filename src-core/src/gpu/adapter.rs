@@ -1,6 +1,6 @@
 //! Which GPU to use: the best real one first, a software rasteriser last, or the one the user names.
 
-use super::GpuError;
+use super::{Capabilities, GpuError};
 
 /// An adapter as `nc-core info` shows it.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct AdapterSummary {
     pub features: wgpu::Features,
     /// The adapter's limits.
     pub limits: wgpu::Limits,
+    /// What kernels may use, as the adapter has it.
+    pub capabilities: Capabilities,
     /// Bytes of memory that it works in, its own or the machine's; `None` where it does not say.
     pub memory: Option<u64>,
 }
@@ -27,6 +29,7 @@ pub fn adapters() -> Vec<AdapterSummary> {
             info: adapter.get_info(),
             features: adapter.features(),
             limits: adapter.limits(),
+            capabilities: Capabilities::of(&adapter, adapter.features()),
             memory: memory(&adapter),
         })
         .collect()

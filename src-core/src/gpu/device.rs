@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use super::choices::Choices;
 use super::memory::Ledger;
-use super::{DType, GpuError, Memory, MemoryUse, Submission, Target, Tensor, Variant, adapter, memory};
+use super::{Capabilities, DType, Forced, GpuError, Memory, MemoryUse, Submission, Tensor, Variant, adapter, memory};
 
 /// An open GPU. Clones share the device.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ struct Inner {
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
     features: wgpu::Features,
-    target: Target,
+    capabilities: Capabilities,
     device: wgpu::Device,
     queue: wgpu::Queue,
     ledger: Arc<Ledger>,
@@ -54,13 +54,24 @@ const FOR_BURN: wgpu::Features = if cfg!(feature = "burn") {
 
 impl Gpu {
     /// Opens the adapter that `wanted` names (an index or part of a name), or the best one, with every limit raised to
-    /// what it has. `NC_MEMORY_LIMIT` in the environment sets the most bytes that tensors may take together.
+    /// what it has. `NC_MEMORY_LIMIT` in the environment sets the most bytes that tensors may take together, and
+    /// `NC_CAPABILITIES` forces [`Capabilities`].
     pub fn open(wanted: Option<&str>) -> Result<Self, GpuError> {
+        Self::open_as(wanted, Forced::from_environment()?)
+    }
+
+    /// [`open`](Self::open)s an adapter as if it had no more than `forced`, whatever the environment says.
+    pub fn open_as(wanted: Option<&str>, forced: Option<Forced>) -> Result<Self, GpuError> {
         let adapter = adapter::choose(wanted)?;
         let info = adapter.get_info();
         let memory_limit = memory::limit(info.device_type == wgpu::DeviceType::Cpu)?;
         let limits = adapter.limits();
-        let features = adapter.features() & WANTED;
+        let mut features = adapter.features() & WANTED;
+        if forced == Some(Forced::GpuNoSubgroups) {
+            features.remove(wgpu::Features::SUBGROUP | wgpu::Features::SUBGROUP_BARRIER);
+        }
+        let have = Capabilities::of(&adapter, features);
+        let capabilities = forced.map_or(have, |forced| have.forced(forced));
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("nc-core"),
             required_features: features,
@@ -82,15 +93,13 @@ impl Gpu {
             first.get_or_insert(GpuError::Refused { what: "a command".into(), reason: error.to_string() });
         }));
 
-        let fixed = features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
-        let target = Target { subgroup: if fixed { info.subgroup_min_size } else { 0 }, cpu: info.device_type == wgpu::DeviceType::Cpu };
         Ok(Self {
             inner: Arc::new(Inner {
                 adapter,
                 info,
                 limits,
                 features,
-                target,
+                capabilities,
                 device,
                 queue,
                 ledger: Arc::default(),
@@ -123,16 +132,16 @@ impl Gpu {
         self.inner.features
     }
 
-    /// What shader templates are filled in for.
-    pub fn target(&self) -> Target {
-        self.inner.target
+    /// What the adapter can do, or is made to seem able to do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities
     }
 
     /// Lets kernels be chosen by measuring them on this device, with choices kept in `folder/autotune.json`. Without it
     /// every kernel is the built-in choice, as tests and short commands want.
     pub fn autotune_in(&self, folder: &Path) {
         let info = self.info();
-        let adapter = format!("{} {} {}", info.name, info.driver, info.driver_info);
+        let adapter = format!("{} {} {} {}", info.name, info.driver, info.driver_info, self.capabilities().key());
         *self.inner.choices.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Choices::open(folder, adapter));
     }
 
@@ -266,7 +275,7 @@ impl Gpu {
             return Ok(found.clone());
         }
         let refused = |reason: String| GpuError::Refused { what: format!("shader {key}"), reason };
-        let text = variant.render(self.inner.target).map_err(|error| refused(format!("{error:#}")))?;
+        let text = variant.render(self.inner.capabilities).map_err(|error| refused(format!("{error:#}")))?;
         let scope = self.inner.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&key), source: wgpu::ShaderSource::Wgsl(text.into()) };
         // SAFETY: the loops of all shaders here are bounded by uniforms that the program sets; bounds checks stay on.

@@ -41,6 +41,12 @@ pub enum GpuError {
         /// Its value.
         value: String,
     },
+    /// `NC_CAPABILITIES` names nothing that is known.
+    #[error("NC_CAPABILITIES is {value:?}; it can be gpu, gpu-varying, gpu-no-subgroups or cpu")]
+    UnknownCapabilities {
+        /// Its value.
+        value: String,
+    },
     /// A tensor exceeds what one buffer or one binding may hold on this adapter.
     #[error("{label} needs {bytes} bytes, but {adapter} binds at most {limit} bytes at a time")]
     TooLarge {

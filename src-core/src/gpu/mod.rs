@@ -5,6 +5,7 @@
 //! loop starts, and a step costs no more than encoding.
 
 mod adapter;
+mod capabilities;
 mod choices;
 mod device;
 mod error;
@@ -17,12 +18,13 @@ mod tensor;
 mod translate;
 
 pub use adapter::{AdapterSummary, adapters};
+pub use capabilities::{Capabilities, Forced, MatrixShapes, Subgroups};
 pub use device::{Gpu, Pipeline};
 pub use error::GpuError;
 pub use memory::{Memory, MemoryUse};
 pub use profile::{Clock, KernelTime};
 pub use readback::Readback;
 pub use recorder::{Dispatch, Recorder, Recording, Submission, grid};
-pub use shader::{Shader, Target, Value, Values, Variant};
+pub use shader::{Shader, Value, Values, Variant};
 pub use tensor::{DType, Tensor};
 pub use translate::TranslationError;

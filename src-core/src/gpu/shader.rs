@@ -5,7 +5,7 @@
 use std::fmt;
 use std::fmt::Write as _;
 
-use super::grid;
+use super::Capabilities;
 
 /// A WGSL template under `shaders/`.
 #[derive(Debug)]
@@ -25,21 +25,11 @@ macro_rules! shader {
     };
 }
 
-/// What a template is filled in for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Target {
-    /// Lanes of a subgroup where every subgroup on the adapter has the same number, else 0: then kernels must not use
-    /// subgroup operations.
-    pub subgroup: u32,
-    /// Whether the adapter runs on the CPU: there, barriers and shared memory are dear, and big register tiles win.
-    pub cpu: bool,
-}
-
-impl Target {
-    /// The grid of a kernel that works on `rows` rows with the prelude's `row_*` functions.
-    pub fn rows(self, rows: usize) -> [u32; 3] {
-        grid(if self.subgroup > 0 { rows } else { rows.div_ceil(SOLO_LANES as usize) })
-    }
+/// A file of `shaders/shared/` with the path that `#include` names.
+macro_rules! shared {
+    ($file:literal) => {
+        (concat!("shared/", $file), include_str!(concat!("../../../shaders/shared/", $file)))
+    };
 }
 
 /// A value for a template.
@@ -81,7 +71,12 @@ impl From<Value> for minijinja::Value {
     }
 }
 
-/// The values that specialise a template. Every template also sees `subgroup` and `cpu` of the [`Target`].
+/// The values that specialise a template. Every template also sees, of the [`Capabilities`]:
+///
+/// - `subgroup`: lanes of a subgroup where all have the same number, else 0
+/// - `subgroup_least`: the fewest lanes of a subgroup, 0 without subgroup operations
+/// - `cpu`: whether barriers and workgroup memory are dear
+/// - `coarse_exp`: whether the driver's `exp` is too coarse
 pub type Values = Vec<(&'static str, Value)>;
 
 /// One specialisation of one entry point.
@@ -109,18 +104,23 @@ impl Variant {
         key
     }
 
-    /// The WGSL text for `target`, prelude included.
-    pub fn render(&self, target: Target) -> Result<String, minijinja::Error> {
+    /// The WGSL text for an adapter of these capabilities, prelude and includes with it.
+    pub fn render(&self, capabilities: Capabilities) -> Result<String, minijinja::Error> {
         let mut environment = minijinja::Environment::new();
         environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
         let values: std::collections::BTreeMap<&str, minijinja::Value> = self
             .values
             .iter()
             .map(|(name, value)| (*name, minijinja::Value::from(*value)))
-            .chain([("subgroup", target.subgroup.into()), ("cpu", target.cpu.into())])
+            .chain([
+                ("subgroup", capabilities.fixed_subgroup().unwrap_or(0).into()),
+                ("subgroup_least", capabilities.subgroups.map_or(0, |sizes| sizes.least).into()),
+                ("cpu", capabilities.cpu.into()),
+                ("coarse_exp", capabilities.coarse_exp.into()),
+            ])
             .collect();
         let prelude = environment.render_str(PRELUDE, &values)?;
-        let body = environment.render_named_str(self.shader.name, self.shader.source, &values)?;
+        let body = environment.render_named_str(self.shader.name, &expand(self.shader.source)?, &values)?;
         Ok(format!("{prelude}\n{body}"))
     }
 }
@@ -131,34 +131,67 @@ impl fmt::Display for Variant {
     }
 }
 
-/// Lanes of a workgroup in which every invocation works alone.
-pub(super) const SOLO_LANES: u32 = 64;
-
 /// Put before every template. Directives must come first in a module.
 ///
 /// `flat`: shapes past 65,535 workgroups are folded into y, so a kernel of a one-dimensional grid asks for its number.
-///
-/// `row_*`: kernels that reduce over rows run one subgroup a row where the subgroup's size is fixed, and one invocation
-/// a row elsewhere. Written with `ROW_LANES` as the stride, `row_lane` as the start and `row_sum` at the end, one text
-/// serves both. They are dispatched by `Target::rows`.
 const PRELUDE: &str = "{% if f16 is defined and f16 %}enable f16;{% endif %}
 
 fn flat(workgroup: vec3<u32>, groups: vec3<u32>) -> u32 {
     return workgroup.y * groups.x + workgroup.x;
 }
-{% if subgroup > 0 %}
-const ROW_LANES = {{ subgroup }}u;
-const ROW_WORKGROUP = {{ subgroup }}u;
-fn row_index(workgroup: vec3<u32>, groups: vec3<u32>, local: u32) -> u32 { return flat(workgroup, groups); }
-fn row_lane(local: u32) -> u32 { return local; }
-fn row_sum(value: f32) -> f32 { return subgroupAdd(value); }
-fn row_max(value: f32) -> f32 { return subgroupMax(value); }
-{% else %}
-const ROW_LANES = 1u;
-const ROW_WORKGROUP = 64u;
-fn row_index(workgroup: vec3<u32>, groups: vec3<u32>, local: u32) -> u32 { return flat(workgroup, groups) * 64u + local; }
-fn row_lane(local: u32) -> u32 { return 0u; }
-fn row_sum(value: f32) -> f32 { return value; }
-fn row_max(value: f32) -> f32 { return value; }
-{% endif %}
 ";
+
+/// What several shaders share: the files of `shaders/shared/`, by the path that `#include` names.
+const SHARED: [(&str, &str); 9] = [
+    shared!("attention.wgsl"),
+    shared!("attention_decode.wgsl"),
+    shared!("cursor.wgsl"),
+    shared!("exp_low.wgsl"),
+    shared!("matmul.wgsl"),
+    shared!("matvec_finish.wgsl"),
+    shared!("rows.wgsl"),
+    shared!("sample_group.wgsl"),
+    shared!("tanh.wgsl"),
+];
+
+/// `source` with each line `#include "PATH"` replaced by that file of [`SHARED`], includes of its own and all. It is done
+/// before the template is filled in, so that a macro of an included file can be used like one's own.
+fn expand(source: &str) -> Result<String, minijinja::Error> {
+    let mut text = String::with_capacity(2 * source.len());
+    for line in source.lines() {
+        match line.strip_prefix("#include \"").and_then(|rest| rest.strip_suffix('"')) {
+            None => text.push_str(line),
+            Some(path) => {
+                let unknown = || minijinja::Error::new(minijinja::ErrorKind::TemplateNotFound, format!("there is no shaders/{path}"));
+                let (_, shared) = SHARED.iter().find(|(known, _)| *known == path).ok_or_else(unknown)?;
+                text.push_str(&expand(shared)?);
+            }
+        }
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(source: &'static str) -> Result<String, minijinja::Error> {
+        let shader = Box::leak(Box::new(Shader { name: "test", source }));
+        Variant { shader, entry: "forward", values: vec![] }.render(Capabilities::LEAST)
+    }
+
+    #[test]
+    fn an_include_brings_functions_and_those_that_it_includes() {
+        let text = render("#include \"shared/attention_decode.wgsl\"\nfn f() {}\n").unwrap();
+        for part in ["struct Cursor", "fn exp_low", "fn f()"] {
+            assert_eq!(text.matches(part).count(), 1, "{part}");
+        }
+        assert!(!text.contains("#include"));
+    }
+
+    #[test]
+    fn an_unknown_include_is_an_error() {
+        assert!(render("#include \"shared/nowhere.wgsl\"\n").unwrap_err().to_string().contains("shaders/shared/nowhere.wgsl"));
+    }
+}

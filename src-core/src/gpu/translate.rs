@@ -1,19 +1,19 @@
 //! Validation of shader text, and its translation to SPIR-V, MSL and HLSL, without a device: what runs here must also
 //! build on a Mac and on Windows.
 
-use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
+use naga::valid::{self, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{Module, ShaderStage, back};
 
-use super::{Target, Variant};
+use super::{Capabilities, Variant};
 
 /// A variant that some backend would refuse.
 #[derive(Debug, thiserror::Error)]
-#[error("{variant} for {target:?}: {stage}: {reason}")]
+#[error("{variant} for {capabilities:?}: {stage}: {reason}")]
 pub struct TranslationError {
     /// The variant's key.
     pub variant: String,
     /// What it was rendered for.
-    pub target: Target,
+    pub capabilities: Capabilities,
     /// Which step refused it: rendering, parsing, validation, or a backend.
     pub stage: &'static str,
     /// Why, as that step put it.
@@ -21,12 +21,12 @@ pub struct TranslationError {
 }
 
 impl Variant {
-    /// Renders, parses and validates the variant for `target`, and translates it to SPIR-V, MSL and HLSL.
-    pub fn translate(&self, target: Target) -> Result<(), TranslationError> {
-        let refused = |stage, reason| TranslationError { variant: self.key(), target, stage, reason };
-        let text = self.render(target).map_err(|error| refused("rendering", format!("{error:#}")))?;
+    /// Renders, parses and validates the variant for `capabilities`, and translates it to SPIR-V, MSL and HLSL.
+    pub fn translate(&self, capabilities: Capabilities) -> Result<(), TranslationError> {
+        let refused = |stage, reason| TranslationError { variant: self.key(), capabilities, stage, reason };
+        let text = self.render(capabilities).map_err(|error| refused("rendering", format!("{error:#}")))?;
         let module = naga::front::wgsl::parse_str(&text).map_err(|error| refused("parsing", error.emit_to_string(&text)))?;
-        let info = Validator::new(ValidationFlags::all(), Capabilities::all())
+        let info = Validator::new(ValidationFlags::all(), valid::Capabilities::all())
             .subgroup_stages(ShaderStages::COMPUTE)
             .subgroup_operations(SubgroupOperationSet::all())
             .validate(&module)

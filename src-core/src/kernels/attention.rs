@@ -11,26 +11,13 @@
 //! Both compute the probabilities again from the log-sum-exp that the forward pass kept. No sum is shared between
 //! workgroups, so there are no atomics and every run gives the same bits.
 
-use crate::gpu::{Dispatch, Recorder, Shader, Target, Tensor, Values, Variant};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Values, Variant, grid};
 
 use super::attention_decode::Cached;
+use super::rows;
 
-static LANE: Shader = Shader {
-    name: "attention_lane",
-    source: concat!(
-        include_str!("../../../shaders/exp_low.wgsl"),
-        include_str!("../../../shaders/attention_common.wgsl"),
-        include_str!("../../../shaders/attention_lane.wgsl")
-    ),
-};
-static TILE: Shader = Shader {
-    name: "attention_tile",
-    source: concat!(
-        include_str!("../../../shaders/exp_low.wgsl"),
-        include_str!("../../../shaders/attention_common.wgsl"),
-        include_str!("../../../shaders/attention_tile.wgsl")
-    ),
-};
+static LANE: Shader = crate::shader!("attention_lane");
+static TILE: Shader = crate::shader!("attention_tile");
 static DELTA: Shader = crate::shader!("attention_delta");
 
 /// The shape of an attention.
@@ -109,8 +96,8 @@ enum Kernel {
 }
 
 impl Kernel {
-    fn for_target(target: Target) -> Self {
-        if target.cpu && target.subgroup > 0 { Kernel::Lane } else { Kernel::Tile }
+    fn for_adapter(capabilities: Capabilities) -> Self {
+        if capabilities.cpu_subgroup().is_some() { Kernel::Lane } else { Kernel::Tile }
     }
 
     fn shader(self) -> &'static Shader {
@@ -168,7 +155,7 @@ impl Kernel {
 /// `q` and `o` are `[B, T, H, D]`, `k` and `v` are `[B, T, K, D]`; `lse` is `[B, T, H]` and keeps the natural logarithm of
 /// the sum of the exponentials of the scaled scores for [`backward`].
 pub fn forward(rec: &mut Recorder, q: &Tensor, k: &Tensor, v: &Tensor, o: &Tensor, lse: &Tensor, dims: Attention) {
-    let kernel = Kernel::for_target(rec.gpu().target());
+    let kernel = Kernel::for_adapter(rec.gpu().capabilities());
     forward_with(rec, kernel, [q, k, v], o, lse, &dims);
 }
 
@@ -182,7 +169,7 @@ fn forward_with(rec: &mut Recorder, kernel: Kernel, [q, k, v]: [&Tensor; 3], o: 
 /// `q` and `o` are `[N, H, D]` and hold the same number of tokens for each sequence of `cursors`; `keys` and `values` are
 /// `[rows, ring, K, D]`. The output of tokens past a cursor's count means nothing.
 pub fn cached(rec: &mut Recorder, dims: Cached, cursors: &Tensor, q: &Tensor, [keys, values]: [&Tensor; 2], o: &Tensor) {
-    let kernel = Kernel::for_target(rec.gpu().target());
+    let kernel = Kernel::for_adapter(rec.gpu().capabilities());
     cached_with(rec, kernel, dims, cursors, q, [keys, values], o);
 }
 
@@ -227,7 +214,7 @@ pub fn backward(
     dv: &Tensor,
     dims: Attention,
 ) {
-    let kernel = Kernel::for_target(rec.gpu().target());
+    let kernel = Kernel::for_adapter(rec.gpu().capabilities());
     backward_with(rec, kernel, [q, k, v], [o, lse, d_o, delta], [dq, dk, dv], &dims);
 }
 
@@ -243,20 +230,20 @@ fn backward_with(
     rec.dispatch(Dispatch {
         shader: &DELTA,
         entry: "forward",
-        values: &[],
+        values: &[rows::lanes(rec, dims.head_dim / 4)],
         params: Rows { rows: dims.queries() as u32, quads: (dims.head_dim / 4) as u32, _pad: [0; 2] },
         bind: &[(1, o), (2, d_o), (3, delta)],
-        groups: rec.gpu().target().rows(dims.queries()),
+        groups: grid(dims.queries()),
     });
     let given = [(1, q), (2, k), (3, v), (6, d_o), (7, lse), (8, delta)];
     kernel.record(rec, "backward_queries", dims.heads, &[&given[..], &[(9, dq)]].concat(), dims);
     kernel.record(rec, "backward_keys", dims.kv_heads, &[&given[..], &[(10, dk), (11, dv)]].concat(), dims);
 }
 
-/// Specialisations of the shaders for `target`: every head size that a model may have.
-pub fn variants(target: Target) -> Vec<Variant> {
-    let kernel = Kernel::for_target(target);
-    let mut variants = vec![Variant { shader: &DELTA, entry: "forward", values: vec![] }];
+/// Specialisations of the shaders for such an adapter: every head size that a model may have.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
+    let kernel = Kernel::for_adapter(capabilities);
+    let mut variants = rows::variants(capabilities, &DELTA, "forward", &[]);
     for head_dim in (8..=256).step_by(8) {
         for (entry, cached) in [("forward", false), ("forward", true), ("backward_queries", false), ("backward_keys", false)] {
             variants.push(Variant { shader: kernel.shader(), entry, values: kernel.values(entry, head_dim, cached) });

@@ -8,26 +8,12 @@
 //! - `attention_decode_row.wgsl`: lanes along the channels, so that neighbours read neighbours, and heads in shares; for
 //!   GPUs.
 
-use crate::gpu::{DType, Dispatch, GpuError, Memory, Recorder, Shader, Target, Tensor, Value, Values, Variant};
+use crate::gpu::{Capabilities, DType, Dispatch, GpuError, Memory, Recorder, Shader, Tensor, Value, Values, Variant};
 
 use super::kv_cache::check_cursors;
 
-static LANE: Shader = Shader {
-    name: "attention_decode_lane",
-    source: concat!(
-        include_str!("../../../shaders/exp_low.wgsl"),
-        include_str!("../../../shaders/attention_decode_common.wgsl"),
-        include_str!("../../../shaders/attention_decode_lane.wgsl")
-    ),
-};
-static ROW: Shader = Shader {
-    name: "attention_decode_row",
-    source: concat!(
-        include_str!("../../../shaders/exp_low.wgsl"),
-        include_str!("../../../shaders/attention_decode_common.wgsl"),
-        include_str!("../../../shaders/attention_decode_row.wgsl")
-    ),
-};
+static LANE: Shader = crate::shader!("attention_decode_lane");
+static ROW: Shader = crate::shader!("attention_decode_row");
 
 /// Lanes of a workgroup where subgroups have no fixed size.
 const LANES: u32 = 32;
@@ -61,8 +47,8 @@ enum Kernel {
 }
 
 impl Kernel {
-    fn for_target(target: Target, dims: &Cached) -> Self {
-        if target.cpu && target.subgroup > 0 {
+    fn for_adapter(capabilities: Capabilities, dims: &Cached) -> Self {
+        if capabilities.cpu_subgroup().is_some() {
             return Kernel::Lane;
         }
         Kernel::Row { shares: (dims.window + 1).min(dims.ring).div_ceil(SHARE).min(MOST_SHARES) }
@@ -82,8 +68,8 @@ impl Kernel {
         }
     }
 
-    fn values(self, target: Target, head_dim: usize) -> Values {
-        let lanes = if target.subgroup > 0 { target.subgroup } else { LANES };
+    fn values(self, capabilities: Capabilities, head_dim: usize) -> Values {
+        let lanes = capabilities.fixed_subgroup().unwrap_or(LANES);
         let mut values: Values = vec![("head_dim", Value::Int(head_dim as u32)), ("lanes", Value::Int(lanes))];
         if let Kernel::Row { shares } = self {
             values.push(("shared", (shares > 1).into()));
@@ -137,7 +123,7 @@ pub fn forward(
     [keys, values]: [&Tensor; 2],
     o: &Tensor,
 ) -> Result<(), GpuError> {
-    let kernel = Kernel::for_target(rec.gpu().target(), &dims);
+    let kernel = Kernel::for_adapter(rec.gpu().capabilities(), &dims);
     forward_with(rec, dims, kernel, cursors, q, [keys, values], o)
 }
 
@@ -165,7 +151,7 @@ fn forward_with(
     };
     let groups = |shares: usize| [heads as u32, shares as u32, tokens as u32];
     let shared = shares > 1;
-    let values_of = kernel.values(rec.gpu().target(), head_dim);
+    let values_of = kernel.values(rec.gpu().capabilities(), head_dim);
     let parts = if shared {
         rec.gpu().zeros("attention's shares", &[tokens * heads * shares, head_dim + 4], DType::F32, Memory::Workspace)?
     } else {
@@ -181,14 +167,14 @@ fn forward_with(
     Ok(())
 }
 
-/// Specialisations of the shaders for `target`: every head size that a model may have.
-pub fn variants(target: Target) -> Vec<Variant> {
+/// Specialisations of the shaders for such an adapter: every head size that a model may have.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     let mut variants = Vec::new();
     for head_dim in (8..=256).step_by(8) {
         let mut add = |kernel: Kernel, entry| {
-            variants.push(Variant { shader: kernel.shader(), entry, values: kernel.values(target, head_dim) });
+            variants.push(Variant { shader: kernel.shader(), entry, values: kernel.values(capabilities, head_dim) });
         };
-        if target.subgroup > 0 {
+        if capabilities.fixed_subgroup().is_some() {
             add(Kernel::Lane, "forward");
         }
         add(Kernel::Row { shares: 1 }, "forward");
@@ -268,7 +254,8 @@ pub(super) mod tests {
     }
 
     fn check(case: &Case, shares: usize) {
-        for kernel in [Kernel::Lane, Kernel::Row { shares }] {
+        let lanes = Bench::new().gpu().capabilities().fixed_subgroup().is_some();
+        for kernel in [Kernel::Lane, Kernel::Row { shares }].into_iter().filter(|&kernel| kernel != Kernel::Lane || lanes) {
             let Case { dims, cursors, q, keys, values, .. } = case;
             case.check(|rec, o| forward_with(rec, *dims, kernel, cursors, q, [keys, values], o).unwrap());
         }

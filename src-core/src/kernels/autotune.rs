@@ -11,14 +11,14 @@ use super::matmul::{Add, Kernel, Product, matmul_with};
 
 /// The kernel for `product` on this adapter.
 pub fn choose(gpu: &Gpu, product: &Product<'_>) -> Kernel {
-    let candidates = Kernel::candidates(gpu.target(), product);
+    let candidates = Kernel::candidates(gpu.capabilities(), product);
     let options: Vec<String> = candidates.iter().map(|candidate| format!("{candidate:?}")).collect();
     let Product { layout, m, n, k, batch, .. } = product;
     // With their number, so that a file from before a kernel was added is no answer.
     let question = format!("{layout:?} {m}x{n}x{k} b{batch}, {} kernels", options.len());
     // A device that fails here will fail again where errors are reported.
     let best = if options.len() > 1 { gpu.choose(&question, &options, || measure(gpu, product, &candidates).ok()) } else { None };
-    best.map_or_else(|| Kernel::default_for(gpu.target(), product), |best| candidates[best])
+    best.map_or_else(|| Kernel::default_for(gpu.capabilities(), product), |best| candidates[best])
 }
 
 /// The position of the fastest candidate.

@@ -1,6 +1,8 @@
 //! Takes a learned share of the middle layer's residual stream back out before the last norm.
 
-use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Variant};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
+
+use super::rows;
 
 use super::dot::{self, Sums};
 use super::elementwise;
@@ -21,7 +23,7 @@ pub fn forward(rec: &mut Recorder, x: &Tensor, x_mid: &Tensor, lambda: &Tensor, 
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "forward",
-        values: &[],
+        values: &[rows::part(rec)],
         params: Shape { quads, parts: 0 },
         bind: &[(1, x), (2, x_mid), (3, lambda), (4, out)],
         groups,
@@ -34,16 +36,15 @@ pub fn forward(rec: &mut Recorder, x: &Tensor, x_mid: &Tensor, lambda: &Tensor, 
 pub fn backward(rec: &mut Recorder, x_mid: &Tensor, lambda: &Tensor, d_out: &Tensor, dx_mid: &Tensor, d_lambda: &Tensor, scratch: &Tensor) {
     assert!(x_mid.len() == d_out.len() && x_mid.len() == dx_mid.len() && lambda.len() == 1 && d_lambda.len() == 1);
     assert!(x_mid.len().is_multiple_of(4) && scratch.len() >= scratch_len());
-    let target = rec.gpu().target();
     let quads = x_mid.len() / 4;
-    let parts = dot::parts_of_quads(target, quads);
+    let parts = dot::parts_of_quads(rec.gpu().capabilities(), quads);
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "backward",
-        values: &[],
+        values: &[rows::part(rec)],
         params: Shape { quads: quads as u32, parts: parts as u32 },
         bind: &[(2, x_mid), (3, lambda), (5, d_out), (6, dx_mid), (7, scratch)],
-        groups: target.rows(parts),
+        groups: grid(parts),
     });
     dot::finish(rec, Sums { start: 0, columns: 1, parts }, -1.0, d_lambda, 0, scratch);
 }
@@ -53,9 +54,9 @@ pub fn scratch_len() -> usize {
     dot::MOST_PARTS
 }
 
-/// Every specialisation of this shader.
-pub fn variants() -> Vec<Variant> {
-    ["forward", "backward"].map(|entry| Variant { shader: &SHADER, entry, values: vec![] }).to_vec()
+/// Every specialisation of this shader that such an adapter can ask for.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
+    ["forward", "backward"].map(|entry| rows::part_variant(capabilities, &SHADER, entry)).to_vec()
 }
 
 /// The same on the CPU in f64.

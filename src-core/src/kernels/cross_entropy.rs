@@ -1,6 +1,8 @@
 //! Softcap and cross-entropy over row chunks of the logits, whose gradient takes their place.
 
-use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Variant};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
+
+use super::rows;
 
 static SHADER: Shader = crate::shader!("cross_entropy");
 
@@ -43,45 +45,48 @@ impl Chunk {
 
 /// `logits = cap · tanh(logits / cap)` in place. `logits` is `[≥ rows, padded V]`.
 pub fn softcap(rec: &mut Recorder, chunk: Chunk, logits: &Tensor) {
+    let params = chunk.shape(logits);
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "softcap_only",
-        values: &[],
-        params: chunk.shape(logits),
+        values: &[rows::lanes(rec, params.quads as usize)],
+        params,
         bind: &[(1, logits)],
-        groups: rec.gpu().target().rows(chunk.rows),
+        groups: grid(chunk.rows),
     });
 }
 
 /// The loss of each row in nats, 0 where the target is −1. Raw `logits` are read; `targets` and `losses` are `[N]`.
 pub fn forward(rec: &mut Recorder, chunk: Chunk, logits: &Tensor, targets: &Tensor, losses: &Tensor) {
     assert!(targets.len() == losses.len() && chunk.first + chunk.rows <= losses.len());
+    let params = chunk.shape(logits);
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "forward",
-        values: &[],
-        params: chunk.shape(logits),
+        values: &[rows::lanes(rec, params.quads as usize)],
+        params,
         bind: &[(1, logits), (2, targets), (3, losses)],
-        groups: rec.gpu().target().rows(chunk.rows),
+        groups: grid(chunk.rows),
     });
 }
 
 /// The losses, and in place of the raw `logits` the gradient of `weight · Σ losses`. `weight` is `[1]`.
 pub fn backward(rec: &mut Recorder, chunk: Chunk, logits: &Tensor, targets: &Tensor, losses: &Tensor, weight: &Tensor) {
     assert!(targets.len() == losses.len() && chunk.first + chunk.rows <= losses.len());
+    let params = chunk.shape(logits);
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "backward",
-        values: &[],
-        params: chunk.shape(logits),
+        values: &[rows::lanes(rec, params.quads as usize)],
+        params,
         bind: &[(1, logits), (2, targets), (3, losses), (4, weight)],
-        groups: rec.gpu().target().rows(chunk.rows),
+        groups: grid(chunk.rows),
     });
 }
 
-/// Every specialisation of this shader.
-pub fn variants() -> Vec<Variant> {
-    ["softcap_only", "forward", "backward"].map(|entry| Variant { shader: &SHADER, entry, values: vec![] }).to_vec()
+/// Every specialisation of this shader that such an adapter can ask for.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
+    ["softcap_only", "forward", "backward"].into_iter().flat_map(|entry| rows::variants(capabilities, &SHADER, entry, &[])).collect()
 }
 
 /// The same on the CPU in f64.

@@ -2,7 +2,9 @@
 //!
 //! Kernels that pass through the data anyway form the first stage's partial sums on the way and only call `finish`.
 
-use crate::gpu::{Dispatch, Recorder, Shader, Target, Tensor, Variant};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
+
+use super::rows;
 
 static SHADER: Shader = crate::shader!("dot");
 
@@ -22,16 +24,16 @@ struct Shape {
 /// No sum is split into more partial sums than this.
 pub(super) const MOST_PARTS: usize = 2048;
 
-/// Into how many partial sums a sum is split that takes `turns` turns of a subgroup: a few turns each, and enough of
+/// Into how many partial sums a sum is split that takes `turns` turns of a workgroup: a few turns each, and enough of
 /// them to keep the adapter busy.
-pub(super) fn parts(target: Target, turns: usize) -> usize {
-    let most = if target.cpu { 128 } else { MOST_PARTS };
+pub(super) fn parts(capabilities: Capabilities, turns: usize) -> usize {
+    let most = if capabilities.cpu { 128 } else { MOST_PARTS };
     turns.div_ceil(4).clamp(1, most)
 }
 
 /// [`parts`] for a flat sum over groups of four elements.
-pub(super) fn parts_of_quads(target: Target, quads: usize) -> usize {
-    parts(target, quads.div_ceil(target.subgroup.max(1) as usize))
+pub(super) fn parts_of_quads(capabilities: Capabilities, quads: usize) -> usize {
+    parts(capabilities, quads.div_ceil(rows::part_lanes(capabilities) as usize))
 }
 
 /// Elements of scratch that [`accumulate`] needs, whatever the size of its operands.
@@ -42,17 +44,16 @@ pub fn scratch_len() -> usize {
 /// `out[index] += factor · Σ a·b` over all elements; `a` and `b` have the same size, a multiple of 4.
 pub fn accumulate(rec: &mut Recorder, a: &Tensor, b: &Tensor, factor: f32, out: &Tensor, index: usize, scratch: &Tensor) {
     assert!(a.len() == b.len() && a.len().is_multiple_of(4), "a dot product of {:?} and {:?}", a.shape(), b.shape());
-    let target = rec.gpu().target();
     let quads = a.len() / 4;
-    let parts = parts_of_quads(target, quads);
+    let parts = parts_of_quads(rec.gpu().capabilities(), quads);
     assert!(scratch.len() >= parts, "{} numbers of scratch for {parts}", scratch.len());
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "product",
-        values: &[],
+        values: &[rows::part(rec)],
         params: Shape { count: quads as u32, parts: parts as u32, ..Default::default() },
         bind: &[(1, a), (2, b), (4, scratch)],
-        groups: target.rows(parts),
+        groups: grid(parts),
     });
     finish(rec, Sums { start: 0, columns: 1, parts }, factor, out, index, scratch);
 }
@@ -66,13 +67,13 @@ pub(super) fn weighted(rec: &mut Recorder, x: &Tensor, rows: usize, heads: usize
     let fits = channels * rows == x.len() && wanted * heads == out.len() && wanted <= channels;
     assert!(fits && channels.is_multiple_of(4) && wanted.is_multiple_of(4), "{:?} of {rows} rows of {:?}", out.shape(), x.shape());
     assert!(scratch.len() >= weighted_scratch_len(rows, heads, wanted), "{} numbers of scratch for {rows} rows", scratch.len());
-    let target = rec.gpu().target();
-    let parts = parts(target, rows.div_ceil(target.subgroup.max(1) as usize));
+    let capabilities = rec.gpu().capabilities();
+    let parts = parts(capabilities, rows.div_ceil(rows::part_lanes(capabilities) as usize));
     let start = rows * heads;
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "weighted",
-        values: &[],
+        values: &[rows::part(rec)],
         params: Shape {
             count: rows as u32,
             parts: parts as u32,
@@ -83,7 +84,7 @@ pub(super) fn weighted(rec: &mut Recorder, x: &Tensor, rows: usize, heads: usize
             ..Default::default()
         },
         bind: &[(3, x), (4, scratch)],
-        groups: target.rows(heads * wanted / 4 * parts),
+        groups: grid(heads * wanted / 4 * parts),
     });
     finish(rec, Sums { start, columns: heads * wanted, parts }, 1.0, out, 0, scratch);
 }
@@ -104,20 +105,20 @@ pub(super) struct Sums {
 /// `out[index + column] += factor · Σ` of that column's parts.
 pub(super) fn finish(rec: &mut Recorder, sums: Sums, factor: f32, out: &Tensor, index: usize, scratch: &Tensor) {
     let Sums { start, columns, parts } = sums;
-    assert!(index + columns <= out.len() && start + columns * parts <= scratch.len() && columns <= 65_535, "{columns} sums at {index}");
+    assert!(index + columns <= out.len() && start + columns * parts <= scratch.len(), "{columns} sums at {index}");
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "finish",
-        values: &[],
-        params: Shape { parts: parts as u32, sums: start as u32, index: index as u32, factor, ..Default::default() },
+        values: &[rows::part(rec)],
+        params: Shape { count: columns as u32, parts: parts as u32, sums: start as u32, index: index as u32, factor, ..Default::default() },
         bind: &[(4, scratch), (5, out)],
-        groups: [columns as u32, 1, 1],
+        groups: grid(columns),
     });
 }
 
-/// Every specialisation of this shader.
-pub fn variants() -> Vec<Variant> {
-    ["product", "weighted", "finish"].map(|entry| Variant { shader: &SHADER, entry, values: vec![] }).to_vec()
+/// Every specialisation of this shader that such an adapter can ask for.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
+    ["product", "weighted", "finish"].map(|entry| rows::part_variant(capabilities, &SHADER, entry)).to_vec()
 }
 
 /// The same on the CPU in f64.

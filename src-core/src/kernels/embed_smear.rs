@@ -1,8 +1,9 @@
 //! Embedding, norm and, where a model has it, smear of new tokens, fused, for passes over cached sequences.
 
-use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Variant};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
 
 use super::kv_cache::check_cursors;
+use super::rows;
 use super::smear::GATE_CHANNELS;
 
 static SHADER: Shader = crate::shader!("embed_smear");
@@ -47,16 +48,16 @@ pub fn forward(rec: &mut Recorder, ids: &Tensor, wte: &Tensor, eps: f32, smear: 
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "forward",
-        values: &[("smear", smear.is_some().into())],
+        values: &[("smear", smear.is_some().into()), rows::lanes(rec, channels / 4)],
         params: Shape { rows: rows as u32, quads: (channels / 4) as u32, new: new as u32, eps },
         bind: &bind,
-        groups: rec.gpu().target().rows(rows),
+        groups: grid(rows),
     });
 }
 
-/// Every specialisation of this shader.
-pub fn variants() -> Vec<Variant> {
-    [false, true].map(|smear| Variant { shader: &SHADER, entry: "forward", values: vec![("smear", smear.into())] }).to_vec()
+/// Every specialisation of this shader that such an adapter can ask for.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
+    [false, true].into_iter().flat_map(|smear| rows::variants(capabilities, &SHADER, "forward", &[("smear", smear.into())])).collect()
 }
 
 #[cfg(test)]

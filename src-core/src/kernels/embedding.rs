@@ -1,6 +1,8 @@
 //! Rows of a table, by token: token embeddings and value embeddings.
 
-use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Variant};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
+
+use super::rows;
 
 static SHADER: Shader = crate::shader!("embedding");
 
@@ -22,10 +24,10 @@ pub fn forward(rec: &mut Recorder, ids: &Tensor, table: &Tensor, out: &Tensor) {
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "forward",
-        values: &[("scaled", false.into())],
+        values: &[("scaled", false.into()), rows::lanes(rec, channels / 4)],
         params: Shape { rows: rows as u32, quads: (channels / 4) as u32, chunks: 1, heads: 1 },
         bind: &[(1, ids), (2, table), (3, out)],
-        groups: rec.gpu().target().rows(rows),
+        groups: grid(rows),
     });
 }
 
@@ -69,19 +71,21 @@ pub fn backward(rec: &mut Recorder, order: &Tensor, starts: &Tensor, d_out: &Ten
     let fits = channels * rows == d_out.len() && d_table.len().is_multiple_of(channels) && d_table.len() >= vocab * channels;
     let whole = channels.is_multiple_of(4 * heads) && scale.is_none_or(|scale| scale.len() == rows * heads);
     assert!(fits && whole, "gradients {:?} of rows of {:?}, {heads} heads", d_out.shape(), d_table.shape());
-    let target = rec.gpu().target();
+    let capabilities = rec.gpu().capabilities();
     let quads = channels / 4;
-    let pieces = quads.div_ceil(target.subgroup.max(1) as usize);
-    let chunks = if target.cpu { chunks_within_turns(rows, pieces) } else { pieces };
+    // A piece is one turn of a workgroup, and a few lanes suffice: it is tokens that there are many of.
+    let lanes = rows::lanes(rec, 1);
+    let pieces = quads.div_ceil(capabilities.row_lanes(1) as usize);
+    let chunks = if capabilities.cpu { chunks_within_turns(rows, pieces) } else { pieces };
     let mut bind = vec![(4, order), (5, starts), (6, d_out), (7, d_table)];
     bind.extend(scale.map(|scale| (8, scale)));
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "backward",
-        values: &[("scaled", scale.is_some().into())],
+        values: &[("scaled", scale.is_some().into()), lanes],
         params: Shape { rows: vocab as u32, quads: quads as u32, chunks: chunks as u32, heads: heads as u32 },
         bind: &bind,
-        groups: target.rows(vocab * chunks),
+        groups: grid(vocab * chunks),
     });
 }
 
@@ -95,11 +99,12 @@ fn chunks_within_turns(rows: usize, pieces: usize) -> usize {
     pieces.div_ceil(MOST_TURNS / turns)
 }
 
-/// Every specialisation of this shader.
-pub fn variants() -> Vec<Variant> {
+/// Every specialisation of this shader that such an adapter can ask for.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     [("forward", false), ("backward", false), ("backward", true)]
-        .map(|(entry, scaled)| Variant { shader: &SHADER, entry, values: vec![("scaled", scaled.into())] })
-        .to_vec()
+        .into_iter()
+        .flat_map(|(entry, scaled)| rows::variants(capabilities, &SHADER, entry, &[("scaled", scaled.into())]))
+        .collect()
 }
 
 /// The same on the CPU in f64.

@@ -1,6 +1,8 @@
 //! Keys and values of cached sequences: where they are kept, how new ones get there, and how a sequence is copied.
 
-use crate::gpu::{DType, Dispatch, Gpu, GpuError, Memory, Recorder, Shader, Tensor, Variant, grid};
+use crate::gpu::{Capabilities, DType, Dispatch, Gpu, GpuError, Memory, Recorder, Shader, Tensor, Variant, grid};
+
+use super::rows;
 
 use super::value_gate::GATE_CHANNELS;
 
@@ -151,7 +153,7 @@ pub fn store(
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "store",
-        values: &[("gated", gate.is_some().into())],
+        values: &[("gated", gate.is_some().into()), rows::lanes(rec, head_dim / 8)],
         params: Shape {
             rows: rows as u32,
             heads: heads as u32,
@@ -166,7 +168,7 @@ pub fn store(
             _pad: [0; 3],
         },
         bind: &bind,
-        groups: rec.gpu().target().rows(rows),
+        groups: grid(rows),
     });
 }
 
@@ -185,10 +187,10 @@ pub fn fork(rec: &mut Recorder, cache: &Tensor) {
     });
 }
 
-/// Every specialisation of these shaders.
-pub fn variants() -> Vec<Variant> {
-    let store = |gated: bool| Variant { shader: &SHADER, entry: "store", values: vec![("gated", gated.into())] };
-    vec![store(false), store(true), Variant { shader: &FORK, entry: "forward", values: vec![] }]
+/// Every specialisation of these shaders that such an adapter can ask for.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
+    let store = |gated: bool| rows::variants(capabilities, &SHADER, "store", &[("gated", gated.into())]);
+    [store(false), store(true), vec![Variant { shader: &FORK, entry: "forward", values: vec![] }]].concat()
 }
 
 #[cfg(test)]

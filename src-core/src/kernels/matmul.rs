@@ -9,19 +9,13 @@
 //! In all of them an element's sum runs over k in order in one chain of fused multiply-adds, so which one the
 //! [autotuner](super::autotune) picks never changes a result.
 
-use crate::gpu::{Dispatch, Recorder, Shader, Target, Tensor, Value, Values, Variant};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Value, Values, Variant};
 
 use super::mirror;
 use super::pack::{self, Panels};
 
-static LANE: Shader = Shader {
-    name: "matmul_lane",
-    source: concat!(include_str!("../../../shaders/matmul_common.wgsl"), include_str!("../../../shaders/matmul_lane.wgsl")),
-};
-static TILE: Shader = Shader {
-    name: "matmul_tile",
-    source: concat!(include_str!("../../../shaders/matmul_common.wgsl"), include_str!("../../../shaders/matmul_tile.wgsl")),
-};
+static LANE: Shader = crate::shader!("matmul_lane");
+static TILE: Shader = crate::shader!("matmul_tile");
 static PLAIN: Shader = crate::shader!("matmul_plain");
 
 /// Which operand is stored transposed. All matrices are row major.
@@ -137,7 +131,7 @@ const TILES: [(u32, u32); 3] = [(128, 16), (64, 16), (32, 16)];
 
 impl Kernel {
     /// The kernels that can compute a product of this shape here, the likely best first.
-    pub fn candidates(target: Target, product: &Product<'_>) -> Vec<Kernel> {
+    pub fn candidates(capabilities: Capabilities, product: &Product<'_>) -> Vec<Kernel> {
         let quads = product.n.is_multiple_of(4) && product.k.is_multiple_of(4);
         let transposed = product.layout != Layout::TN || product.m.is_multiple_of(4);
         let strides = product.strides.iter().all(|stride| stride.is_multiple_of(4));
@@ -146,34 +140,34 @@ impl Kernel {
         }
         let tiles = TILES.map(|(side, depth)| Kernel::Tile { side, depth });
         let lanes = LANE_TILES.map(|(rows, quads)| Kernel::Lane { rows, quads });
-        match target {
-            Target { cpu: true, subgroup: 1.. } => {
+        match (capabilities.cpu, capabilities.fixed_subgroup()) {
+            (true, Some(_)) => {
                 let packed = PACKED_TILES.map(|(rows, quads)| Kernel::Packed { rows, quads });
                 [&lanes[..], &packed].concat()
             }
-            Target { cpu: true, .. } => vec![Kernel::Plain],
-            Target { subgroup: 1.., .. } => [&tiles[..], &lanes[2..4]].concat(),
-            Target { .. } => tiles.to_vec(),
+            (true, None) => vec![Kernel::Plain],
+            (false, Some(_)) => [&tiles[..], &lanes[2..4]].concat(),
+            (false, None) => tiles.to_vec(),
         }
     }
 
     /// The choice without measurements: the first that gives every core work, else the one with the most workgroups.
     /// Whether packing pays only a measurement can tell.
-    pub fn default_for(target: Target, product: &Product<'_>) -> Kernel {
-        let mut candidates = Self::candidates(target, product);
+    pub fn default_for(capabilities: Capabilities, product: &Product<'_>) -> Kernel {
+        let mut candidates = Self::candidates(capabilities, product);
         candidates.retain(|kernel| !matches!(kernel, Kernel::Packed { .. }));
-        let wanted = if target.cpu { 4 } else { 256 };
-        let groups = |kernel: &Kernel| kernel.groups(target, product).iter().product::<u32>();
+        let wanted = if capabilities.cpu { 4 } else { 256 };
+        let groups = |kernel: &Kernel| kernel.groups(capabilities, product).iter().product::<u32>();
         let first = candidates.iter().copied().find(|kernel| groups(kernel) >= wanted);
         first.or(candidates.iter().rev().copied().max_by_key(groups)).unwrap_or(Kernel::Plain)
     }
 
-    fn groups(self, target: Target, product: &Product<'_>) -> [u32; 3] {
+    fn groups(self, capabilities: Capabilities, product: &Product<'_>) -> [u32; 3] {
         let tiles = |size: usize, tile: u32| size.div_ceil(tile as usize) as u32;
         let batch = product.batch as u32;
         match self {
             Kernel::Lane { rows, quads } | Kernel::Packed { rows, quads } => {
-                [tiles(product.m, rows), tiles(product.n, target.subgroup * quads * 4), batch]
+                [tiles(product.m, rows), tiles(product.n, capabilities.fixed_subgroup().unwrap_or(1) * quads * 4), batch]
             }
             Kernel::Tile { side, .. } => [tiles(product.m, side), tiles(product.n, side), batch],
             Kernel::Plain => [tiles(product.m * product.n, 64), 1, batch],
@@ -235,7 +229,7 @@ pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, produ
         b.shape(),
         c.shape()
     );
-    let Some(panels) = panels(rec.gpu().target(), &product, kernel) else {
+    let Some(panels) = panels(rec.gpu().capabilities(), &product, kernel) else {
         record(rec, Operand::Given(a), Operand::Given(b), c, product, kernel);
         return;
     };
@@ -248,18 +242,21 @@ pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, produ
 }
 
 /// How `kernel` wants A and Bᵀ packed, if it does.
-fn panels(target: Target, product: &Product<'_>, kernel: Kernel) -> Option<[Panels; 2]> {
+fn panels(capabilities: Capabilities, product: &Product<'_>, kernel: Kernel) -> Option<[Panels; 2]> {
     let Kernel::Packed { rows, quads } = kernel else {
         return None;
     };
     let Product { m, n, k, layout, batch, strides, .. } = *product;
     let panels = |rows, stride, k_first, panel: u32| Panels { count: batch, rows, k, stride, k_first, panel: panel as usize };
-    Some([panels(m, strides[0], layout == Layout::TN, rows), panels(n, strides[1], layout != Layout::NT, target.subgroup * quads * 4)])
+    Some([
+        panels(m, strides[0], layout == Layout::TN, rows),
+        panels(n, strides[1], layout != Layout::NT, capabilities.fixed_subgroup().unwrap_or(1) * quads * 4),
+    ])
 }
 
 /// Elements of the recorder's scratch slots that hold the packed operands of `product` under `kernel`.
-pub(crate) fn scratch_len(target: Target, product: &Product<'_>, kernel: Kernel) -> [usize; 2] {
-    panels(target, product, kernel).map_or([0; 2], |panels| panels.map(Panels::packed_len))
+pub(crate) fn scratch_len(capabilities: Capabilities, product: &Product<'_>, kernel: Kernel) -> [usize; 2] {
+    panels(capabilities, product, kernel).map_or([0; 2], |panels| panels.map(Panels::packed_len))
 }
 
 /// An operand as the kernel reads it.
@@ -300,7 +297,7 @@ fn record(rec: &mut Recorder, a: Operand<'_>, b: Operand<'_>, c: &Tensor, produc
             upper: u32::from(symmetric),
         },
         bind: &bind,
-        groups: kernel.groups(rec.gpu().target(), &product),
+        groups: kernel.groups(rec.gpu().capabilities(), &product),
     };
     rec.dispatch_with_scratch(call, &scratch);
     if symmetric && kernel != Kernel::Plain {
@@ -309,13 +306,13 @@ fn record(rec: &mut Recorder, a: Operand<'_>, b: Operand<'_>, c: &Tensor, produc
     }
 }
 
-/// Every specialisation of the three shaders that `target` can ask for.
-pub fn variants(target: Target) -> Vec<Variant> {
+/// Every specialisation of the three shaders that such an adapter can ask for.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     let lanes = LANE_TILES.map(|(rows, quads)| Kernel::Lane { rows, quads });
     let tiles = TILES.map(|(side, depth)| Kernel::Tile { side, depth });
     let packed = PACKED_TILES.map(|(rows, quads)| Kernel::Packed { rows, quads });
     let mut variants = Vec::new();
-    for kernel in lanes.into_iter().chain(packed).filter(|_| target.subgroup > 0).chain(tiles).chain([Kernel::Plain]) {
+    for kernel in lanes.into_iter().chain(packed).filter(|_| capabilities.fixed_subgroup().is_some()).chain(tiles).chain([Kernel::Plain]) {
         let layouts = if matches!(kernel, Kernel::Packed { .. }) { &[Layout::NT][..] } else { &Layout::ALL };
         for &layout in layouts {
             for add in Add::WORDS {
@@ -354,9 +351,9 @@ mod tests {
     use crate::kernels::testing::{Bench, random, wide};
     use proptest::prelude::*;
 
-    fn kernels(product: &Product<'_>, target: Target) -> Vec<Kernel> {
-        let mut all = Kernel::candidates(target, product);
-        all.extend(Kernel::candidates(Target { cpu: false, ..target }, product));
+    fn kernels(product: &Product<'_>, capabilities: Capabilities) -> Vec<Kernel> {
+        let mut all = Kernel::candidates(capabilities, product);
+        all.extend(Kernel::candidates(Capabilities { cpu: false, ..capabilities }, product));
         all.push(Kernel::Plain);
         all
     }
@@ -382,7 +379,7 @@ mod tests {
         let add = [Add::Nothing, Add::Into, Add::Scaled(&td, beta)][mode];
         let product = Product { m, n, k, layout, batch, strides, alpha, add, symmetric: false };
         let mut first: Option<Vec<f32>> = None;
-        for kernel in kernels(&product, bench.gpu().target()) {
+        for kernel in kernels(&product, bench.gpu().capabilities()) {
             let c = bench.tensor(&[sizes[2]], &before);
             bench.run(|rec| matmul_with(rec, &ta, &tb, &c, product, kernel));
             bench.close(&c, &want, 2e-6);
@@ -431,7 +428,7 @@ mod tests {
                 let square = Product { batch, strides: [side * side; 3], add, ..Product::new(Layout::NN, side, side, side) };
                 bench.run(|rec| matmul_with(rec, &gram, &gram, &squared, square, Kernel::Plain));
 
-                for kernel in kernels(&full, bench.gpu().target()) {
+                for kernel in kernels(&full, bench.gpu().capabilities()) {
                     for (operand, product, want) in [(&x, full, &gram), (&gram, square, &squared)] {
                         let c = bench.empty(&[batch, side * side]);
                         let product = Product { symmetric: true, ..product };

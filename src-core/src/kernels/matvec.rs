@@ -6,22 +6,16 @@
 //!
 //! In both the bits of a result do not depend on how many vectors there are.
 
-use crate::gpu::{Dispatch, Recorder, Shader, Target, Tensor, Value, Values, Variant, grid};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Value, Values, Variant, grid};
 
-static LANE: Shader = Shader {
-    name: "matvec_lane",
-    source: concat!(include_str!("../../../shaders/matvec_lane.wgsl"), include_str!("../../../shaders/matvec_finish.wgsl")),
-};
-static ROW: Shader = Shader {
-    name: "matvec_row",
-    source: concat!(include_str!("../../../shaders/matvec_row.wgsl"), include_str!("../../../shaders/matvec_finish.wgsl")),
-};
+static LANE: Shader = crate::shader!("matvec_lane");
+static ROW: Shader = crate::shader!("matvec_row");
 
 /// Vectors that one pass over the matrix serves: with more, [`matmul`](super::matmul) is the better kernel.
 pub const MOST_ROWS: usize = 8;
 
-/// Lanes of a workgroup of the row form.
-const LANES: u32 = 64;
+/// What the row form takes its lanes for: 64 of them on a GPU, whatever K is, so that the bits do not depend on it.
+const ROW_WORK: usize = 256;
 
 /// What happens to the product.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,8 +73,14 @@ enum Kernel {
 }
 
 impl Kernel {
-    fn for_target(target: Target) -> Self {
-        if target.cpu && target.subgroup > 0 { Kernel::Lane } else { Kernel::Row }
+    fn for_adapter(capabilities: Capabilities) -> Self {
+        if capabilities.cpu_subgroup().is_some() { Kernel::Lane } else { Kernel::Row }
+    }
+
+    /// Those that run at all, whether they are fast or not.
+    fn possible(capabilities: Capabilities) -> impl Iterator<Item = Self> {
+        let lanes = capabilities.fixed_subgroup().is_some();
+        [Kernel::Lane, Kernel::Row].into_iter().filter(move |&kernel| kernel == Kernel::Row || lanes)
     }
 
     fn shader(self) -> &'static Shader {
@@ -90,18 +90,18 @@ impl Kernel {
         }
     }
 
-    fn values(self, target: Target, rows: u32, norm: bool, finish: &'static str) -> Values {
+    fn values(self, capabilities: Capabilities, rows: u32, norm: bool, finish: &'static str) -> Values {
         let mut values: Values = vec![("finish", finish.into()), ("norm", norm.into()), ("rows", Value::Int(rows))];
         if self == Kernel::Row {
-            values.push(("lanes", LANES.max(target.subgroup).into()));
+            values.push(("lanes", capabilities.row_lanes(ROW_WORK).into()));
         }
         values
     }
 
-    fn groups(self, target: Target, m: usize, n: usize, rows: u32) -> [u32; 3] {
+    fn groups(self, capabilities: Capabilities, m: usize, n: usize, rows: u32) -> [u32; 3] {
         let blocks = m.div_ceil(rows as usize) as u32;
         match self {
-            Kernel::Lane => [blocks, (n / 4).div_ceil(target.subgroup as usize) as u32, 1],
+            Kernel::Lane => [blocks, (n / 4).div_ceil(capabilities.fixed_subgroup().unwrap_or(1) as usize) as u32, 1],
             Kernel::Row => {
                 let [x, y, _] = grid(n / 4);
                 [x, y, blocks]
@@ -113,7 +113,7 @@ impl Kernel {
 /// `y = finish(W·x)`, or with `norm` `finish(W·norm(x))`, for each of the M vectors in `x` `[M, K]`; `w` is `[N, K]`, `y`
 /// `[M, N]`. K and N are multiples of 4.
 pub fn forward(rec: &mut Recorder, x: &Tensor, norm: Option<Norm<'_>>, w: &Tensor, y: &Tensor, finish: Finish) {
-    forward_with(rec, Kernel::for_target(rec.gpu().target()), x, norm, w, y, finish);
+    forward_with(rec, Kernel::for_adapter(rec.gpu().capabilities()), x, norm, w, y, finish);
 }
 
 fn forward_with(rec: &mut Recorder, kernel: Kernel, x: &Tensor, norm: Option<Norm<'_>>, w: &Tensor, y: &Tensor, finish: Finish) {
@@ -122,13 +122,13 @@ fn forward_with(rec: &mut Recorder, kernel: Kernel, x: &Tensor, norm: Option<Nor
     let fits = x.len() == m * k && y.len() == m * n && n.is_multiple_of(4) && k.is_multiple_of(4) && finish.cap() > 0.0;
     assert!(fits && norm.is_none_or(|norm| norm.scale.len() == m), "{:?} times {:?} into {:?}", w.shape(), x.shape(), y.shape());
     let rows = m.next_power_of_two().min(MOST_ROWS) as u32;
-    let target = rec.gpu().target();
+    let capabilities = rec.gpu().capabilities();
     let mut bind = vec![(1, x), (2, w), (3, y)];
     bind.extend(norm.map(|norm| (4, norm.scale)));
     rec.dispatch(Dispatch {
         shader: kernel.shader(),
         entry: "forward",
-        values: &kernel.values(target, rows, norm.is_some(), finish.word()),
+        values: &kernel.values(capabilities, rows, norm.is_some(), finish.word()),
         params: Shape {
             m: m as u32,
             n_quads: (n / 4) as u32,
@@ -137,18 +137,21 @@ fn forward_with(rec: &mut Recorder, kernel: Kernel, x: &Tensor, norm: Option<Nor
             eps: norm.map_or(0.0, |norm| norm.eps),
         },
         bind: &bind,
-        groups: kernel.groups(target, m, n, rows),
+        groups: kernel.groups(capabilities, m, n, rows),
     });
 }
 
-/// Every specialisation of the two shaders that `target` can ask for.
-pub fn variants(target: Target) -> Vec<Variant> {
-    let kernels = [Kernel::Lane, Kernel::Row].into_iter().filter(|&kernel| kernel == Kernel::Row || target.subgroup > 0);
+/// Every specialisation of the two shaders that such an adapter can ask for.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     let mut variants = Vec::new();
-    for kernel in kernels {
+    for kernel in Kernel::possible(capabilities) {
         for rows in [1, 2, 4, 8] {
             for (finish, norm) in Finish::WORDS.into_iter().flat_map(|finish| [(finish, false), (finish, true)]) {
-                variants.push(Variant { shader: kernel.shader(), entry: "forward", values: kernel.values(target, rows, norm, finish) });
+                variants.push(Variant {
+                    shader: kernel.shader(),
+                    entry: "forward",
+                    values: kernel.values(capabilities, rows, norm, finish),
+                });
             }
         }
     }
@@ -198,7 +201,7 @@ mod tests {
             bench.run(|rec| forward_with(rec, kernel, &x, norm, &tw, &y, finish));
             (y, scale)
         };
-        for kernel in [Kernel::Lane, Kernel::Row] {
+        for kernel in Kernel::possible(bench.gpu().capabilities()) {
             let (y, scale) = run(kernel, &x, &before);
             bench.close(&y, &want, 2e-6 * (k as f64).sqrt());
             if eps.is_some() {
@@ -228,7 +231,7 @@ mod tests {
         let mut w = vec![0.5; 8 * 4];
         w[4 * 5] = f32::NAN;
         let (x, w) = (bench.tensor(&[1, 4], &[1.0; 4]), bench.tensor(&[8, 4], &w));
-        for kernel in [Kernel::Lane, Kernel::Row] {
+        for kernel in Kernel::possible(bench.gpu().capabilities()) {
             let y = bench.empty(&[1, 8]);
             bench.run(|rec| forward_with(rec, kernel, &x, None, &w, &y, Finish::Softcap(15.0)));
             let nan: Vec<usize> = bench.values(&y).iter().enumerate().filter(|(_, value)| value.is_nan()).map(|(at, _)| at).collect();

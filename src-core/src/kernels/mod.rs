@@ -26,6 +26,7 @@ pub mod reduce;
 pub mod relu2;
 pub mod residual;
 pub mod rotary;
+mod rows;
 pub mod sample;
 pub mod smear;
 pub mod value_gate;
@@ -33,34 +34,34 @@ pub mod value_gate;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use crate::gpu::{Target, Tensor, Variant, grid};
+use crate::gpu::{Capabilities, Tensor, Variant, grid};
 
-/// Every specialisation that the program can ask for on `target`: tests validate and translate each of them.
-pub fn variants(target: Target) -> Vec<Variant> {
+/// Every specialisation that the program can ask for on an adapter of these capabilities: tests validate and translate each of them.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     [
         adamw::variants(),
-        attention::variants(target),
-        attention_decode::variants(target),
+        attention::variants(capabilities),
+        attention_decode::variants(capabilities),
         axpy::variants(),
-        backout::variants(),
-        cross_entropy::variants(),
-        dot::variants(),
-        embed_smear::variants(),
-        embedding::variants(),
-        kv_cache::variants(),
-        matmul::variants(target),
-        matvec::variants(target),
+        backout::variants(capabilities),
+        cross_entropy::variants(capabilities),
+        dot::variants(capabilities),
+        embed_smear::variants(capabilities),
+        embedding::variants(capabilities),
+        kv_cache::variants(capabilities),
+        matmul::variants(capabilities),
+        matvec::variants(capabilities),
         mirror::variants(),
-        muon::variants(),
-        norm::variants(),
+        muon::variants(capabilities),
+        norm::variants(capabilities),
         pack::variants(),
-        reduce::variants(),
+        reduce::variants(capabilities),
         relu2::variants(),
-        residual::variants(),
-        rotary::variants(),
-        sample::variants(target),
-        smear::variants(),
-        value_gate::variants(),
+        residual::variants(capabilities),
+        rotary::variants(capabilities),
+        sample::variants(capabilities),
+        smear::variants(capabilities),
+        value_gate::variants(capabilities),
     ]
     .concat()
 }

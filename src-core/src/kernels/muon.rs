@@ -10,9 +10,10 @@
 //!
 //! The whole step is some thirty dispatches, whatever the number of matrices.
 
-use crate::gpu::{DType, Dispatch, Gpu, GpuError, Memory, Recorder, Shader, Tensor, Values, Variant};
+use crate::gpu::{Capabilities, DType, Dispatch, Gpu, GpuError, Memory, Recorder, Shader, Tensor, Variant, grid};
 use crate::kernels::matmul::{Add, Layout, Product, matmul};
 use crate::kernels::reduce::{self, Matrices};
+use crate::kernels::rows;
 
 static SHADER: Shader = crate::shader!("muon");
 
@@ -141,10 +142,11 @@ pub fn forward(rec: &mut Recorder, stack: Stack<'_>, of: Matrices, beta2: f64, s
         norm: (of.rows.min(of.columns) as f64).sqrt() as f32,
         rest2: (1.0 - beta2) as f32,
     };
-    let target = rec.gpu().target();
-    let (each_row, each_matrix) = (target.rows(of.count * of.rows), target.rows(of.count));
-    let run = |rec: &mut Recorder, entry: &'static str, bind: &[(u32, &Tensor)], groups: [u32; 3]| {
-        rec.dispatch(Dispatch { shader: &SHADER, entry, values: &values(by_row), params, bind, groups });
+    // Loads of a workgroup in a pass, and workgroups.
+    let (each_row, each_matrix) = ((of.columns / 4, of.count * of.rows), (kept.max(of.rows), of.count));
+    let run = |rec: &mut Recorder, entry: &'static str, bind: &[(u32, &Tensor)], (work, groups): (usize, usize)| {
+        let values = [("by_row", by_row.into()), rows::lanes(rec, work)];
+        rec.dispatch(Dispatch { shader: &SHADER, entry, values: &values, params, bind, groups: grid(groups) });
     };
     let Scratch { direction, squares, factors, partial, .. } = scratch;
 
@@ -193,15 +195,11 @@ fn polar_express(rec: &mut Recorder, x: &Tensor, y: &Tensor, scratch: &Scratch, 
     }
 }
 
-fn values(by_row: bool) -> Values {
-    vec![("by_row", by_row.into())]
-}
-
-/// Every specialisation of this shader.
-pub fn variants() -> Vec<Variant> {
+/// Every specialisation of this shader that such an adapter can ask for.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     let entries = ["momentum", "equilibrate", "scale", "variance", "update"];
-    let both = |entry| [true, false].map(|by_row| Variant { shader: &SHADER, entry, values: values(by_row) });
-    entries.into_iter().flat_map(both).collect()
+    let of = |entry, by_row: bool| rows::variants(capabilities, &SHADER, entry, &[("by_row", by_row.into())]);
+    entries.into_iter().flat_map(|entry| [of(entry, true), of(entry, false)].concat()).collect()
 }
 
 /// The same on the CPU in f64.

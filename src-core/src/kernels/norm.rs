@@ -1,6 +1,8 @@
 //! RMS norm over the last axis, without learned weights (Zhang and Sennrich 2019, <https://arxiv.org/abs/1910.07467>).
 
-use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Variant};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
+
+use super::rows;
 
 static SHADER: Shader = crate::shader!("norm");
 
@@ -25,32 +27,34 @@ fn shape(x: &Tensor, scale: &Tensor, eps: f32) -> Shape {
 /// `x` and `y` are `[N, C]` with C a multiple of 4; `scale` is `[N]` and keeps r for [`backward`].
 pub fn forward(rec: &mut Recorder, x: &Tensor, y: &Tensor, scale: &Tensor, eps: f32) {
     assert_eq!(x.len(), y.len());
+    let params = shape(x, scale, eps);
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "forward",
-        values: &[],
-        params: shape(x, scale, eps),
+        values: &[rows::lanes(rec, params.quads as usize)],
+        params,
         bind: &[(1, x), (2, y), (3, scale)],
-        groups: rec.gpu().target().rows(scale.len()),
+        groups: grid(scale.len()),
     });
 }
 
 /// `dx += r · (dy − y · mean(dy · y))`, with `y` and `scale` as [`forward`] left them.
 pub fn backward(rec: &mut Recorder, y: &Tensor, scale: &Tensor, dy: &Tensor, dx: &Tensor) {
     assert!(y.len() == dy.len() && y.len() == dx.len());
+    let params = shape(y, scale, 0.0);
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "backward",
-        values: &[],
-        params: shape(y, scale, 0.0),
+        values: &[rows::lanes(rec, params.quads as usize)],
+        params,
         bind: &[(4, y), (5, scale), (6, dy), (7, dx)],
-        groups: rec.gpu().target().rows(scale.len()),
+        groups: grid(scale.len()),
     });
 }
 
-/// Every specialisation of this shader.
-pub fn variants() -> Vec<Variant> {
-    ["forward", "backward"].map(|entry| Variant { shader: &SHADER, entry, values: vec![] }).to_vec()
+/// Every specialisation of this shader that such an adapter can ask for.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
+    ["forward", "backward"].into_iter().flat_map(|entry| rows::variants(capabilities, &SHADER, entry, &[])).collect()
 }
 
 /// The same on the CPU in f64.

@@ -1,6 +1,8 @@
 //! Sums over one axis of a stack of matrices.
 
-use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Value, Variant, grid};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Value, Variant, grid};
+
+use super::rows;
 
 static SHADER: Shader = crate::shader!("reduce");
 
@@ -64,10 +66,10 @@ pub fn squares_by_row(rec: &mut Recorder, x: &Tensor, y: &Tensor, of: Matrices) 
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "rows",
-        values: &[("square", Value::Flag(true))],
+        values: &[("square", Value::Flag(true)), rows::lanes(rec, of.columns / 4)],
         params: shape(x, of),
         bind: &[(1, x), (2, y)],
-        groups: rec.gpu().target().rows(of.count * of.rows),
+        groups: grid(of.count * of.rows),
     });
 }
 
@@ -90,18 +92,19 @@ fn columns(rec: &mut Recorder, x: &Tensor, y: &Tensor, of: Matrices, square: boo
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "columns",
-        values: &[("square", Value::Flag(square))],
+        values: &[("square", Value::Flag(square)), rows::lanes(rec, 1)],
         params: shape(x, of),
         bind: &[(1, x), (3, y)],
         groups: grid((of.count * of.rows.div_ceil(SEGMENT) * of.columns / 4).div_ceil(64)),
     });
 }
 
-/// Every specialisation of this shader.
-pub fn variants() -> Vec<Variant> {
+/// Every specialisation of this shader that such an adapter can ask for.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     [("rows", true), ("columns", true), ("columns", false)]
-        .map(|(entry, square)| Variant { shader: &SHADER, entry, values: vec![("square", square.into())] })
-        .to_vec()
+        .into_iter()
+        .flat_map(|(entry, square)| rows::variants(capabilities, &SHADER, entry, &[("square", square.into())]))
+        .collect()
 }
 
 /// The same on the CPU in f64.

@@ -1,6 +1,8 @@
 //! The residual stream mixed with the embedding it started from, with two learned numbers a layer.
 
-use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Variant};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
+
+use super::rows;
 
 use super::dot::{self, Sums};
 use super::elementwise;
@@ -24,7 +26,7 @@ pub fn forward(rec: &mut Recorder, layer: usize, x: &Tensor, x0: &Tensor, resid_
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "forward",
-        values: &[],
+        values: &[rows::part(rec)],
         params: Shape { quads, layer: layer as u32, parts: 0 },
         bind: &[(1, x), (2, x0), (3, resid_lambdas), (4, x0_lambdas), (5, out)],
         groups,
@@ -51,16 +53,15 @@ pub fn backward(
 ) {
     assert!([x0, dx, dx0].iter().all(|tensor| tensor.len() == x.len()) && layer < resid_lambdas.len() && layer < x0_lambdas.len());
     assert!(x.len().is_multiple_of(4) && scratch.len() >= scratch_len());
-    let target = rec.gpu().target();
     let quads = x.len() / 4;
-    let parts = dot::parts_of_quads(target, quads);
+    let parts = dot::parts_of_quads(rec.gpu().capabilities(), quads);
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "backward",
-        values: &[],
+        values: &[rows::part(rec)],
         params: Shape { quads: quads as u32, layer: layer as u32, parts: parts as u32 },
         bind: &[(1, x), (2, x0), (3, resid_lambdas), (4, x0_lambdas), (6, dx), (7, dx0), (8, scratch)],
-        groups: target.rows(parts),
+        groups: grid(parts),
     });
     dot::finish(rec, Sums { start: 0, columns: 1, parts }, 1.0, d_resid_lambdas, layer, scratch);
     dot::finish(rec, Sums { start: parts, columns: 1, parts }, 1.0, d_x0_lambdas, layer, scratch);
@@ -71,9 +72,9 @@ pub fn scratch_len() -> usize {
     2 * dot::MOST_PARTS
 }
 
-/// Every specialisation of this shader.
-pub fn variants() -> Vec<Variant> {
-    ["forward", "backward"].map(|entry| Variant { shader: &SHADER, entry, values: vec![] }).to_vec()
+/// Every specialisation of this shader that such an adapter can ask for.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
+    ["forward", "backward"].map(|entry| rows::part_variant(capabilities, &SHADER, entry)).to_vec()
 }
 
 /// The same on the CPU in f64.

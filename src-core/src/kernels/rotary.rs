@@ -1,7 +1,9 @@
 //! Rotary position embedding (Su et al. 2021, <https://arxiv.org/abs/2104.09864>), norm over the head and gain, fused, on
 //! queries and keys.
 
-use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Variant};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
+
+use super::rows;
 
 static SHADER: Shader = crate::shader!("rotary");
 
@@ -78,10 +80,10 @@ pub fn forward(rec: &mut Recorder, dims: Rotary, cos: &Tensor, sin: &Tensor, x: 
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "forward",
-        values: &[],
+        values: &[rows::lanes(rec, dims.head_dim / 8)],
         params: dims.shape(x, scale, [cos, sin]),
         bind: &[(1, cos), (2, sin), (3, x), (4, scale)],
-        groups: rec.gpu().target().rows(scale.len()),
+        groups: grid(scale.len()),
     });
 }
 
@@ -92,16 +94,16 @@ pub fn backward(rec: &mut Recorder, dims: Rotary, cos: &Tensor, sin: &Tensor, y:
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "backward",
-        values: &[],
+        values: &[rows::lanes(rec, dims.head_dim / 8)],
         params: dims.shape(y, scale, [cos, sin]),
         bind: &[(1, cos), (2, sin), (5, y), (6, scale), (7, dy)],
-        groups: rec.gpu().target().rows(scale.len()),
+        groups: grid(scale.len()),
     });
 }
 
-/// Every specialisation of this shader.
-pub fn variants() -> Vec<Variant> {
-    ["forward", "backward"].map(|entry| Variant { shader: &SHADER, entry, values: vec![] }).to_vec()
+/// Every specialisation of this shader that such an adapter can ask for.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
+    ["forward", "backward"].into_iter().flat_map(|entry| rows::variants(capabilities, &SHADER, entry, &[])).collect()
 }
 
 /// The same on the CPU in f64.

@@ -15,12 +15,9 @@
 //! 6. The inverse of the distribution, in order of ids: the first token up to which the kept ones weigh more than u times
 //!    all of them, u being the random number.
 
-use crate::gpu::{Dispatch, Recorder, Shader, Target, Tensor, Value, Variant};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Value, Variant};
 
-static SHADER: Shader = Shader {
-    name: "sample",
-    source: concat!(include_str!("../../../shaders/sample_group.wgsl"), include_str!("../../../shaders/sample.wgsl")),
-};
+static SHADER: Shader = crate::shader!("sample");
 
 /// How the token of one row is drawn.
 ///
@@ -73,24 +70,24 @@ enum Form {
 }
 
 impl Form {
-    fn for_target(target: Target) -> Self {
-        if target.cpu && target.subgroup > 0 { Form::Subgroup } else { Form::Workgroup }
+    fn for_adapter(capabilities: Capabilities) -> Self {
+        if capabilities.cpu_subgroup().is_some() { Form::Subgroup } else { Form::Workgroup }
     }
 
-    fn lanes(self, target: Target) -> u32 {
+    fn lanes(self, capabilities: Capabilities) -> u32 {
         match self {
-            Form::Subgroup => target.subgroup,
+            Form::Subgroup => capabilities.fixed_subgroup().unwrap_or(1),
             Form::Workgroup => 256,
         }
     }
 
     /// Quads that a lane takes in one turn of a loop: more where lanes are few, for the sake of [`turns`].
-    fn step(self, target: Target) -> u32 {
-        4.max(32 / self.lanes(target))
+    fn step(self, capabilities: Capabilities) -> u32 {
+        4.max(32 / self.lanes(capabilities))
     }
 
-    fn values(self, target: Target) -> [(&'static str, Value); 3] {
-        [("shared", Value::Flag(self == Form::Workgroup)), ("step", Value::Int(self.step(target))), ("rounds", Value::Int(ROUNDS))]
+    fn values(self, capabilities: Capabilities) -> [(&'static str, Value); 3] {
+        [("shared", Value::Flag(self == Form::Workgroup)), ("step", Value::Int(self.step(capabilities))), ("rounds", Value::Int(ROUNDS))]
     }
 }
 
@@ -102,9 +99,9 @@ const ROUNDS: u32 = 14;
 /// Mesa 22.3 ends the loops of an invocation without a word after 65,535 turns, counted over all of them. With every
 /// option on there are 36 passes: one for the maximum, for top-k and top-p each the rounds and two for equal levels, one
 /// for the weight that top-k left, two to draw. Loops over rounds, parts and blocks stay below a thousand turns.
-fn turns(quads: usize, form: Form, target: Target) -> u32 {
+fn turns(quads: usize, form: Form, capabilities: Capabilities) -> u32 {
     const PASSES: usize = 1 + 2 * (ROUNDS as usize + 2) + 1 + 2;
-    let turns = quads.div_ceil((form.lanes(target) * form.step(target)) as usize);
+    let turns = quads.div_ceil((form.lanes(capabilities) * form.step(capabilities)) as usize);
     assert!(PASSES * turns <= 64_500, "a row of {} logits is more than a CPU adapter draws from in one go", 4 * quads);
     turns as u32
 }
@@ -122,7 +119,7 @@ fn turns(quads: usize, form: Form, target: Target) -> u32 {
 /// The same input gives the same tokens every time. Weights are f32: where u, or the border of top-p or min-p, falls within
 /// some 1e-5 of a border between tokens, the neighbour may come out.
 pub fn forward(rec: &mut Recorder, vocab: usize, logits: &Tensor, draws: &Tensor, seen: &Tensor, tokens: &Tensor, weights: &Tensor) {
-    forward_as(rec, Form::for_target(rec.gpu().target()), vocab, [logits, draws, seen, tokens, weights]);
+    forward_as(rec, Form::for_adapter(rec.gpu().capabilities()), vocab, [logits, draws, seen, tokens, weights]);
 }
 
 fn forward_as(rec: &mut Recorder, form: Form, vocab: usize, [logits, draws, seen, tokens, weights]: [&Tensor; 5]) {
@@ -144,29 +141,29 @@ fn forward_as(rec: &mut Recorder, form: Form, vocab: usize, [logits, draws, seen
         tokens.shape(),
         weights.shape(),
     );
-    let target = rec.gpu().target();
+    let capabilities = rec.gpu().capabilities();
     let quads = vocab.div_ceil(4);
     let shape = Shape {
         vocab: vocab as u32,
         quads: quads as u32,
         pitch: (padded / 4) as u32,
         words: vocab.div_ceil(32) as u32,
-        turns: turns(quads, form, target),
+        turns: turns(quads, form, capabilities),
         _pad: [0; 3],
     };
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "forward",
-        values: &form.values(target),
+        values: &form.values(capabilities),
         params: shape,
         bind: &[(1, logits), (2, draws), (3, seen), (4, tokens), (5, weights)],
         groups: [rows as u32, 1, 1],
     });
 }
 
-/// The specialisation of the shader for `target`.
-pub fn variants(target: Target) -> Vec<Variant> {
-    vec![Variant { shader: &SHADER, entry: "forward", values: Form::for_target(target).values(target).to_vec() }]
+/// The specialisation of the shader for such an adapter.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
+    vec![Variant { shader: &SHADER, entry: "forward", values: Form::for_adapter(capabilities).values(capabilities).to_vec() }]
 }
 
 /// The same on the CPU in f64.

@@ -1,6 +1,8 @@
 //! Smear: every position takes in a gated share of the one before it, so that bigrams exist before the first layer.
 
-use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Variant};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
+
+use super::rows;
 
 use super::dot::{self, Sums};
 
@@ -37,10 +39,10 @@ pub fn forward(rec: &mut Recorder, seq: usize, e: &Tensor, gate_w: &Tensor, lamb
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "forward",
-        values: &[],
+        values: &[rows::lanes(rec, e.len() / sigmoid.len() / 4)],
         params: shape(seq, e, gate_w, lambda, sigmoid),
         bind: &[(1, e), (2, gate_w), (3, lambda), (4, x), (5, sigmoid)],
-        groups: rec.gpu().target().rows(sigmoid.len()),
+        groups: grid(sigmoid.len()),
     });
 }
 
@@ -64,16 +66,15 @@ pub fn backward(
     let rows = sigmoid.len();
     assert!(e.len() == dx.len() && e.len() == de.len() && d_gate_w.len() == GATE_CHANNELS && d_lambda.len() == 1);
     assert!(scratch.len() >= scratch_len(rows), "{} numbers of scratch for {rows} rows", scratch.len());
-    let target = rec.gpu().target();
-    let parts = dot::parts(target, rows);
+    let parts = dot::parts(rec.gpu().capabilities(), rows);
     let sums = dot::weighted_scratch_len(rows, 1, GATE_CHANNELS);
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "backward",
-        values: &[],
+        values: &[rows::lanes(rec, e.len() / sigmoid.len() / 4)],
         params: Shape { parts: parts as u32, sums: sums as u32, ..shape(seq, e, gate_w, lambda, sigmoid) },
         bind: &[(1, e), (2, gate_w), (3, lambda), (6, sigmoid), (7, dx), (8, de), (9, scratch)],
-        groups: target.rows(parts),
+        groups: grid(parts),
     });
     dot::finish(rec, Sums { start: sums, columns: 1, parts }, 1.0, d_lambda, 0, scratch);
     dot::weighted(rec, e, rows, 1, d_gate_w, scratch);
@@ -84,9 +85,9 @@ pub fn scratch_len(rows: usize) -> usize {
     dot::weighted_scratch_len(rows, 1, GATE_CHANNELS) + dot::MOST_PARTS
 }
 
-/// Every specialisation of this shader.
-pub fn variants() -> Vec<Variant> {
-    ["forward", "backward"].map(|entry| Variant { shader: &SHADER, entry, values: vec![] }).to_vec()
+/// Every specialisation of this shader that such an adapter can ask for.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
+    ["forward", "backward"].into_iter().flat_map(|entry| rows::variants(capabilities, &SHADER, entry, &[])).collect()
 }
 
 /// The same on the CPU in f64.

@@ -1,6 +1,8 @@
 //! Value embeddings: a token's own row of a table, added to the values through a gate per key-value head.
 
-use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Variant};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
+
+use super::rows;
 
 use super::dot;
 
@@ -44,10 +46,10 @@ pub fn forward(rec: &mut Recorder, ids: &Tensor, table: &Tensor, w: &Tensor, h: 
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "forward",
-        values: &[],
+        values: &[rows::lanes(rec, shape.head_quads as usize)],
         params: Shape { rows: gate.len() as u32, ..shape },
         bind: &[(1, ids), (2, table), (3, w), (4, h), (5, v), (6, gate)],
-        groups: rec.gpu().target().rows(gate.len()),
+        groups: grid(gate.len()),
     });
 }
 
@@ -76,10 +78,10 @@ pub fn backward(
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "backward",
-        values: &[],
+        values: &[rows::lanes(rec, shape.head_quads as usize)],
         params: shape,
         bind: &[(1, ids), (2, table), (3, w), (7, gate), (8, dv), (9, dh), (10, scratch)],
-        groups: rec.gpu().target().rows(rows),
+        groups: grid(rows),
     });
     dot::weighted(rec, h, rows, heads, d_w, scratch);
 }
@@ -89,9 +91,9 @@ pub fn scratch_len(rows: usize, heads: usize) -> usize {
     dot::weighted_scratch_len(rows, heads, GATE_CHANNELS)
 }
 
-/// Every specialisation of this shader.
-pub fn variants() -> Vec<Variant> {
-    ["forward", "backward"].map(|entry| Variant { shader: &SHADER, entry, values: vec![] }).to_vec()
+/// Every specialisation of this shader that such an adapter can ask for.
+pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
+    ["forward", "backward"].into_iter().flat_map(|entry| rows::variants(capabilities, &SHADER, entry, &[])).collect()
 }
 
 /// The same on the CPU in f64.

@@ -179,7 +179,7 @@ impl<'a> Sizes<'a> {
     /// batch, of an evaluation, and of the update, which are recorded apart.
     fn packed_floats(&self, gpu: &Gpu) -> usize {
         let largest = |products: &[Product<'_>]| {
-            let sizes = products.iter().map(|product| matmul::scratch_len(gpu.target(), product, autotune::choose(gpu, product)));
+            let sizes = products.iter().map(|product| matmul::scratch_len(gpu.capabilities(), product, autotune::choose(gpu, product)));
             let [left, right] = sizes.fold([0; 2], |most, size| [most[0].max(size[0]), most[1].max(size[1])]);
             left + right
         };

@@ -25,7 +25,7 @@ fn check(dims: Attention, span: f32, ease: f64, seed: u64) {
     let [q, d_o] = [&q, &d_o].map(|data| bench.tensor(&queries, data));
     let [k, v] = [&k, &v].map(|data| bench.tensor(&keys, data));
     for kernel in [Kernel::Lane, Kernel::Tile] {
-        if kernel == Kernel::Lane && bench.gpu().target().subgroup == 0 {
+        if kernel == Kernel::Lane && bench.gpu().capabilities().fixed_subgroup().is_none() {
             continue;
         }
         let run = || {
@@ -77,7 +77,7 @@ proptest! {
 
 fn check_cached(case: &Case) {
     for kernel in [Kernel::Lane, Kernel::Tile] {
-        if kernel == Kernel::Tile || Bench::new().gpu().target().subgroup > 0 {
+        if kernel == Kernel::Tile || Bench::new().gpu().capabilities().fixed_subgroup().is_some() {
             let Case { dims, cursors, q, keys, values, .. } = case;
             case.check(|rec, o| cached_with(rec, kernel, *dims, cursors, q, [keys, values], o));
         }

@@ -71,7 +71,7 @@ fn words(seen: &[bool]) -> Vec<u32> {
 }
 
 fn forms(bench: &Bench) -> Vec<Form> {
-    let subgroups = bench.gpu().target().subgroup > 0;
+    let subgroups = bench.gpu().capabilities().fixed_subgroup().is_some();
     [Form::Workgroup].into_iter().chain(subgroups.then_some(Form::Subgroup)).collect()
 }
 

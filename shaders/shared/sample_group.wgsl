@@ -1,4 +1,4 @@
-// What the lanes of a workgroup that owns a row do together: put before `sample.wgsl`.
+// What the lanes of a workgroup that owns a row do together.
 //
 // The workgroup is one subgroup on CPU adapters, where barriers are dear, and 256 lanes with workgroup memory elsewhere.
 // Every sum has a fixed order.

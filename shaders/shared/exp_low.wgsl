@@ -1,10 +1,10 @@
-// An exponential for softmax: put before the shaders that use it.
+// An exponential for softmax.
 //
 // exp for x ≤ 0. Lavapipe's own is out by 4e-6. This one, 2^n · 2^f with |f| ≤ ½ and a polynomial of degree 6 for 2^f, is out
 // by 1e-7 near 0, more further down as x · log₂e rounds. Below 2^-126 it gives a true 0: smaller factors would make
 // denormal sums, which a CPU adds twenty times slower.
 fn exp_low(x: vec4<f32>) -> vec4<f32> {
-{% if cpu %}
+{% if coarse_exp %}
     let t = max(x * 1.442695041, vec4<f32>(-127.0));
     let n = round(t);
     let f = t - n;

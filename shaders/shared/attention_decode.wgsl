@@ -4,6 +4,9 @@
 //
 // Online softmax (Milakov and Gimelshein 2018, arXiv 1805.02867).
 
+#include "shared/cursor.wgsl"
+#include "shared/exp_low.wgsl"
+
 struct Shape {
     heads: u32,      // H
     kv_heads: u32,   // K
@@ -12,13 +15,6 @@ struct Shape {
     window: u32,
     shares: u32,
     scale: f32,      // 1 / √D
-}
-
-struct Cursor {
-    position: u32,   // tokens of the sequence that the cache held before the new ones
-    count: u32,      // new tokens that count
-    row: u32,        // the sequence's row in the cache
-    before: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;

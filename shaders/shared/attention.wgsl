@@ -8,6 +8,8 @@
 // Online softmax: Milakov and Gimelshein 2018 (arXiv 1805.02867). Tiles and the backward pass: Dao 2023 (arXiv
 // 2307.08691). Query head h reads key and value head h / (H / K).
 
+#include "shared/exp_low.wgsl"
+
 struct Shape {
     seq: u32,        // T
     heads: u32,      // H
@@ -32,15 +34,10 @@ struct Shape {
 @group(0) @binding(11) var<storage, read_write> dv: array<vec4<f32>>;    // [B, T, K, D]
 
 {% if cached %}
-// Where a sequence of the pass stands: its T queries come after `position` tokens that the cache holds already, and its keys
-// and values lie in row `row` of k and v, [rows, ring, K, D], at their position mod ring.
-struct Cursor {
-    position: u32,
-    count: u32,
-    row: u32,
-    before: u32,
-}
+#include "shared/cursor.wgsl"
 
+// A sequence's T queries come after `position` tokens that the cache holds already; its keys and values lie in row `row` of k
+// and v, [rows, ring, K, D], at their position mod ring.
 @group(0) @binding(12) var<storage, read> cursors: array<Cursor>;        // [B]
 
 // The slot of a position, no further than `last`. What one query sees goes round the ring once at most; `origin` is the

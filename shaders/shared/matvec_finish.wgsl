@@ -1,0 +1,18 @@
+// What happens to the sums of a matrix-vector product before they are stored: shared by both of its shaders.
+
+{% if finish == "softcap" %}
+#include "shared/tanh.wgsl"
+{% endif %}
+
+fn finish(at: u32, sum: vec4<f32>) {
+{% if finish == "into" %}
+    y[at] += sum;
+{% elif finish == "relu2" %}
+    let positive = max(sum, vec4<f32>(0.0));
+    y[at] = positive * positive;
+{% elif finish == "softcap" %}
+    y[at] = shape.cap * tanh4(sum / shape.cap);
+{% else %}
+    y[at] = sum;
+{% endif %}
+}
