@@ -1,16 +1,16 @@
 // Muon's steps around the Polar-Express products, for a stack of matrices of one shape [R, C].
 //
 //   momentum:     g ← s·g;  m ← m + (g − m)·(1 − μ);  x = m − (m − g)·(1 − μ), written over g;  q_r = Σ_c x_rc²
-//   equilibrate:  every row to the mean row norm, then the matrix to a Frobenius norm just below 1, as one factor a row:
-//                 e_r = t / max(√q_r, 1e-6),  t = √(Σ_r q_r / R),   f_r = e_r / (1.01·√(Σ_r e_r² q_r) + 1e-6)
-//   scale:        x_rc ← f_r · x_rc
+//   scale:        every row to the mean row norm, then the matrix to a Frobenius norm just below 1, as one factor a row:
+//                 t = √(Σ_r q_r / R),  e_r = t / max(√q_r, 1e-6),  x_rc ← e_r / (1.01·√(Σ_r e_r² q_r) + 1e-6) · x_rc
 //   variance:     NorMuon, along the axis a that is kept (rows if R ≥ C, else columns), q_a = Σ x² over the other of size k:
-//                 ρ = √min(R, C) / max(√Σ_a q_a, 1e-6),  u_a = ρ² q_a / k,  v_a ← v_a + (u_a − v_a)·(1 − β2),
-//                 d_a = max(v_a, 1e-10)^−½,  f_a = ρ · d_a · √(k Σ_a u_a) / max(√(k Σ_a u_a d_a²), 1e-10)
-//   update:       g = f_a · x;  p ← p − lr·g − lr·wd·p·[g·p ≥ 0]
+//                 ρ = √min(R, C) / max(√Σ_a q_a, 1e-6),  u_a = ρ² q_a / k,  v_a ← v_a + (u_a − v_a)·(1 − β2)
+//   update:       d_a = max(v_a, 1e-10)^−½,  g = ρ · d_a · √(k Σ_a u_a) / max(√(k Σ_a u_a d_a²), 1e-10) · x
+//                 p ← p − lr·g − lr·wd·p·[g·p ≥ 0]
 //
-// `momentum`, `scale` and `update` run one workgroup a row, `equilibrate` and `variance` one a matrix. What changes from
-// step to step is read from `numbers`, so that a recorded step can be replayed.
+// `momentum`, `scale` and `update` run one workgroup a row. Sums over a whole matrix are left in `parts` by `totals` and
+// `variance`, which run one workgroup a segment of the axis; whoever needs such a sum adds the few parts again, always in
+// the same order. What changes from step to step is read from `numbers`, so that a recorded step can be replayed.
 
 #include "shared/rows.wgsl"
 
@@ -23,6 +23,7 @@ struct Shape {
     kept: u32,       // length of the axis a
     summed: u32,     // k
     state: u32,      // floats from one matrix's v to the next
+    axis: u32,       // length of the axis that `totals` sums over: R or kept
     norm: f32,       // √min(R, C)
     rest2: f32,      // 1 − β2
 }
@@ -33,12 +34,29 @@ struct Shape {
 @group(0) @binding(3) var<storage, read_write> buffer: array<vec4<f32>>;     // [N, stride]  m
 @group(0) @binding(4) var<storage, read_write> row_squares: array<f32>;      // [N, R]  q
 @group(0) @binding(5) var<storage, read> squares: array<f32>;                // [N, R] or [N, kept]  q
-@group(0) @binding(6) var<storage, read_write> factors: array<f32>;          // [N, R] or [N, kept]  f
-@group(0) @binding(7) var<storage, read> factor: array<f32>;                 // the same, to read
+@group(0) @binding(6) var<storage, read_write> parts: array<vec2<f32>>;      // [N, segments]
+@group(0) @binding(7) var<storage, read> sums: array<vec2<f32>>;             // the same, to read
 @group(0) @binding(8) var<storage, read_write> second: array<f32>;           // [N, state]  v
 @group(0) @binding(9) var<storage, read> direction: array<vec4<f32>>;        // [N, stride]  x
-@group(0) @binding(10) var<storage, read> factor4: array<vec4<f32>>;         // [N, C]  f
-@group(0) @binding(11) var<storage, read_write> param: array<vec4<f32>>;     // [N, stride]  p
+@group(0) @binding(10) var<storage, read> moment: array<f32>;                // v, to read
+@group(0) @binding(11) var<storage, read> moment4: array<vec4<f32>>;         // v, to read
+@group(0) @binding(12) var<storage, read_write> param: array<vec4<f32>>;     // [N, stride]  p
+@group(0) @binding(13) var<storage, read> spread: array<vec2<f32>>;          // [N, segments]  of `variance`
+
+// Elements of the axis that a workgroup sums.
+const SEGMENT = {{ segment }}u;
+
+fn segments(axis: u32) -> u32 {
+    return (axis + SEGMENT - 1u) / SEGMENT;
+}
+
+// The sums of a matrix that `totals` left in parts.
+fn whole(matrix: u32, axis: u32) -> vec2<f32> {
+    let count = segments(axis);
+    var sum = vec2<f32>(0.0);
+    for (var i = 0u; i < count; i++) { sum += sums[matrix * count + i]; }
+    return sum;
+}
 
 @compute @workgroup_size(ROW_LANES)
 fn momentum(lane: Lane) {
@@ -60,28 +78,23 @@ fn momentum(lane: Lane) {
     if lane.index == 0u { row_squares[row] = total; }
 }
 
+// The sum of q over a segment of the axis, and how many elements of it are not nothing: Σ q / max(q, 1e-12).
 @compute @workgroup_size(ROW_LANES)
-fn equilibrate(lane: Lane) {
-    let matrix = row_index(lane);
-    if matrix >= shape.count { return; }
-    let start = matrix * shape.rows;
+fn totals(lane: Lane) {
+    let part = row_index(lane);
+    let count = segments(shape.axis);
+    if part >= shape.count * count { return; }
+    let start = part / count * shape.axis;
+    let first = part % count * SEGMENT;
+    let end = min(first + SEGMENT, shape.axis);
 
-    var sum = 0.0;
-    for (var r = lane.index; r < shape.rows; r += ROW_LANES) {
-        sum += squares[start + r];
+    var sum = vec2<f32>(0.0);
+    for (var a = first + lane.index; a < end; a += ROW_LANES) {
+        let q = squares[start + a];
+        sum += vec2<f32>(q, q / max(q, 1e-12));
     }
-    let mean_norm = sqrt(row_sum(sum, lane) / f32(shape.rows));
-
-    sum = 0.0;
-    for (var r = lane.index; r < shape.rows; r += ROW_LANES) {
-        let level = mean_norm / max(sqrt(squares[start + r]), 1e-6);
-        sum += level * level * squares[start + r];
-    }
-    let whole = 1.0 / (1.01 * sqrt(row_sum(sum, lane)) + 1e-6);
-
-    for (var r = lane.index; r < shape.rows; r += ROW_LANES) {
-        factors[start + r] = whole * mean_norm / max(sqrt(squares[start + r]), 1e-6);
-    }
+    let total = row_sum4(vec4<f32>(sum, 0.0, 0.0), lane);
+    if lane.index == 0u { parts[part] = total.xy; }
 }
 
 @compute @workgroup_size(ROW_LANES)
@@ -89,7 +102,10 @@ fn scale(lane: Lane) {
     let row = row_index(lane);
     if row >= shape.count * shape.rows { return; }
     let start = row / shape.rows * shape.stride + row % shape.rows * shape.quads;
-    let f = factor[row];
+    let sum = whole(row / shape.rows, shape.rows);
+    // e_r² q_r is t² for a row that is not nothing.
+    let t = sqrt(sum.x / f32(shape.rows));
+    let f = t / (max(sqrt(squares[row]), 1e-6) * (1.01 * t * sqrt(sum.y) + 1e-6));
     for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
         x[start + c] *= f;
     }
@@ -97,48 +113,49 @@ fn scale(lane: Lane) {
 
 @compute @workgroup_size(ROW_LANES)
 fn variance(lane: Lane) {
-    let matrix = row_index(lane);
-    if matrix >= shape.count { return; }
+    let part = row_index(lane);
+    let count = segments(shape.kept);
+    if part >= shape.count * count { return; }
+    let matrix = part / count;
     let start = matrix * shape.kept;
     let state = matrix * shape.state;
-    let size = f32(shape.summed);
+    let first = part % count * SEGMENT;
+    let end = min(first + SEGMENT, shape.kept);
+    let rho = shape.norm / max(sqrt(whole(matrix, shape.kept).x), 1e-6);
 
     var sum = 0.0;
-    for (var a = lane.index; a < shape.kept; a += ROW_LANES) {
-        sum += squares[start + a];
-    }
-    let total = row_sum(sum, lane);
-    let rho = shape.norm / max(sqrt(total), 1e-6);
-
-    sum = 0.0;
-    for (var a = lane.index; a < shape.kept; a += ROW_LANES) {
+    for (var a = first + lane.index; a < end; a += ROW_LANES) {
         let square = rho * rho * squares[start + a];
-        let v = second[state + a] + (square / size - second[state + a]) * shape.rest2;
+        let v = second[state + a] + (square / f32(shape.summed) - second[state + a]) * shape.rest2;
         second[state + a] = v;
         sum += square / max(v, 1e-10);
     }
-    let after = sqrt(row_sum(sum, lane));
-    let ratio = rho * rho * sqrt(total) / max(after, 1e-10);
-
-    for (var a = lane.index; a < shape.kept; a += ROW_LANES) {
-        factors[start + a] = ratio / sqrt(max(second[state + a], 1e-10));
-    }
+    let total = row_sum(sum, lane);
+    if lane.index == 0u { parts[part] = vec2<f32>(total, 0.0); }
 }
 
 @compute @workgroup_size(ROW_LANES)
 fn update(lane: Lane) {
     let row = row_index(lane);
     if row >= shape.count * shape.rows { return; }
-    let start = row / shape.rows * shape.stride + row % shape.rows * shape.quads;
+    let matrix = row / shape.rows;
+    let start = matrix * shape.stride + row % shape.rows * shape.quads;
     let now = numbers[shape.slot];
+
+    let total = whole(matrix, shape.kept).x;
+    let rho = shape.norm / max(sqrt(total), 1e-6);
+    let count = segments(shape.kept);
+    var after = 0.0;
+    for (var i = 0u; i < count; i++) { after += spread[matrix * count + i].x; }
+    let ratio = rho * rho * sqrt(total) / max(sqrt(after), 1e-10);
     {% if by_row %}
-    let f = factor[row];
+    let f = ratio / sqrt(max(moment[matrix * shape.state + row % shape.rows], 1e-10));
     {% else %}
-    let across = row / shape.rows * shape.quads;
+    let across = matrix * shape.state / 4u;
     {% endif %}
     for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
         {% if not by_row %}
-        let f = factor4[across + c];
+        let f = ratio / sqrt(max(moment4[across + c], vec4<f32>(1e-10)));
         {% endif %}
         let g = direction[start + c] * f;
         let p = param[start + c];

@@ -75,7 +75,7 @@ fn enumerate() -> Vec<wgpu::Adapter> {
 
 /// The largest heap that Vulkan counts as the device's own: the card's memory, or on a processor the machine's.
 #[cfg(not(target_vendor = "apple"))]
-fn memory(adapter: &wgpu::Adapter) -> Option<u64> {
+pub(super) fn memory(adapter: &wgpu::Adapter) -> Option<u64> {
     const DEVICE_LOCAL: u32 = 1;
     // SAFETY: the adapter is only asked, and outlives the question.
     let properties = unsafe {
@@ -88,7 +88,7 @@ fn memory(adapter: &wgpu::Adapter) -> Option<u64> {
 
 /// Metal does not say before a device is opened; a Mac's GPU shares the machine's memory.
 #[cfg(target_vendor = "apple")]
-fn memory(_adapter: &wgpu::Adapter) -> Option<u64> {
+pub(super) fn memory(_adapter: &wgpu::Adapter) -> Option<u64> {
     super::memory::host_memory()
 }
 

@@ -127,6 +127,11 @@ impl Gpu {
         &self.inner.limits
     }
 
+    /// Bytes of memory that the adapter works in, its own or the machine's; `None` where it does not say.
+    pub fn adapter_memory(&self) -> Option<u64> {
+        adapter::memory(&self.inner.adapter)
+    }
+
     /// Optional features that the device was opened with.
     pub fn features(&self) -> wgpu::Features {
         self.inner.features

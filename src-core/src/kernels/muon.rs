@@ -81,7 +81,8 @@ pub struct Scratch {
     gram: Tensor,
     polynomial: Tensor,
     squares: Tensor,
-    factors: Tensor,
+    sums: Tensor,
+    spread: Tensor,
     partial: Tensor,
 }
 
@@ -96,10 +97,16 @@ impl Scratch {
             gram: zeros("Muon Gram matrices", |of| of.count * gram_stride(of))?,
             polynomial: zeros("Muon polynomials", |of| of.count * gram_stride(of))?,
             squares: zeros("Muon squares", |of| of.count * of.rows.max(of.columns))?,
-            factors: zeros("Muon factors", |of| of.count * of.rows.max(of.columns))?,
+            sums: zeros("Muon sums", sums_len)?,
+            spread: zeros("Muon spread", sums_len)?,
             partial: zeros("Muon partial sums", Matrices::column_scratch)?,
         })
     }
+}
+
+/// Floats of the partial sums over the longer axis of each matrix, two a part.
+pub(crate) fn sums_len(of: &Matrices) -> usize {
+    2 * of.count * segments(of.rows.max(of.columns))
 }
 
 /// Floats from one Gram matrix of a stack to the next.
@@ -118,8 +125,17 @@ struct Shape {
     kept: u32,
     summed: u32,
     state: u32,
+    axis: u32,
     norm: f32,
     rest2: f32,
+}
+
+/// Elements of a matrix's axis that a workgroup sums.
+const SEGMENT: usize = 512;
+
+/// Parts of a sum over an axis of `length` elements.
+fn segments(length: usize) -> usize {
+    length.div_ceil(SEGMENT)
 }
 
 /// Steps a stack. `numbers` is `[slots, 4]`; slot `slot` holds [`Step::numbers`]. `beta2` is the decay of the second moment.
@@ -139,29 +155,34 @@ pub fn forward(rec: &mut Recorder, stack: Stack<'_>, of: Matrices, beta2: f64, s
         kept: kept as u32,
         summed: summed as u32,
         state: second_stride(of) as u32,
+        axis: 0,
         norm: (of.rows.min(of.columns) as f64).sqrt() as f32,
         rest2: (1.0 - beta2) as f32,
     };
-    // Loads of a workgroup in a pass, and workgroups.
-    let (each_row, each_matrix) = ((of.columns / 4, of.count * of.rows), (kept.max(of.rows), of.count));
-    let run = |rec: &mut Recorder, entry: &'static str, bind: &[(u32, &Tensor)], (work, groups): (usize, usize)| {
-        let values = [("by_row", by_row.into()), rows::lanes(rec, work)];
+    let each_row = (of.columns / 4, of.count * of.rows);
+    let each_segment = |length: usize| (SEGMENT, of.count * segments(length));
+    // `work` loads of a workgroup in a pass, and `groups` of them.
+    let run = |rec: &mut Recorder, entry: &'static str, axis: usize, bind: &[(u32, &Tensor)], (work, groups): (usize, usize)| {
+        let values = [("by_row", by_row.into()), ("segment", (SEGMENT as u32).into()), rows::lanes(rec, work)];
+        let params = Shape { axis: axis as u32, ..params };
         rec.dispatch(Dispatch { shader: &SHADER, entry, values: &values, params, bind, groups: grid(groups) });
     };
-    let Scratch { direction, squares, factors, partial, .. } = scratch;
+    let Scratch { direction, squares, sums, spread, partial, .. } = scratch;
 
-    run(rec, "momentum", &[(1, numbers), (2, grad), (3, momentum_buffer), (4, squares)], each_row);
-    run(rec, "equilibrate", &[(5, squares), (6, factors)], each_matrix);
-    run(rec, "scale", &[(2, grad), (7, factors)], each_row);
+    run(rec, "momentum", 0, &[(1, numbers), (2, grad), (3, momentum_buffer), (4, squares)], each_row);
+    run(rec, "totals", of.rows, &[(5, squares), (6, sums)], each_segment(of.rows));
+    run(rec, "scale", 0, &[(2, grad), (5, squares), (7, sums)], each_row);
     polar_express(rec, grad, direction, scratch, of);
     if by_row {
         reduce::squares_by_row(rec, direction, squares, of);
     } else {
         reduce::squares_by_column(rec, direction, squares, partial, of);
     }
-    run(rec, "variance", &[(5, squares), (6, factors), (8, second_momentum_buffer)], each_matrix);
-    let factor = if by_row { 7 } else { 10 };
-    run(rec, "update", &[(1, numbers), (9, direction), (factor, factors), (11, param)], each_row);
+    run(rec, "totals", kept, &[(5, squares), (6, sums)], each_segment(kept));
+    run(rec, "variance", 0, &[(5, squares), (6, spread), (7, sums), (8, second_momentum_buffer)], each_segment(kept));
+    let moment = if by_row { 10 } else { 11 };
+    let given = [(1, numbers), (7, sums), (9, direction), (moment, second_momentum_buffer), (12, param), (13, spread)];
+    run(rec, "update", 0, &given, each_row);
 }
 
 /// The three products of an iteration: the Gram matrix A over the longer axis, its square, and (bA + cA²)·X, or X·(bA + cA²)
@@ -197,8 +218,10 @@ fn polar_express(rec: &mut Recorder, x: &Tensor, y: &Tensor, scratch: &Scratch, 
 
 /// Every specialisation of this shader that such an adapter can ask for.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
-    let entries = ["momentum", "equilibrate", "scale", "variance", "update"];
-    let of = |entry, by_row: bool| rows::variants(capabilities, &SHADER, entry, &[("by_row", by_row.into())]);
+    let entries = ["momentum", "totals", "scale", "variance", "update"];
+    let of = |entry, by_row: bool| {
+        rows::variants(capabilities, &SHADER, entry, &[("by_row", by_row.into()), ("segment", (SEGMENT as u32).into())])
+    };
     entries.into_iter().flat_map(|entry| [of(entry, true), of(entry, false)].concat()).collect()
 }
 

@@ -8,8 +8,17 @@ use crate::gpu::{DType, Gpu, GpuError, Memory, Tensor};
 use super::Config;
 use super::stream::Stream;
 
-/// Logits are computed for this many bytes' worth of rows at a time, so that they never exist whole.
-pub(crate) const LOGITS_BYTES: usize = 32 << 20;
+/// Bytes of the rows of logits that are computed at a time, so that they never exist whole.
+///
+/// Each chunk passes once over `lm_head`'s gradient, so few large ones are better where memory is far from the cores. On a
+/// CPU adapter a chunk should rather stay in the caches. What a GPU gives follows from its own memory alone: it decides
+/// the order of a sum, and a run must go on with the same bits whatever else the machine does.
+fn logits_bytes(gpu: &Gpu) -> usize {
+    const LEAST: u64 = 32 << 20;
+    const MOST: u64 = 1 << 30;
+    let memory = gpu.adapter_memory().filter(|_| !gpu.capabilities().cpu);
+    memory.map_or(LEAST, |bytes| (bytes / 32).clamp(LEAST, MOST)) as usize
+}
 
 /// Rows of a chunk of logits are a multiple of this, so that a chunk of any tensor starts on a 256-byte border.
 const CHUNK_MULTIPLE: usize = 64;
@@ -128,6 +137,6 @@ impl Activations {
 /// Rows of logits that are computed at a time for a batch of `tokens` tokens.
 pub(crate) fn chunk_rows(gpu: &Gpu, config: &Config, tokens: usize) -> usize {
     let row = 4 * config.padded_vocab();
-    let most = LOGITS_BYTES.min(gpu.binding_limit() as usize) / row;
+    let most = logits_bytes(gpu).min(gpu.binding_limit() as usize) / row;
     (most / CHUNK_MULTIPLE * CHUNK_MULTIPLE).max(CHUNK_MULTIPLE).min(tokens)
 }

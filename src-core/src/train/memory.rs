@@ -5,7 +5,7 @@
 
 use crate::gpu::Gpu;
 use crate::kernels::matmul::{self, Layout, Product};
-use crate::kernels::muon::{gram_stride, second_stride};
+use crate::kernels::muon::{gram_stride, second_stride, sums_len};
 use crate::kernels::reduce::Matrices;
 use crate::kernels::{self, autotune, muon};
 use crate::model::activations::chunk_rows;
@@ -170,9 +170,10 @@ impl<'a> Sizes<'a> {
         let direction = largest(&|of| of.count * of.stride);
         let gram = largest(&|of| of.count * gram_stride(of));
         let neuron = largest(&|of| of.count * of.rows.max(of.columns));
+        let sums = largest(&sums_len);
         let partial = largest(&Matrices::column_scratch);
         let numbers = 4 * (OptimizerConfig::ADAMW.len() + self.stacks.len());
-        direction + 2 * gram + 2 * neuron + partial + numbers
+        direction + 2 * gram + neuron + 2 * sums + partial + numbers
     }
 
     /// Operands that a product's kernel reads packed, where one does: the largest left and the largest right one of a
@@ -214,7 +215,7 @@ impl<'a> Sizes<'a> {
         let evaluation = forward + 2 * chunks;
         let tables = self.config.param_specs().iter().filter(|spec| spec.group != Group::Matrix).count();
         // Six kernels and fifteen products; each symmetric product is followed by a copy of its upper half.
-        let stack = |of: &Matrices| 21 + 5 * muon::products(*of).iter().filter(|product| product.symmetric).count();
+        let stack = |of: &Matrices| 22 + 5 * muon::products(*of).iter().filter(|product| product.symmetric).count();
         batch + evaluation + tables + self.over_stacks(stack).sum::<usize>()
     }
 
