@@ -3,7 +3,7 @@
 # rustup puts cargo here; a shell that was open before does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help setup demo app app-run bundle test test-app test-mesa26 fuzz bench lint fmt clean
+.PHONY: help setup demo app app-run bundle test test-forms test-app test-mesa26 fuzz bench lint fmt clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -31,8 +31,13 @@ test: lint ## check and test everything
 	@scripts/setup.sh --test
 	@scripts/python.sh >/dev/null
 	cargo test
+	scripts/test-forms.sh
 	@# The Burn twin checks the gradients once more.
 	cargo test -p nc-core --features burn --test burn
+
+test-forms: setup ## test the forms that kernels take on other adapters: GPUs with, without and with varying subgroups
+	@scripts/setup.sh --test
+	scripts/test-forms.sh
 
 test-mesa26: setup ## run the tests once more on Mesa 26, put into a private folder (Debian only)
 	@scripts/setup.sh --test
