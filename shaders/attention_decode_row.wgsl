@@ -1,31 +1,38 @@
-// Attention of new tokens over a cache, a query at a time, the lanes along D: the form for GPUs.
+// Attention of new tokens over a cache, a query at a time: the form for GPUs.
 //
-// A workgroup of {{ lanes }} lanes takes one head of one query and walks over its share of the positions, four at a time. With several
-// shares a head, each leaves its maximum, its sum and its unscaled output to `combine` (flash-decoding: Dao and others
-// 2023), so that one long context can keep a whole GPU busy. What a query gets does not depend on other sequences.
+// A workgroup of {{ lanes }} lanes takes one head of one query and walks over its share of the positions. Teams of {{ team }} lanes take
+// four positions a turn each. The lanes of a team lie along D, so that neighbours read neighbours, and hold their channels of
+// q and o in registers. What they add to the four products meets in workgroup memory, in two steps: fours of lanes, then all
+// fours. So nothing depends on subgroups. Each team has a maximum and a sum of its own; teams are put together at the end, in
+// order.
+//
+// With several shares a head, each leaves its maximum, its sum and its unscaled output to `combine` (flash-decoding: Dao and
+// others 2023), so that one long context can keep a whole GPU busy. What a query gets does not depend on other sequences.
+//
+// Scores are to base 2: log₂e is part of the scale.
 
 #include "shared/attention_decode.wgsl"
 
 {% set dq = head_dim // 4 %}
-{% set outs = (dq + lanes - 1) // lanes %}
+{% set quads = (dq + team - 1) // team %}
+{% set teams = lanes // team %}
+{% set fours = team // 4 %}
 
-{% if subgroup > 0 %}
-fn sum_over_lanes(x: vec4<f32>, local: u32) -> vec4<f32> { return subgroupAdd(x); }
-{% else %}
-var<workgroup> crossing: array<vec4<f32>, {{ lanes }}>;
+const TEAM = {{ team }}u;
+const TURN = {{ 4 * teams }}u;    // positions of a turn
+const LOG2_E = 1.442695041;
+const ORDER = vec4<u32>(0u, 1u, 2u, 3u);
 
-fn sum_over_lanes(x: vec4<f32>, local: u32) -> vec4<f32> {
-    crossing[local] = x;
-    for (var half = {{ lanes // 2 }}u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if local < half { crossing[local] += crossing[local + half]; }
-    }
-    workgroupBarrier();
-    let sum = crossing[0];
-    workgroupBarrier();
-    return sum;
+// Arrays are nested so that what bounds an index has little to do.
+var<workgroup> of_lanes: array<array<array<vec4<f32>, {{ fours }}>, {{ teams }}>, 4>;          // [position][team][lane]
+var<workgroup> of_fours: array<array<vec4<f32>, {{ fours }}>, {{ teams }}>;                    // [team][four][position]
+var<workgroup> outputs: array<array<array<vec4<f32>, {{ team }}>, {{ teams }}>, {{ quads }}>;  // [quad][team][lane]
+var<workgroup> ends: array<vec2<f32>, {{ teams }}>;                                            // [team]  maximum, sum
+
+// What was weighed against maximum − x counts for against the maximum. Further down no exponential need be right.
+fn shrunk(x: vec4<f32>) -> vec4<f32> {
+    return exp2_low(max(x, vec4<f32>(-100.0)));
 }
-{% endif %}
 
 @compute @workgroup_size({{ lanes }})
 fn forward(
@@ -38,79 +45,125 @@ fn forward(
     let cursor = cursors[token / shape.fresh];
     if token % shape.fresh >= cursor.count { return; }
     let position = cursor.position + token % shape.fresh;
-    let first = position - min(position, shape.window);
-    let each = ((position - first) / shape.shares + 4u) / 4u * 4u;
+    let before = min(position, shape.window);
+    // Slots are counted on past the ring's end, which they pass once at most.
+    let first = (position - before) % shape.ring;
+    let each = (before / shape.shares + TURN) / TURN * TURN;
     let start = first + share * each;
-    let end = min(start + each, position + 1u);
+    let end = min(start + each, first + before + 1u);
 
-    let kv_head = head / (shape.heads / shape.kv_heads);
+    let team = local / TEAM;
+    let lane = local % TEAM;
+    let four = lane / 4u;
+    let of_four = lane % 4u;
     let stride = shape.kv_heads * {{ dq }}u;
-    let row = cursor.row * shape.ring;
+    let row = cursor.row * shape.ring * stride + head / (shape.heads / shape.kv_heads) * {{ dq }}u;
     let out = (token * shape.heads + head) * {{ dq }}u;
-{% for i in range(outs) %}
-    let c{{ i }} = min(local + {{ i * lanes }}u, {{ dq - 1 }}u);
-    let mine{{ i }} = select(0.0, shape.scale, local + {{ i * lanes }}u < {{ dq }}u);
-    let q{{ i }} = mine{{ i }} * q[out + c{{ i }}];
+{% for i in range(quads) %}
+{% if (i + 1) * team <= dq %}
+    let c{{ i }} = lane + {{ i * team }}u;
+    let q{{ i }} = shape.scale * LOG2_E * q[out + c{{ i }}];
+{% else %}
+    let c{{ i }} = min(lane + {{ i * team }}u, {{ dq - 1 }}u);
+    let q{{ i }} = select(0.0, shape.scale * LOG2_E, lane + {{ i * team }}u < {{ dq }}u) * q[out + c{{ i }}];
+{% endif %}
     var o{{ i }} = vec4<f32>(0.0);
 {% endfor %}
     var top = LOWEST;
     var sum = 0.0;
-    for (var at = start; at < end; at += 4u) {
-        var dots = vec4<f32>(0.0);
+    for (var at = start; at < end; at += TURN) {
+        // Past the end stands the last position once more.
+        let mine = at + 4u * team + ORDER;
+        let counted = min(mine, vec4<u32>(end - 1u));
+        // Before the ring's end the difference wraps round and is the larger.
+        let slot = row + min(counted, counted - shape.ring) * stride;
 {% for j in range(4) %}
-        let key{{ j }} = (row + min(at + {{ j }}u, position) % shape.ring) * stride + kv_head * {{ dq }}u;
-{% for i in range(outs) %}
-        dots[{{ j }}] += dot(q{{ i }}, keys[key{{ j }} + c{{ i }}]);
+        {
+{% for i in range(quads) %}
+            let key{{ i }} = keys[slot[{{ j }}] + c{{ i }}];
+{% endfor %}
+            var product = q0.x * key0.x;
+{% for i in range(quads) %}
+{% for c in range(0 if i else 1, 4) %}
+            product = fma(q{{ i }}[{{ c }}], key{{ i }}[{{ c }}], product);
 {% endfor %}
 {% endfor %}
-        let seen = vec4<u32>(at) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(end);
-        let s = select(vec4<f32>(LOWEST), sum_over_lanes(dots, local), seen);
+            of_lanes[{{ j }}][team][four][of_four] = product;
+        }
+{% endfor %}
+        workgroupBarrier();
+        let parts_of_one = of_lanes[of_four][team][four];
+        of_fours[team][four][of_four] = (parts_of_one.x + parts_of_one.y) + (parts_of_one.z + parts_of_one.w);
+        workgroupBarrier();
+        let s = of_fours[team][0]{% for f in range(1, fours) %} + of_fours[team][{{ f }}]{% endfor %};
         let next = max(top, max(max(s.x, s.y), max(s.z, s.w)));
-        let shrink = exp_low(vec4<f32>(top - next)).x;
-        let p = select(vec4<f32>(0.0), exp_low(s - next), seen);
+        let shrink = shrunk(vec4<f32>(top - next)).x;
+        let p = select(vec4<f32>(0.0), exp2_low(s - next), mine < vec4<u32>(end));
         sum = sum * shrink + ((p.x + p.y) + (p.z + p.w));
         top = next;
-{% for i in range(outs) %}
-        o{{ i }} = o{{ i }} * shrink + (p.x * values[key0 + c{{ i }}] + p.y * values[key1 + c{{ i }}])
-            + (p.z * values[key2 + c{{ i }}] + p.w * values[key3 + c{{ i }}]);
+{% for i in range(quads) %}
+        o{{ i }} *= shrink;
+{% for j in range(4) %}
+        o{{ i }} = fma(vec4<f32>(p[{{ j }}]), values[slot[{{ j }}] + c{{ i }}], o{{ i }});
+{% endfor %}
 {% endfor %}
     }
 
+    if lane == 0u { ends[team] = vec2<f32>(top, sum); }
+{% for i in range(quads) %}
+    outputs[{{ i }}][team][lane] = o{{ i }};
+{% endfor %}
+    workgroupBarrier();
+    // From here on a lane takes the quad of its number: lane `lane`'s quad number `team`.
+    if local >= {{ dq }}u { return; }
+    top = ends[0].x;
+{% for t in range(1, teams) %}
+    top = max(top, ends[{{ t }}].x);
+{% endfor %}
+    sum = 0.0;
+    var whole = vec4<f32>(0.0);
+{% for t in range(teams) %}
+    {
+        let shrink = shrunk(vec4<f32>(ends[{{ t }}].x - top)).x;
+        sum += shrink * ends[{{ t }}].y;
+        whole += shrink * outputs[team][{{ t }}][lane];
+    }
+{% endfor %}
 {% if shared %}
     let part = (out / {{ dq }}u * shape.shares + share) * {{ dq + 1 }}u;
-{% for i in range(outs) %}
-    if local + {{ i * lanes }}u < {{ dq }}u { parts[part + c{{ i }}] = o{{ i }}; }
-{% endfor %}
+    parts[part + local] = whole;
     if local == 0u { parts[part + {{ dq }}u] = vec4<f32>(top, sum, 0.0, 0.0); }
 {% else %}
-{% for i in range(outs) %}
-    if local + {{ i * lanes }}u < {{ dq }}u { o[out + c{{ i }}] = o{{ i }} / sum; }
-{% endfor %}
+    o[out + local] = whole / sum;
 {% endif %}
 }
 
+// Four shares at a time, so that no load waits for another.
 @compute @workgroup_size({{ lanes }})
 fn combine(
     @builtin(workgroup_id) workgroup: vec3<u32>,       // head, –, token
     @builtin(local_invocation_index) local: u32,
 ) {
     let token = workgroup.z;
-    if token % shape.fresh >= cursors[token / shape.fresh].count { return; }
+    if token % shape.fresh >= cursors[token / shape.fresh].count || local >= {{ dq }}u { return; }
     let at = token * shape.heads + workgroup.x;
-    let part = at * shape.shares * {{ dq + 1 }}u;
     var top = LOWEST;
-    for (var share = 0u; share < shape.shares; share++) {
-        top = max(top, parts[part + share * {{ dq + 1 }}u + {{ dq }}u].x);
+    var sum = 0.0;
+    var whole = vec4<f32>(0.0);
+    for (var share = 0u; share < shape.shares; share += 4u) {
+        let four = share + ORDER;
+        let part = (at * shape.shares + min(four, vec4<u32>(shape.shares - 1u))) * {{ dq + 1 }}u;
+{% for j in range(4) %}
+        let end{{ j }} = parts[part[{{ j }}] + {{ dq }}u];
+        let part{{ j }} = parts[part[{{ j }}] + local];
+{% endfor %}
+        let tops = vec4<f32>(end0.x, end1.x, end2.x, end3.x);
+        let next = max(top, max(max(tops.x, tops.y), max(tops.z, tops.w)));
+        let shrink = shrunk(vec4<f32>(top - next)).x;
+        let p = select(vec4<f32>(0.0), shrunk(tops - next), four < vec4<u32>(shape.shares));
+        sum = sum * shrink + ((p.x * end0.y + p.y * end1.y) + (p.z * end2.y + p.w * end3.y));
+        whole = whole * shrink + ((p.x * part0 + p.y * part1) + (p.z * part2 + p.w * part3));
+        top = next;
     }
-    for (var c = local; c < {{ dq }}u; c += {{ lanes }}u) {
-        var sum = 0.0;
-        var together = vec4<f32>(0.0);
-        for (var share = 0u; share < shape.shares; share++) {
-            let start = part + share * {{ dq + 1 }}u;
-            let weight = exp(parts[start + {{ dq }}u].x - top);
-            sum += weight * parts[start + {{ dq }}u].y;
-            together += weight * parts[start + c];
-        }
-        o[at * {{ dq }}u + c] = together / sum;
-    }
+    o[at * {{ dq }}u + local] = whole / sum;
 }

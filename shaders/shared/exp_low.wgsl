@@ -1,11 +1,11 @@
-// An exponential for softmax.
+// Exponentials for softmax.
 //
-// exp for x ≤ 0. Lavapipe's own is out by 4e-6. This one, 2^n · 2^f with |f| ≤ ½ and a polynomial of degree 6 for 2^f, is out
-// by 1e-7 near 0, more further down as x · log₂e rounds. Below 2^-126 it gives a true 0: smaller factors would make
+// exp and exp2 for x ≤ 0. Lavapipe's own are out by 4e-6. These, 2^n · 2^f with |f| ≤ ½ and a polynomial of degree 6 for 2^f, are
+// out by 1e-7 near 0, exp more further down as x · log₂e rounds. Below 2^-126 they give a true 0: smaller factors would make
 // denormal sums, which a CPU adds twenty times slower.
-fn exp_low(x: vec4<f32>) -> vec4<f32> {
+fn exp2_low(x: vec4<f32>) -> vec4<f32> {
 {% if coarse_exp %}
-    let t = max(x * 1.442695041, vec4<f32>(-127.0));
+    let t = max(x, vec4<f32>(-127.0));
     let n = round(t);
     let f = t - n;
     var y = fma(f, vec4<f32>(1.546144470e-4), vec4<f32>(1.340042818e-3));
@@ -16,7 +16,14 @@ fn exp_low(x: vec4<f32>) -> vec4<f32> {
     y = fma(f, y, vec4<f32>(1.0));
     return y * bitcast<vec4<f32>>((vec4<i32>(n) + 127) << vec4<u32>(23u));
 {% else %}
-    return exp(x);
+    return exp2(x);
 {% endif %}
 }
 
+fn exp_low(x: vec4<f32>) -> vec4<f32> {
+{% if coarse_exp %}
+    return exp2_low(x * 1.442695041);
+{% else %}
+    return exp(x);
+{% endif %}
+}

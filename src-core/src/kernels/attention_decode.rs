@@ -5,8 +5,8 @@
 //! shader files, one operation:
 //!
 //! - `attention_decode_lane.wgsl`: lanes along the positions, because sums over lanes are dear on CPU adapters.
-//! - `attention_decode_row.wgsl`: lanes along the channels, so that neighbours read neighbours, and heads in shares; for
-//!   GPUs.
+//! - `attention_decode_row.wgsl`: teams of lanes along the channels, so that neighbours read neighbours, and heads in shares;
+//!   for GPUs, whatever their subgroups are.
 
 use crate::gpu::{Capabilities, DType, Dispatch, GpuError, Memory, Recorder, Shader, Tensor, Value, Values, Variant};
 
@@ -15,8 +15,8 @@ use super::kv_cache::check_cursors;
 static LANE: Shader = crate::shader!("attention_decode_lane");
 static ROW: Shader = crate::shader!("attention_decode_row");
 
-/// Lanes of a workgroup where subgroups have no fixed size.
-const LANES: u32 = 32;
+/// Lanes of a workgroup of the row form: no GPU's subgroup has more.
+const LANES: u32 = 64;
 
 /// Positions that a share has at least, where heads are split into shares at all.
 const SHARE: usize = 256;
@@ -46,6 +46,12 @@ enum Kernel {
     Row { shares: usize },
 }
 
+/// Lanes that share a position in the row form: each holds two quads of q and of o. With more, Intel's compiler goes down to 8
+/// lanes a subgroup and M1's spills; with fewer, the products' sums over lanes cost more.
+fn team(head_dim: usize) -> u32 {
+    ((head_dim as u32).div_ceil(8)).next_power_of_two().max(4)
+}
+
 impl Kernel {
     fn for_adapter(capabilities: Capabilities, dims: &Cached) -> Self {
         if capabilities.cpu_subgroup().is_some() {
@@ -69,12 +75,13 @@ impl Kernel {
     }
 
     fn values(self, capabilities: Capabilities, head_dim: usize) -> Values {
-        let lanes = capabilities.fixed_subgroup().unwrap_or(LANES);
-        let mut values: Values = vec![("head_dim", Value::Int(head_dim as u32)), ("lanes", Value::Int(lanes))];
-        if let Kernel::Row { shares } = self {
-            values.push(("shared", (shares > 1).into()));
+        let size = ("head_dim", Value::Int(head_dim as u32));
+        match self {
+            Kernel::Lane => vec![size, ("lanes", Value::Int(capabilities.fixed_subgroup().unwrap_or(1)))],
+            Kernel::Row { shares } => {
+                vec![size, ("lanes", Value::Int(LANES)), ("team", Value::Int(team(head_dim))), ("shared", (shares > 1).into())]
+            }
         }
-        values
     }
 }
 
