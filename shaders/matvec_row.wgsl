@@ -4,11 +4,12 @@
 //   r_m = 1, or 1 / sqrt(mean(x_m²) + eps), which makes it W · norm(x_m)
 //
 // A workgroup of {{ lanes }} lanes computes {{ rows }} rows × 4 columns of y. Its lanes lie along k, so that neighbours read neighbours in
-// W, every value of which is read once and meets all rows of x. The lanes' sums are added at the end, always in the
-// same order, whatever M is.
+// W, every value of which is read once and meets all rows of x. The lanes' sums of all rows are added at the end, at once and
+// always in the same order, whatever M is; then a lane finishes each row.
 //
 // K and N are multiples of 4. Rows past the last one are computed from clamped loads and not stored.
 
+{% set sums = rows + ((rows + 3) // 4 if norm else 0) %}
 #include "shared/rows.wgsl"
 
 struct Shape {
@@ -39,7 +40,7 @@ fn forward(lane: Lane) {
     let x{{ r }}_row = min(row + {{ r }}u, shape.m - 1u) * shape.k_quads;
     var sum{{ r }} = vec4<f32>(0.0);
 {% if norm %}
-    var squares{{ r }} = vec4<f32>(0.0);
+    var squares{{ r }} = 0.0;
 {% endif %}
 {% endfor %}
 
@@ -52,21 +53,25 @@ fn forward(lane: Lane) {
         let x{{ r }} = x[x{{ r }}_row + k];
         sum{{ r }} += vec4<f32>(dot(w0, x{{ r }}), dot(w1, x{{ r }}), dot(w2, x{{ r }}), dot(w3, x{{ r }}));
 {% if norm %}
-        squares{{ r }} += x{{ r }} * x{{ r }};
+        squares{{ r }} += dot(x{{ r }}, x{{ r }});
 {% endif %}
 {% endfor %}
     }
 
+    var values: array<vec4<f32>, {{ sums }}>;
 {% for r in range(rows) %}
+    values[{{ r }}] = sum{{ r }};
 {% if norm %}
-    let square{{ r }} = row_sum4(squares{{ r }}, lane);
-    let mean{{ r }} = (square{{ r }}.x + square{{ r }}.y + square{{ r }}.z + square{{ r }}.w) / f32(4u * shape.k_quads);
-    let r{{ r }} = inverseSqrt(mean{{ r }} + shape.eps);
-    if lane.index == 0u && column == 0u && row + {{ r }}u < shape.m { scale[row + {{ r }}u] = r{{ r }}; }
-    let total{{ r }} = r{{ r }} * row_sum4(sum{{ r }}, lane);
-{% else %}
-    let total{{ r }} = row_sum4(sum{{ r }}, lane);
+    values[{{ rows + r // 4 }}][{{ r % 4 }}] = squares{{ r }};
 {% endif %}
-    if lane.index == 0u && row + {{ r }}u < shape.m { finish((row + {{ r }}u) * shape.n_quads + column, total{{ r }}); }
 {% endfor %}
+    row_meet(values, lane);
+    if lane.index >= {{ rows }}u || row + lane.index >= shape.m { return; }
+    var total = row_met(lane.index);
+{% if norm %}
+    let r = inverseSqrt(row_met({{ rows }}u + lane.index / 4u)[lane.index % 4u] / f32(4u * shape.k_quads) + shape.eps);
+    if column == 0u { scale[row + lane.index] = r; }
+    total *= r;
+{% endif %}
+    finish((row + lane.index) * shape.n_quads + column, total);
 }

@@ -63,3 +63,38 @@ fn {{ name }}(value: {{ type }}, lane: Lane) -> {{ type }} {
 }
 {% endif %}
 {% endfor %}
+
+{% if sums is defined %}
+// {{ sums }} sums at once, for the price of one in barriers: `row_meet` takes what each lane adds to them, then any lane may ask
+// `row_met` for any of them. Workgroup memory does all of it, in the same order for each sum: many values through subgroups cost
+// more than through memory. To be used once.
+var<workgroup> met_values: array<array<vec4<f32>, {{ lanes }}>, {{ sums }}>;
+var<workgroup> met_parts: array<array<vec4<f32>, 8>, {{ sums }}>;
+
+fn row_meet(values: array<vec4<f32>, {{ sums }}>, lane: Lane) {
+{% for i in range(sums) %}
+    met_values[{{ i }}][lane.index] = values[{{ i }}];
+{% endfor %}
+    workgroupBarrier();
+{% for item in range(0, 8 * sums, lanes) %}
+    if lane.index + {{ item }}u < {{ 8 * sums }}u {
+        let sum = (lane.index + {{ item }}u) / 8u;
+        let first = lane.index % 8u;
+        var part = met_values[sum][first];
+{% for i in range(1, lanes // 8) %}
+        part += met_values[sum][first + {{ 8 * i }}u];
+{% endfor %}
+        met_parts[sum][first] = part;
+    }
+{% endfor %}
+    workgroupBarrier();
+}
+
+fn row_met(sum: u32) -> vec4<f32> {
+    var whole = met_parts[sum][0];
+{% for i in range(1, 8) %}
+    whole += met_parts[sum][{{ i }}];
+{% endfor %}
+    return whole;
+}
+{% endif %}
