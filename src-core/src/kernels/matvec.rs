@@ -14,8 +14,8 @@ static ROW: Shader = crate::shader!("matvec_row");
 /// Vectors that one pass over the matrix serves: with more, [`matmul`](super::matmul) is the better kernel.
 pub const MOST_ROWS: usize = 8;
 
-/// What the row form takes its lanes for: 64 of them on a GPU, whatever K is, so that the bits do not depend on it.
-const ROW_WORK: usize = 256;
+/// Lanes of a workgroup of the row form: a whole subgroup on every GPU, and two or more on most.
+const LANES: u32 = 64;
 
 /// What happens to the product.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,10 +90,10 @@ impl Kernel {
         }
     }
 
-    fn values(self, capabilities: Capabilities, rows: u32, norm: bool, finish: &'static str) -> Values {
+    fn values(self, rows: u32, norm: bool, finish: &'static str) -> Values {
         let mut values: Values = vec![("finish", finish.into()), ("norm", norm.into()), ("rows", Value::Int(rows))];
         if self == Kernel::Row {
-            values.push(("lanes", capabilities.row_lanes(ROW_WORK).into()));
+            values.push(("lanes", LANES.into()));
         }
         values
     }
@@ -128,7 +128,7 @@ fn forward_with(rec: &mut Recorder, kernel: Kernel, x: &Tensor, norm: Option<Nor
     rec.dispatch(Dispatch {
         shader: kernel.shader(),
         entry: "forward",
-        values: &kernel.values(capabilities, rows, norm.is_some(), finish.word()),
+        values: &kernel.values(rows, norm.is_some(), finish.word()),
         params: Shape {
             m: m as u32,
             n_quads: (n / 4) as u32,
@@ -150,7 +150,7 @@ pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
                 variants.push(Variant {
                     shader: kernel.shader(),
                     entry: "forward",
-                    values: kernel.values(capabilities, rows, norm, finish),
+                    values: kernel.values(rows, norm, finish),
                 });
             }
         }
