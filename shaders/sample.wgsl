@@ -15,53 +15,19 @@
 //
 // One workgroup a row (`shared/sample_group.wgsl`). Sums have a fixed order. No barrier depends on a value that was computed
 // here, so rounds that are not needed pass idly.
+//
+// Where rows are long, `sample_blocks.wgsl` has gone over them first, with many workgroups. What it kept of each block is worked
+// on like a row; where that may miss a token that counts, the whole row is.
 
 #include "shared/sample_group.wgsl"
+#include "shared/sample_row.wgsl"
+#include "shared/sample_survey.wgsl"
 
-struct Shape {
-    vocab: u32,      // V
-    quads: u32,      // ceil(V / 4)
-    pitch: u32,      // padded V / 4
-    words: u32,      // ceil(V / 32)
-    turns: u32,      // turns of a lane in a pass over a row
-}
-
-struct Draw {
-    temperature: f32,
-    top_k: u32,
-    top_p: f32,
-    min_p: f32,
-    penalty: f32,
-    random: f32,     // in [0, 1)
-    pad_0: u32,
-    pad_1: u32,
-}
-
-@group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> logits: array<vec4<f32>>;         // [B, padded V]
-@group(0) @binding(2) var<storage, read> draws: array<Draw>;               // [B]
-@group(0) @binding(3) var<storage, read_write> seen: array<u32>;           // [B, words]  a bit a token
-@group(0) @binding(4) var<storage, read_write> tokens: array<i32>;         // [B]  in: fed last; out: drawn
-@group(0) @binding(5) var<storage, read_write> levels: array<vec4<f32>>;   // [B, padded V]  l; LOWEST for −∞ and padding
-
-const LOWEST = -3.40282347e38;
-const HIGHEST = 3.40282347e38;
-const NONE = 0xffffffffu;
-const EACH = vec4<u32>(0u, 1u, 2u, 3u);
-const CUTS = vec4<u32>(1u, 2u, 3u, 4u);
-
-// A number with the order of the float, and back.
-fn key_of(level: f32) -> u32 {
-    let bits = bitcast<u32>(level);
-    return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
-}
-fn level_of(key: u32) -> f32 {
-    return bitcast<f32>(select(~key, key & 0x7fffffffu, key >= 0x80000000u));
-}
-
-// What stays the same while a row is worked on.
+// What stays the same while a row is worked on. Where it is the few that are kept of each block, ids are places among them.
 struct Row {
-    start: u32,      // its first quad in logits and levels
+    start: u32,      // its first quad in levels
+    quads: u32,
+    turns: u32,      // of a lane in a pass over it
     lane: u32,
     highest: f32,
     inverse: f32,    // 1 / temperature
@@ -83,15 +49,10 @@ struct Rule {
 
 // Four levels of the row. Past its end there is nothing.
 fn levels_at(row: Row, quad: u32) -> vec4<f32> {
-    return select(vec4<f32>(LOWEST), levels[row.start + min(quad, shape.quads - 1u)], quad < shape.quads);
+    return select(vec4<f32>(LOWEST), levels[row.start + min(quad, row.quads - 1u)], quad < row.quads);
 }
 
-// exp((l − max l) / temperature). What f32 cannot hold is 0, which drivers' exp does not promise.
-fn weight(row: Row, level: vec4<f32>) -> vec4<f32> {
-    let x = (level - row.highest) * row.inverse;
-    let w = select(vec4<f32>(0.0), exp(x), x > vec4<f32>(-87.0));
-    return select(w, vec4<f32>(1.0), level == vec4<f32>(row.highest));
-}
+fn weight(row: Row, level: vec4<f32>) -> vec4<f32> { return weight_against(row.highest, row.inverse, level); }
 
 // What each of four tokens adds to a sum.
 fn measure(row: Row, rule: Rule, quad: u32) -> vec4<f32> {
@@ -123,7 +84,7 @@ struct Segment {
 fn segment(row: Row, rule: Rule, turns: u32) -> Segment {
     var own = Segment(0.0, NONE);
     for (var turn = 0u; turn < turns; turn++) {
-        let quad = (row.lane * shape.turns + turn) * {{ step }}u;
+        let quad = (row.lane * row.turns + turn) * {{ step }}u;
         let sum = block(row, rule, quad);
         own.sum += sum;
         if sum > 0.0 { own.last = quad; }
@@ -145,7 +106,7 @@ fn find(row: Row, rule: Rule, share: f32, rest: f32, turns: u32) -> u32 {
     var sum = 0.0;
     if mine {
         for (var turn = 0u; turn < turns; turn++) {
-            at = (row.lane * shape.turns + turn) * {{ step }}u;
+            at = (row.lane * row.turns + turn) * {{ step }}u;
             let more = block(row, rule, at);
             if sum + more > left { break; }
             sum += more;
@@ -185,7 +146,7 @@ fn head(row: Row, outer: End, goal: f32, weighted: bool) -> End {
         let open = span > 1u && !exact;
         var sums = vec4<f32>(0.0);
         if open {
-            for (var turn = 0u; turn < shape.turns; turn++) {
+            for (var turn = 0u; turn < row.turns; turn++) {
 {% for s in range(step) %}
                 {
                     let level = levels_at(row, (turn * {{ step }}u + {{ s }}u) * LANES + row.lane);
@@ -212,55 +173,8 @@ fn head(row: Row, outer: End, goal: f32, weighted: bool) -> End {
     let level = level_of(low);
     let all = End(level, select(NONE, outer.id, level == outer.level));
     let rest = bitcast<f32>(max(bitcast<i32>(goal - above), 1) - 1);
-    let last = find(row, Rule(all, level, 0.0, weighted), 0.0, rest, select(shape.turns, 0u, exact));
+    let last = find(row, Rule(all, level, 0.0, weighted), 0.0, rest, select(row.turns, 0u, exact));
     return End(level, select(last, all.id, last == NONE));
-}
-
-struct Top {
-    highest: f32,
-    token: u32,      // its first token; NONE where a logit is NaN or all are −∞
-}
-
-// Finds the highest level, and unless that is all there is to do, stores every level.
-fn survey(index: u32, lane: u32, draw: Draw, fed: i32) -> Top {
-    let drawn = draw.temperature > 0.0;
-    let penalized = draw.penalty != 1.0;
-    var best = vec4<f32>(LOWEST);
-    var best_quad = vec4<u32>(0u);
-    var largest = vec4<u32>(0u);    // as bits without the sign, where NaN is above infinity
-    for (var turn = 0u; turn < shape.turns; turn++) {
-{% for s in range(step) %}
-        {
-            let quad = (turn * {{ step }}u + {{ s }}u) * LANES + lane;
-            if quad < shape.quads {
-                var l = logits[index * shape.pitch + quad];
-                if penalized {
-                    let now = select(0u, 1u << (u32(fed) % 32u), fed >= 0 && u32(fed) / 32u == quad / 8u);
-                    let marks = (seen[index * shape.words + quad / 8u] | now) >> (quad % 8u * 4u);
-                    let worse = select(l * draw.penalty, l / draw.penalty, l > vec4<f32>(0.0));
-                    l = select(l, worse, (vec4<u32>(marks) >> EACH & vec4<u32>(1u)) == vec4<u32>(1u));
-                }
-                let inside = 4u * quad + EACH < vec4<u32>(shape.vocab);
-                largest = max(largest, select(vec4<u32>(0u), bitcast<vec4<u32>>(l) & vec4<u32>(0x7fffffffu), inside));
-                l = select(vec4<f32>(LOWEST), max(l, vec4<f32>(LOWEST)), inside);
-                if drawn { levels[index * shape.pitch + quad] = l; }
-                let better = l > best;
-                best = select(best, l, better);
-                best_quad = select(best_quad, vec4<u32>(quad), better);
-            }
-        }
-{% endfor %}
-    }
-    let most = max(max(best.x, best.y), max(best.z, best.w));
-    let ids = select(vec4<u32>(NONE), 4u * best_quad + EACH, best == vec4<f32>(most));
-    let nan = max(max(largest.x, largest.y), max(largest.z, largest.w)) > 0x7f800000u;
-    // Zeros of either sign are equal; a NaN is above all.
-    let key = select(key_of(select(most, 0.0, most == 0.0)), NONE, nan);
-    let top = NONE - group_min(NONE - key, lane);
-    let highest = level_of(top);
-    let first = min(min(ids.x, ids.y), min(ids.z, ids.w));
-    let token = group_min(select(NONE, first, most == highest), lane);
-    return Top(highest, select(token, NONE, top == NONE || highest <= LOWEST));
 }
 
 @compute @workgroup_size(LANES)
@@ -276,18 +190,34 @@ fn forward(
 
     if draw.temperature > 0.0 {
         settle();
-        let row = Row(index * shape.pitch, lane, top.highest, 1.0 / clamp(draw.temperature, 1e-30, 1e30));
+        let inverse = inverse_of(draw);
+        var row = Row(index * shape.stride, shape.quads, shape.turns, lane, top.highest, inverse);
+{% if blocks %}
+        let all = weigh_blocks(row, index);
+        let few = Row(row.start + shape.pitch, 8u * shape.blocks, shape.few_turns, lane, top.highest, inverse);
+        let by_few = suffices(few, draw, top.bound, draw.top_p * all);
+        if by_few { row = few; }
+{% endif %}
         var end = End(LOWEST, NONE);
-        if draw.top_k > 0u && draw.top_k < shape.vocab {
+        if ranked(draw) {
             end = head(row, end, f32(draw.top_k), false);
         }
         if draw.top_p < 1.0 {
-            let own = segment(row, Rule(end, top.highest, 0.0, true), shape.turns).sum;
-            let total = group_sum(vec4<f32>(own, 0.0, 0.0, 0.0), lane).x;
+            let turns = {% if blocks %}select(0u, row.turns, ranked(draw)){% else %}row.turns{% endif %};
+            let own = segment(row, Rule(end, top.highest, 0.0, true), turns).sum;
+            var total = group_sum(vec4<f32>(own, 0.0, 0.0, 0.0), lane).x;
+{% if blocks %}
+            total = select(all, total, ranked(draw));
+{% endif %}
             end = head(row, end, draw.top_p * total, true);
         }
-        let drawn = find(row, Rule(end, top.highest, draw.min_p, true), draw.random, 0.0, shape.turns);
+        let drawn = find(row, Rule(end, top.highest, draw.min_p, true), draw.random, 0.0, row.turns);
         token = select(drawn, NONE, top.token == NONE);
+{% if blocks %}
+        if by_few && token != NONE {
+            token = u32(levels[few.start + 8u * shape.blocks + token / 4u][token % 4u]);
+        }
+{% endif %}
     }
 
     if lane == 0u {

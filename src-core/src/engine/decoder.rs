@@ -261,7 +261,8 @@ impl Decode {
         let words = |name: &str, columns: usize| gpu.zeros(name, &[rows, columns], DType::U32, Memory::Activations);
         let draws = words("draws", Draw::WORDS)?;
         let seen = words("tokens seen", vocab.div_ceil(32))?;
-        let weights = gpu.zeros("weights of tokens", &[rows, padded], DType::F32, Memory::Workspace)?;
+        let scratch = sample::scratch_len(gpu.capabilities(), vocab, padded);
+        let weights = gpu.zeros("weights of tokens", &[rows, scratch], DType::F32, Memory::Workspace)?;
         let logits = pass.logits.clone().unwrap_or_else(|| weights.clone());
         let mut rec = Recorder::new(gpu);
         model.record_cached(&mut rec, &pass, cache)?;

@@ -142,7 +142,7 @@ fn flat(workgroup: vec3<u32>, groups: vec3<u32>) -> u32 {
 ";
 
 /// What several shaders share: the files of `shaders/shared/`, by the path that `#include` names.
-const SHARED: [(&str, &str); 9] = [
+const SHARED: [(&str, &str); 11] = [
     shared!("attention.wgsl"),
     shared!("attention_decode.wgsl"),
     shared!("cursor.wgsl"),
@@ -151,6 +151,8 @@ const SHARED: [(&str, &str); 9] = [
     shared!("matvec_finish.wgsl"),
     shared!("rows.wgsl"),
     shared!("sample_group.wgsl"),
+    shared!("sample_row.wgsl"),
+    shared!("sample_survey.wgsl"),
     shared!("tanh.wgsl"),
 ];
 

@@ -14,10 +14,24 @@
 //!    the largest weight is 1.
 //! 6. The inverse of the distribution, in order of ids: the first token up to which the kept ones weigh more than u times
 //!    all of them, u being the random number.
+//!
+//! One workgroup draws from a row, in up to 36 passes. On GPUs, where one workgroup is a small part of the machine, long rows
+//! are gone over by many workgroups first (`sample_blocks.wgsl`): what is kept of their blocks is an eighth of the row, and
+//! nearly always all that later passes need.
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Value, Variant};
 
 static SHADER: Shader = crate::shader!("sample");
+static BLOCKS: Shader = crate::shader!("sample_blocks");
+
+/// Quads of a block: what a workgroup of `sample_blocks.wgsl` has lanes.
+const BLOCK: usize = 64;
+
+/// Quads kept of each block, of levels and of their ids, and the facts about it.
+const KEPT: usize = 8 + 8 + 1;
+
+/// The shortest row that is worth a dispatch of its own.
+const LONG: usize = 8192;
 
 /// How the token of one row is drawn.
 ///
@@ -57,7 +71,9 @@ struct Shape {
     pitch: u32,
     words: u32,
     turns: u32,
-    _pad: [u32; 3],
+    stride: u32,
+    blocks: u32,
+    few_turns: u32,
 }
 
 /// What works on a row.
@@ -67,17 +83,32 @@ enum Form {
     Subgroup,
     /// A workgroup of 256 lanes with workgroup memory.
     Workgroup,
+    /// The same, after many workgroups have gone over the row.
+    Blocks,
 }
 
 impl Form {
-    fn for_adapter(capabilities: Capabilities) -> Self {
-        if capabilities.cpu_subgroup().is_some() { Form::Subgroup } else { Form::Workgroup }
+    fn for_adapter(capabilities: Capabilities, vocab: usize) -> Self {
+        match capabilities.cpu_subgroup() {
+            Some(_) => Form::Subgroup,
+            None if vocab < LONG => Form::Workgroup,
+            None => Form::Blocks,
+        }
+    }
+
+    fn scratch_len(self, vocab: usize, padded: usize) -> usize {
+        padded + 4 * KEPT * self.blocks(vocab.div_ceil(4))
+    }
+
+    /// Blocks of a row of `quads`.
+    fn blocks(self, quads: usize) -> usize {
+        if self == Form::Blocks { quads.div_ceil(BLOCK) } else { 0 }
     }
 
     fn lanes(self, capabilities: Capabilities) -> u32 {
         match self {
             Form::Subgroup => capabilities.fixed_subgroup().unwrap_or(1),
-            Form::Workgroup => 256,
+            Form::Workgroup | Form::Blocks => 256,
         }
     }
 
@@ -86,8 +117,13 @@ impl Form {
         4.max(32 / self.lanes(capabilities))
     }
 
-    fn values(self, capabilities: Capabilities) -> [(&'static str, Value); 3] {
-        [("shared", Value::Flag(self == Form::Workgroup)), ("step", Value::Int(self.step(capabilities))), ("rounds", Value::Int(ROUNDS))]
+    fn values(self, capabilities: Capabilities) -> [(&'static str, Value); 4] {
+        [
+            ("shared", Value::Flag(self != Form::Subgroup)),
+            ("blocks", Value::Flag(self == Form::Blocks)),
+            ("step", Value::Int(self.step(capabilities))),
+            ("rounds", Value::Int(ROUNDS)),
+        ]
     }
 }
 
@@ -114,12 +150,18 @@ fn turns(quads: usize, form: Form, capabilities: Capabilities) -> u32 {
 /// - `seen` `[B, ceil(V / 32)]` u32: bit v % 32 of word v / 32 is set where token v occurs in the row.
 /// - `tokens` `[B]` i32: before, the token that the row was last fed, which is marked as seen first (a negative one marks
 ///   nothing); after, the token drawn, which is not marked until it is fed.
-/// - `weights` `[B, padded V]`: scratch.
+/// - `weights` `[B, scratch_len]`: scratch, whose rows have [`scratch_len`] elements.
 ///
 /// The same input gives the same tokens every time. Weights are f32: where u, or the border of top-p or min-p, falls within
 /// some 1e-5 of a border between tokens, the neighbour may come out.
 pub fn forward(rec: &mut Recorder, vocab: usize, logits: &Tensor, draws: &Tensor, seen: &Tensor, tokens: &Tensor, weights: &Tensor) {
-    forward_as(rec, Form::for_adapter(rec.gpu().capabilities()), vocab, [logits, draws, seen, tokens, weights]);
+    let form = Form::for_adapter(rec.gpu().capabilities(), vocab);
+    forward_as(rec, form, vocab, [logits, draws, seen, tokens, weights]);
+}
+
+/// Elements of scratch that [`forward`] needs for each row of `padded` logits, of which `vocab` count.
+pub fn scratch_len(capabilities: Capabilities, vocab: usize, padded: usize) -> usize {
+    Form::for_adapter(capabilities, vocab).scratch_len(vocab, padded)
 }
 
 fn forward_as(rec: &mut Recorder, form: Form, vocab: usize, [logits, draws, seen, tokens, weights]: [&Tensor; 5]) {
@@ -133,7 +175,7 @@ fn forward_as(rec: &mut Recorder, form: Form, vocab: usize, [logits, draws, seen
             && rows <= 65_535
             && draws.len() == rows * Draw::WORDS
             && seen.len() == rows * vocab.div_ceil(32)
-            && weights.len() == logits.len(),
+            && weights.len() == rows * form.scratch_len(vocab, padded),
         "{vocab} of {:?} with {:?}, {:?}, {:?} and {:?}",
         logits.shape(),
         draws.shape(),
@@ -143,27 +185,53 @@ fn forward_as(rec: &mut Recorder, form: Form, vocab: usize, [logits, draws, seen
     );
     let capabilities = rec.gpu().capabilities();
     let quads = vocab.div_ceil(4);
+    let blocks = form.blocks(quads);
     let shape = Shape {
         vocab: vocab as u32,
         quads: quads as u32,
         pitch: (padded / 4) as u32,
         words: vocab.div_ceil(32) as u32,
         turns: turns(quads, form, capabilities),
-        _pad: [0; 3],
+        stride: (form.scratch_len(vocab, padded) / 4) as u32,
+        blocks: blocks as u32,
+        few_turns: turns(8 * blocks, form, capabilities),
     };
+    let levels = (5, weights);
+    if form == Form::Blocks {
+        rec.dispatch(Dispatch {
+            shader: &BLOCKS,
+            entry: "forward",
+            values: &BLOCKS_VALUES,
+            params: shape,
+            bind: &[(1, logits), (2, draws), (3, seen), (4, tokens), levels],
+            groups: [blocks as u32, rows as u32, 1],
+        });
+    }
+    let all = [(1, logits), (2, draws), (3, seen), (4, tokens), levels];
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "forward",
         values: &form.values(capabilities),
         params: shape,
-        bind: &[(1, logits), (2, draws), (3, seen), (4, tokens), (5, weights)],
+        // Blocks have read the logits.
+        bind: if form == Form::Blocks { &all[1..] } else { &all },
         groups: [rows as u32, 1, 1],
     });
 }
 
-/// The specialisation of the shader for such an adapter.
+/// What fills `sample_blocks.wgsl` in.
+const BLOCKS_VALUES: [(&str, Value); 1] = [("lanes", Value::Int(BLOCK as u32))];
+
+/// Specialisations of the shaders for such an adapter.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
-    vec![Variant { shader: &SHADER, entry: "forward", values: Form::for_adapter(capabilities).values(capabilities).to_vec() }]
+    let forms = [1, LONG].map(|vocab| Form::for_adapter(capabilities, vocab));
+    let mut variants: Vec<Variant> =
+        forms.iter().map(|form| Variant { shader: &SHADER, entry: "forward", values: form.values(capabilities).to_vec() }).collect();
+    if forms[1] == Form::Blocks {
+        variants.push(Variant { shader: &BLOCKS, entry: "forward", values: BLOCKS_VALUES.to_vec() });
+    }
+    variants.dedup_by_key(|variant| variant.key());
+    variants
 }
 
 /// The same on the CPU in f64.

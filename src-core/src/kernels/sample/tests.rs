@@ -72,7 +72,7 @@ fn words(seen: &[bool]) -> Vec<u32> {
 
 fn forms(bench: &Bench) -> Vec<Form> {
     let subgroups = bench.gpu().capabilities().fixed_subgroup().is_some();
-    [Form::Workgroup].into_iter().chain(subgroups.then_some(Form::Subgroup)).collect()
+    [Form::Workgroup, Form::Blocks].into_iter().chain(subgroups.then_some(Form::Subgroup)).collect()
 }
 
 /// The tokens that `form` draws, having checked what it marks as seen. Padding is garbage.
@@ -87,7 +87,7 @@ fn drawn_by(bench: &Bench, form: Form, rows: &[Row]) -> Vec<Option<u32>> {
     let seen = upload(&rows.iter().flat_map(|row| words(&row.seen)).collect::<Vec<_>>());
     let logits = bench.tensor(&[rows.len(), padded], &logits);
     let tokens = bench.ids(&[rows.len()], &rows.iter().map(|row| row.fed).collect::<Vec<_>>());
-    let weights = bench.empty(&[rows.len(), padded]);
+    let weights = bench.empty(&[rows.len(), form.scratch_len(vocab, padded)]);
     bench.run(|rec| forward_as(rec, form, vocab, [&logits, &draws, &seen, &tokens, &weights]));
 
     let marked: Vec<u32> = bench.gpu().read(&seen).unwrap();
@@ -153,6 +153,48 @@ proptest! {
             for (index, (row, got)) in rows.iter().zip(drawn_by(&bench, form, &rows)).enumerate() {
                 let want = twin::sample(&row.logits, &row.draw, &row.marked());
                 prop_assert!(row.allows(got), "{form:?}, row {index} of {vocab}: {got:?}, not {want:?}, by {:?}", row.draw);
+            }
+        }
+    }
+}
+
+/// A row whose logits fall off as a language model's do: some tokens are far likelier than most.
+fn steep(seed: u64, vocab: usize) -> Vec<f32> {
+    random(seed, vocab, 1.0).into_iter().map(|x| -2.0 * (1.0 - x.abs().min(0.99999)).ln() + 3.0 * x.signum()).collect()
+}
+
+/// Long rows are worked on in blocks of 256. Where the likeliest tokens are spread, those kept of each block suffice; where
+/// they stand together, with equal ones among them, they do not.
+#[test]
+fn long_rows_are_drawn_from_whether_their_blocks_suffice_or_not() {
+    let options = [
+        PLAIN,
+        Draw { top_k: 50, ..PLAIN },
+        Draw { top_k: 500, top_p: 0.8, ..PLAIN },
+        Draw { top_p: 0.7, ..PLAIN },
+        Draw { top_p: 0.95, min_p: 0.01, temperature: 0.7, ..PLAIN },
+        Draw { min_p: 0.05, ..PLAIN },
+        Draw { top_k: 40, temperature: 3.0, penalty: 1.3, ..PLAIN },
+        Draw { penalty: 1.3, ..Draw::GREEDY },
+    ];
+    for vocab in [9000, 20_001] {
+        let spread = steep(5, vocab);
+        let together = {
+            let mut logits = spread.clone();
+            (700..900).for_each(|id| logits[id] = 30.0 + (id % 7) as f32 / 4.0);
+            logits
+        };
+        let rows: Vec<Row> = [&spread, &together]
+            .into_iter()
+            .flat_map(|logits| {
+                options.iter().flat_map(move |draw| [0.1, 0.5, 0.9].map(|uniform| Row::new(logits, Draw { uniform, ..*draw })))
+            })
+            .map(|row| Row { seen: (0..vocab).map(|id| id % 5 == 0).collect(), fed: 703, ..row })
+            .collect();
+        let bench = Bench::new();
+        for form in forms(&bench) {
+            for (row, got) in rows.iter().zip(drawn_by(&bench, form, &rows)) {
+                assert!(row.allows(got), "{form:?} of {vocab}: {got:?} by {:?}", row.draw);
             }
         }
     }
