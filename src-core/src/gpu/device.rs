@@ -1,12 +1,12 @@
 //! An open device: allocation, pipelines, submission, and what to do when it fails.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::choices::Choices;
 use super::memory::Ledger;
-use super::{Capabilities, DType, Forced, GpuError, Memory, MemoryUse, Submission, Tensor, Variant, adapter, memory};
+use super::{Capabilities, DType, Forced, GpuError, Memory, MemoryUse, Submission, Tensor, Variant, adapter, interface, memory};
 
 /// An open GPU. Clones share the device.
 #[derive(Clone)]
@@ -36,6 +36,8 @@ pub struct Pipeline {
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) layout: wgpu::BindGroupLayout,
     pub(super) key: Arc<str>,
+    /// What the shader's storage buffers hold, by binding number.
+    pub(super) elements: Arc<BTreeMap<u32, DType>>,
 }
 
 /// Optional features that kernels make use of where they exist.
@@ -281,6 +283,7 @@ impl Gpu {
         }
         let refused = |reason: String| GpuError::Refused { what: format!("shader {key}"), reason };
         let text = variant.render(self.inner.capabilities).map_err(|error| refused(format!("{error:#}")))?;
+        let elements = interface::elements(&text).map_err(refused)?;
         let scope = self.inner.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&key), source: wgpu::ShaderSource::Wgsl(text.into()) };
         // SAFETY: the loops of all shaders here are bounded by uniforms that the program sets; bounds checks stay on.
@@ -300,7 +303,7 @@ impl Gpu {
             return Err(refused(error.to_string()));
         }
         let layout = pipeline.get_bind_group_layout(0);
-        let built = Pipeline { pipeline, layout, key: key.as_str().into() };
+        let built = Pipeline { pipeline, layout, key: key.as_str().into(), elements: elements.into() };
         self.inner.pipelines.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(key, built.clone());
         Ok(built)
     }

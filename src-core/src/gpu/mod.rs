@@ -9,6 +9,7 @@ mod capabilities;
 mod choices;
 mod device;
 mod error;
+mod interface;
 mod memory;
 mod profile;
 mod readback;

@@ -138,7 +138,7 @@ fn {{ entry }}(@builtin(local_invocation_index) i: u32) {
     fn a_profile_counts_every_call_and_tells_long_from_short() {
         const CALLS: usize = DISPATCHES_PER_CHUNK / 2 + 1;
         let gpu = Gpu::open(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap();
-        let [x, y] = ["x", "y"].map(|name| gpu.zeros(name, &[64], DType::I32, Memory::Workspace).unwrap());
+        let [x, y] = ["x", "y"].map(|name| gpu.zeros(name, &[64], DType::U32, Memory::Workspace).unwrap());
         let mut rec = Recorder::new(&gpu);
         for (entry, turns) in [("short", 1u32), ("long", 20_000)] {
             for _ in 0..CALLS {

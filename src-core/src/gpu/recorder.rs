@@ -73,6 +73,9 @@ impl Recorder {
     }
 
     /// Records a kernel call. An empty grid records nothing.
+    ///
+    /// # Panics
+    /// When a tensor's element type is not the one that the shader declares.
     pub fn dispatch<P: bytemuck::Pod>(&mut self, call: Dispatch<'_, P>) {
         self.dispatch_with_scratch(call, &[]);
     }
@@ -92,6 +95,12 @@ impl Recorder {
                 return;
             }
         };
+        let bound = call.bind.iter().map(|&(number, tensor)| (number, tensor.dtype()));
+        for (number, dtype) in bound.chain(scratch.iter().map(|&(number, ..)| (number, DType::F32))) {
+            // A number that the shader lacks is left to wgpu, which knows what an entry point uses.
+            let declared = pipeline.elements.get(&number).copied().unwrap_or(dtype);
+            assert!(declared == dtype, "{variant} reads {declared:?} at binding {number}, which holds {dtype:?}");
+        }
         for &(_, slot, len) in scratch {
             self.scratch[slot] = self.scratch[slot].max(len);
         }
@@ -258,5 +267,39 @@ pub(super) fn encode(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static DOUBLE: Shader = Shader {
+        name: "double",
+        source: "
+@group(0) @binding(0) var<uniform> factor: f32;
+@group(0) @binding(1) var<storage, read_write> x: array<f32>;
+@compute @workgroup_size(64)
+fn forward(@builtin(local_invocation_index) i: u32) { x[i] *= factor; }",
+    };
+
+    fn record(dtype: DType) {
+        let gpu = Gpu::open(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap();
+        let x = gpu.zeros("x", &[64], dtype, Memory::Workspace).unwrap();
+        let mut rec = Recorder::new(&gpu);
+        rec.dispatch(Dispatch { shader: &DOUBLE, entry: "forward", values: &[], params: 2.0f32, bind: &[(1, &x)], groups: [1; 3] });
+        rec.finish().unwrap().run();
+        gpu.wait().unwrap();
+    }
+
+    #[test]
+    fn a_tensor_of_the_declared_type_is_bound() {
+        record(DType::F32);
+    }
+
+    #[test]
+    #[should_panic(expected = "double/forward reads F32 at binding 1, which holds F16")]
+    fn a_tensor_of_another_type_is_a_fault_of_the_program() {
+        record(DType::F16);
     }
 }
