@@ -1,8 +1,11 @@
 //! The formula of `docs/MEMORY.md` against what the device counts while a step runs.
 
 use nc_core::data::loader::Batch;
-use nc_core::gpu::{Gpu, Memory};
-use nc_core::model::{Architecture, Config};
+use nc_core::engine::decoder::{Decoder, Feed};
+use nc_core::engine::memory::decoder_memory;
+use nc_core::gpu::{Forced, Gpu, Memory};
+use nc_core::kernels::sample::Draw;
+use nc_core::model::{Architecture, Config, Model, Parameters};
 use nc_core::optim::{OptimizerConfig, StepValues};
 use nc_core::train::memory::step_memory;
 use nc_core::train::trainer::Trainer;
@@ -92,6 +95,59 @@ fn every_combination_of_parts_needs_what_the_formula_says() {
             close(formula, measured, 50, &format!("{:?} {}", config.architecture, kind.name()));
         }
     }
+}
+
+/// Decoding leaves nothing out either: what attention's shares leave to each other is one buffer for all layers, and counted.
+#[test]
+fn a_decoder_takes_what_its_formula_says() {
+    // The adapter's own forms, and those of adapters that split heads into shares.
+    for forced in [None].into_iter().chain(Forced::ALL.map(Some)) {
+        check_decoders(&Gpu::open_as(None, forced).unwrap());
+    }
+}
+
+fn check_decoders(gpu: &Gpu) {
+    // Windows and contexts long enough for heads in shares, and more layers than one of each kind.
+    for (case, architecture, rows, prompt) in [
+        ([2, 2, 1, 64, 2048, 100, 0], Architecture::CURRENT, 1, 0),
+        ([6, 4, 4, 128, 2048, 300, 0], Architecture::CURRENT, 1, 256),
+        ([5, 4, 2, 128, 1500, 1000, 0], Architecture::CLASSIC, 3, 40),
+        ([3, 8, 8, 256, 3000, 500, 0], Architecture::CURRENT, 12, 100),
+    ] {
+        let config = Config { architecture, ..config(case) };
+        let capacity = config.sequence_len - 100;
+        let model = Model::new(gpu, &config, Parameters::frozen(gpu, &config).unwrap()).unwrap();
+        let before = gpu.memory();
+        let mut decoder = Decoder::new(gpu, &model, rows, capacity).unwrap();
+        for fresh in (0..9).map(|power| 1 << power).filter(|&fresh| fresh <= prompt).chain([prompt]) {
+            decoder.prefill(0, &[]).unwrap();
+            decoder.prefill(0, &vec![1; fresh]).unwrap();
+        }
+        decoder.step(&vec![Feed::Token(1, Draw::GREEDY); rows]).unwrap();
+        let taken = gpu.memory();
+        let formula = decoder_memory(gpu, &config, rows, capacity, prompt);
+        let of = |kind: Memory| taken.by_kind[kind as usize] - before.by_kind[kind as usize];
+        for (kind, formula) in [
+            (Memory::Activations, formula.activations),
+            (Memory::Workspace, formula.workspace),
+            (Memory::Staging, formula.staging),
+            (Memory::Cache, formula.cache),
+        ] {
+            close(formula, of(kind), 20, &format!("{case:?} {} on {:?}", kind.name(), gpu.capabilities()));
+        }
+        close(formula.total(), taken.current - before.current, 50, &format!("{case:?} in all"));
+        check_ledger(gpu);
+    }
+}
+
+/// What the ledger counts is what the allocator of wgpu holds, but for what wgpu keeps for itself and for borders between buffers.
+fn check_ledger(gpu: &Gpu) {
+    gpu.wait().unwrap();
+    let Some(report) = gpu.device().generate_allocator_report() else { return };
+    let own = || report.allocations.iter().filter(|allocation| !allocation.name.starts_with("(wgpu internal)"));
+    let (held, counted) = (own().map(|allocation| allocation.size).sum::<u64>(), gpu.memory().current);
+    let borders = 256 * own().count() as u64;
+    assert!((counted..counted + borders).contains(&held), "{counted} bytes are counted, and {held} are held");
 }
 
 /// Activations grow by the same for every row, and what the parameters need does not grow.

@@ -12,6 +12,11 @@ use super::EngineError;
 /// New tokens of the shortest pass that prefill records.
 const SHORTEST_PASS: usize = 8;
 
+/// New tokens of the pass that brings in `fresh` ones, padding included: powers of two, so that few passes are recorded.
+pub(super) fn fresh_of_pass(fresh: usize, capacity: usize) -> usize {
+    fresh.next_power_of_two().max(SHORTEST_PASS).min(Cache::LONGEST_PASS.min(capacity)).max(fresh)
+}
+
 /// Rows of tokens that one model continues together.
 pub struct Decoder<'a> {
     gpu: Gpu,
@@ -144,7 +149,7 @@ impl<'a> Decoder<'a> {
     /// The index of a recorded pass for `fresh` new tokens of one row.
     fn pass_for(&mut self, fresh: usize) -> Result<usize, EngineError> {
         let longest = Cache::LONGEST_PASS.min(self.capacity());
-        let fresh = fresh.next_power_of_two().max(SHORTEST_PASS).min(longest).max(fresh);
+        let fresh = fresh_of_pass(fresh, self.capacity());
         let place = match self.prefill.binary_search_by_key(&fresh, |(pass, _)| pass.fresh) {
             Ok(found) => return Ok(found),
             Err(place) => place,
@@ -155,7 +160,7 @@ impl<'a> Decoder<'a> {
         if let Some(buffers) = &self.longest {
             let pass = buffers.shorter(fresh);
             let mut rec = Recorder::new(&self.gpu);
-            self.model.record_cached(&mut rec, &pass, &self.cache)?;
+            self.model.record_cached(&mut rec, &pass, &self.cache);
             self.prefill.insert(place, (pass, rec.finish()?));
         }
         Ok(place)
@@ -265,7 +270,7 @@ impl Decode {
         let weights = gpu.zeros("weights of tokens", &[rows, scratch], DType::F32, Memory::Workspace)?;
         let logits = pass.logits.clone().unwrap_or_else(|| weights.clone());
         let mut rec = Recorder::new(gpu);
-        model.record_cached(&mut rec, &pass, cache)?;
+        model.record_cached(&mut rec, &pass, cache);
         sample::forward(&mut rec, vocab, &logits, &draws, &seen, &pass.ids, &weights);
         let readback = Readback::new(gpu, pass.ids.bytes())?;
         Ok(Self { recording: rec.finish()?, pass, logits, draws, seen, readback })

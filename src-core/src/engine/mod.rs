@@ -7,6 +7,7 @@ pub mod decoder;
 mod error;
 mod event;
 mod generate;
+pub mod memory;
 mod sampling;
 mod score;
 mod text;

@@ -1,5 +1,8 @@
 //! Command streams that are recorded once and replayed every step.
 
+use std::sync::Arc;
+
+use super::memory::Entry;
 use super::{DType, Gpu, GpuError, Memory, Pipeline, Shader, Tensor, Value, Variant};
 
 /// One kernel call, by reference; [`Recorder::dispatch`] resolves it.
@@ -146,6 +149,7 @@ impl Recorder {
         let device = self.gpu.device();
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let mut last = String::new();
+        let mut bound = Vec::new();
         let commands = self
             .commands
             .into_iter()
@@ -154,6 +158,7 @@ impl Recorder {
                     for (number, slot, len) in scratch {
                         bind.extend(slots[slot].as_ref().map(|tensor| (number, tensor.view(0, &[len]))));
                     }
+                    bound.extend(bind.iter().map(|(_, tensor)| tensor.entry().clone()));
                     last = pipeline.key.to_string();
                     let mut entries = vec![wgpu::BindGroupEntry {
                         binding: 0,
@@ -176,7 +181,9 @@ impl Recorder {
         if let Some(error) = pollster::block_on(scope.pop()) {
             return Err(GpuError::Refused { what: format!("the bindings of a kernel (the last was {last})"), reason: error.to_string() });
         }
-        Ok(Recording { gpu: self.gpu, commands, _uniforms: uniforms, _entry: entry, _scratch: slots })
+        bound.sort_by_key(Arc::as_ptr);
+        bound.dedup_by_key(|entry| Arc::as_ptr(entry));
+        Ok(Recording { gpu: self.gpu, commands, _uniforms: uniforms, _entry: entry, _bound: bound })
     }
 }
 
@@ -191,9 +198,9 @@ pub struct Recording {
     pub(super) gpu: Gpu,
     pub(super) commands: Vec<Command>,
     _uniforms: wgpu::Buffer,
-    _entry: super::memory::Entry,
-    /// Kept for the ledger: bind groups hold the buffers, not their entries.
-    _scratch: Vec<Option<Tensor>>,
+    _entry: Entry,
+    /// Kept for the ledger: bind groups hold the buffers of tensors, not their entries.
+    _bound: Vec<Arc<Entry>>,
 }
 
 /// Work that was handed to the GPU.
@@ -295,6 +302,21 @@ fn forward(@builtin(local_invocation_index) i: u32) { x[i] *= factor; }",
     #[test]
     fn a_tensor_of_the_declared_type_is_bound() {
         record(DType::F32);
+    }
+
+    #[test]
+    fn what_a_recording_binds_is_in_the_ledger_for_as_long() {
+        let gpu = Gpu::open(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap();
+        let x = gpu.zeros("x", &[64], DType::F32, Memory::Workspace).unwrap();
+        let mut rec = Recorder::new(&gpu);
+        for _ in 0..2 {
+            rec.dispatch(Dispatch { shader: &DOUBLE, entry: "forward", values: &[], params: 2.0f32, bind: &[(1, &x)], groups: [1; 3] });
+        }
+        let recording = rec.finish().unwrap();
+        drop(x);
+        assert_eq!(gpu.memory().by_kind[Memory::Workspace as usize], 256);
+        drop(recording);
+        assert_eq!(gpu.memory().current, 0);
     }
 
     #[test]

@@ -34,12 +34,12 @@ pub struct Tensor {
     pub(super) offset: u64,
     shape: Vec<usize>,
     dtype: DType,
-    _entry: Arc<Entry>,
+    entry: Arc<Entry>,
 }
 
 impl Tensor {
     pub(super) fn new(buffer: wgpu::Buffer, shape: &[usize], dtype: DType, entry: Entry) -> Self {
-        Self { buffer, offset: 0, shape: shape.to_vec(), dtype, _entry: Arc::new(entry) }
+        Self { buffer, offset: 0, shape: shape.to_vec(), dtype, entry: Arc::new(entry) }
     }
 
     /// Sizes of the axes, outermost first.
@@ -97,6 +97,11 @@ impl Tensor {
         let mut shape = first.shape.clone();
         shape[0] = parts.iter().map(|part| part.shape[0]).sum();
         Some(Tensor { shape, ..(*first).clone() })
+    }
+
+    /// The memory's line in the ledger, for whoever keeps the buffer beyond this tensor's life.
+    pub(super) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
     }
 
     pub(super) fn binding(&self) -> wgpu::BindingResource<'_> {

@@ -8,7 +8,7 @@
 //! - `attention_decode_row.wgsl`: teams of lanes along the channels, so that neighbours read neighbours, and heads in shares;
 //!   for GPUs, whatever their subgroups are.
 
-use crate::gpu::{Capabilities, DType, Dispatch, GpuError, Memory, Recorder, Shader, Tensor, Value, Values, Variant};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Value, Values, Variant};
 
 use super::kv_cache::check_cursors;
 
@@ -23,6 +23,9 @@ const SHARE: usize = 256;
 
 /// The most shares of a head.
 const MOST_SHARES: usize = 64;
+
+/// The recorder's scratch slot for what the shares of a head leave to each other: one buffer serves all layers.
+const SCRATCH_SLOT: usize = 0;
 
 /// The shape of an attention over a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,27 +125,22 @@ struct Shape {
 ///
 /// `q` and `o` are `[N, H, D]` and hold the same number of tokens for each sequence of `cursors`; `keys` and `values` are
 /// `[rows, ring, K, D]`. The output of tokens past a cursor's count is left as it was.
-pub fn forward(
-    rec: &mut Recorder,
-    dims: Cached,
-    cursors: &Tensor,
-    q: &Tensor,
-    [keys, values]: [&Tensor; 2],
-    o: &Tensor,
-) -> Result<(), GpuError> {
+pub fn forward(rec: &mut Recorder, dims: Cached, cursors: &Tensor, q: &Tensor, [keys, values]: [&Tensor; 2], o: &Tensor) {
     let kernel = Kernel::for_adapter(rec.gpu().capabilities(), &dims);
-    forward_with(rec, dims, kernel, cursors, q, [keys, values], o)
+    forward_with(rec, dims, kernel, cursors, q, [keys, values], o);
 }
 
-fn forward_with(
-    rec: &mut Recorder,
-    dims: Cached,
-    kernel: Kernel,
-    cursors: &Tensor,
-    q: &Tensor,
-    [keys, values]: [&Tensor; 2],
-    o: &Tensor,
-) -> Result<(), GpuError> {
+/// Elements of the recorder's scratch slot in which the shares of `tokens` tokens' heads lie.
+pub fn scratch_len(capabilities: Capabilities, dims: &Cached, tokens: usize) -> usize {
+    parts_len(dims, Kernel::for_adapter(capabilities, dims).shares(), tokens)
+}
+
+/// Elements that `shares` shares a head leave to each other: D and a maximum and a sum, in groups of four.
+fn parts_len(dims: &Cached, shares: usize, tokens: usize) -> usize {
+    if shares > 1 { tokens * dims.heads * shares * (dims.head_dim + 4) } else { 0 }
+}
+
+fn forward_with(rec: &mut Recorder, dims: Cached, kernel: Kernel, cursors: &Tensor, q: &Tensor, [keys, values]: [&Tensor; 2], o: &Tensor) {
     let (tokens, sequences) = dims.check(cursors, q, [keys, values], o);
     let fresh = tokens / sequences;
     let Cached { heads, kv_heads, head_dim, ring, window } = dims;
@@ -159,19 +157,17 @@ fn forward_with(
     let groups = |shares: usize| [heads as u32, shares as u32, tokens as u32];
     let shared = shares > 1;
     let values_of = kernel.values(rec.gpu().capabilities(), head_dim);
-    let parts = if shared {
-        rec.gpu().zeros("attention's shares", &[tokens * heads * shares, head_dim + 4], DType::F32, Memory::Workspace)?
-    } else {
-        o.clone()
+    let scratch = [(6, SCRATCH_SLOT, parts_len(&dims, shares, tokens))];
+    let scratch = if shared { &scratch[..] } else { &[] };
+    let out = [(1, cursors), (5, o)];
+    let first = [&[(1, cursors), (2, q), (3, keys), (4, values)][..], if shared { &[] } else { &out[1..] }].concat();
+    let mut record = |entry, bind: &[(u32, &Tensor)], groups| {
+        rec.dispatch_with_scratch(Dispatch { shader: kernel.shader(), entry, values: &values_of, params, bind, groups }, scratch);
     };
-    let mut bind = vec![(1, cursors), (2, q), (3, keys), (4, values)];
-    bind.push(if shared { (6, &parts) } else { (5, o) });
-    rec.dispatch(Dispatch { shader: kernel.shader(), entry: "forward", values: &values_of, params, bind: &bind, groups: groups(shares) });
+    record("forward", &first, groups(shares));
     if shared {
-        let bind = [(1, cursors), (5, o), (6, &parts)];
-        rec.dispatch(Dispatch { shader: kernel.shader(), entry: "combine", values: &values_of, params, bind: &bind, groups: groups(1) });
+        record("combine", &out, groups(1));
     }
-    Ok(())
 }
 
 /// Specialisations of the shaders for such an adapter: every head size that a model may have.
@@ -264,7 +260,7 @@ pub(super) mod tests {
         let lanes = Bench::new().gpu().capabilities().fixed_subgroup().is_some();
         for kernel in [Kernel::Lane, Kernel::Row { shares }].into_iter().filter(|&kernel| kernel != Kernel::Lane || lanes) {
             let Case { dims, cursors, q, keys, values, .. } = case;
-            case.check(|rec, o| forward_with(rec, *dims, kernel, cursors, q, [keys, values], o).unwrap());
+            case.check(|rec, o| forward_with(rec, *dims, kernel, cursors, q, [keys, values], o));
         }
     }
 

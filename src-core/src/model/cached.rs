@@ -15,9 +15,6 @@ use super::cache::LayerCache;
 use super::stream::Stream;
 use super::{Architecture, Cache, Config, Keep, Model};
 
-/// From this many new tokens a sequence on, keys are worth sharing between them.
-const SHARED_KEYS: usize = 16;
-
 /// Elements between the borders on which views may start.
 const BORDER: usize = 64;
 
@@ -52,6 +49,9 @@ pub enum Want {
 }
 
 impl CachedPass {
+    /// From this many new tokens a sequence on, keys are worth sharing between them.
+    pub const SHARED_KEYS: usize = 16;
+
     /// Allocates the buffers of a pass.
     pub fn allocate(gpu: &Gpu, config: &Config, sequences: usize, fresh: usize, want: Want) -> Result<Self, GpuError> {
         assert!((1..=Cache::LONGEST_PASS).contains(&fresh), "a pass of {fresh} new tokens");
@@ -103,7 +103,7 @@ impl Model {
     /// Records a pass: reads the cursors and ids of `pass`, extends `cache`, and leaves the logits where they are wanted.
     ///
     /// With their counts, cursors stay within the cache's capacity; a row of the cache belongs to one sequence.
-    pub fn record_cached(&self, rec: &mut Recorder, pass: &CachedPass, cache: &Cache) -> Result<(), GpuError> {
+    pub fn record_cached(&self, rec: &mut Recorder, pass: &CachedPass, cache: &Cache) {
         let get = |name: &str| self.parameters.get(name);
         let Architecture { smear, norm_eps, softcap, .. } = self.config.architecture;
         let smear = smear.then(|| Smear { cursors: &pass.cursors, gate_w: get("smear_gate.weight"), lambda: get("smear_lambda") });
@@ -111,7 +111,7 @@ impl Model {
 
         for i in 0..self.config.n_layer {
             let x = self.record_mix(rec, &pass.stream, i); // [N, C]
-            self.record_cached_attention(rec, pass, cache, i, x)?;
+            self.record_cached_attention(rec, pass, cache, i, x);
             let (fc, proj) = (self.mlp(i, "c_fc"), self.mlp(i, "c_proj"));
             self.project_normed(rec, pass, x, self.parameters.get(&fc), &pass.hidden, Finish::Relu2); // [N, 4C]
             project(rec, &pass.hidden, None, self.parameters.get(&proj), x, Finish::Into); // [N, C]
@@ -122,11 +122,10 @@ impl Model {
             let x = self.record_backout(rec, &pass.stream, &pass.mixed); // [N, C]
             self.project_normed(rec, pass, x, get("lm_head.weight"), logits, Finish::Softcap(softcap)); // [N, V]
         }
-        Ok(())
     }
 
     /// `x += c_proj(attention(norm(x)))` over the cache, which takes in the new keys and values.
-    fn record_cached_attention(&self, rec: &mut Recorder, pass: &CachedPass, cache: &Cache, i: usize, x: &Tensor) -> Result<(), GpuError> {
+    fn record_cached_attention(&self, rec: &mut Recorder, pass: &CachedPass, cache: &Cache, i: usize, x: &Tensor) {
         let (heads, kv_heads, head_dim) = (self.config.n_head, self.config.n_kv_head, self.config.head_dim());
         let LayerCache { keys, values, ring } = &cache.layers[i];
         let projected = self.record_projections(rec, pass, i, x);
@@ -148,13 +147,12 @@ impl Model {
         };
         kv_cache::store(rec, store, &pass.cursors, [&self.cos, &self.sin], projected, gate, &pass.q, [keys, values]);
         let over = Cached { heads, kv_heads, head_dim, ring: *ring, window: self.windows[i] };
-        if pass.fresh < SHARED_KEYS {
-            attention_decode::forward(rec, over, &pass.cursors, &pass.q, [keys, values], &pass.mixed)?; // [N, H, D]
+        if pass.fresh < CachedPass::SHARED_KEYS {
+            attention_decode::forward(rec, over, &pass.cursors, &pass.q, [keys, values], &pass.mixed); // [N, H, D]
         } else {
             attention::cached(rec, over, &pass.cursors, &pass.q, [keys, values], &pass.mixed); // [N, H, D]
         }
         project(rec, &pass.mixed, None, self.parameters.get(&self.attn(i, "c_proj")), x, Finish::Into); // [N, C]
-        Ok(())
     }
 
     /// Queries, keys and values of `norm(x)`: by one product where their matrices lie one after the other.
