@@ -7,7 +7,7 @@ use nc_core::gpu::{Gpu, Recorder};
 use nc_core::kernels::sample::Draw;
 use nc_core::model::{Activations, Architecture, Config, Keep, Model, Parameters};
 use nc_tests::golden::{Case, Report};
-use nc_tests::golden_models;
+use nc_tests::{golden_models, twin};
 
 const LOGITS: f64 = 1e-5;
 
@@ -152,6 +152,43 @@ fn a_fork_goes_on_as_its_source() {
     let want = one.logits().unwrap();
     assert!(three.logits().unwrap().chunks_exact(want.len()).all(|row| row == want));
     assert_eq!(three.held(2), &ids[..21]);
+}
+
+/// A fork copies what is there and no more, so what a longer text left behind must not matter, nor where a ring begins.
+#[test]
+fn forks_of_any_length_go_on_as_their_source() {
+    let gpu = Gpu::open(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap();
+    let config = Config {
+        sequence_len: 1024,
+        vocab_size: 50,
+        n_layer: 2,
+        n_head: 2,
+        n_kv_head: 1,
+        n_embd: 32,
+        window_pattern: "SL".into(),
+        architecture: Architecture::CURRENT,
+    };
+    let parameters = Parameters::frozen(&gpu, &config).unwrap();
+    for (name, values) in twin::values(&config) {
+        let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
+        let shape = parameters.get(&name).shape().to_vec();
+        parameters.upload(&gpu, &name, &shape, &values).unwrap();
+    }
+    let model = Model::new(&gpu, &config, parameters).unwrap();
+    let ids: Vec<u32> = (0..900).map(|i| (i * i + 7 * i) % 50).collect();
+    let mut decoder = Decoder::new(&gpu, &model, 3, usize::MAX).unwrap();
+    // The ring of the windowed layer has 512 slots: it is gone round, filled in part, and full.
+    for (start, length) in [(0, 700), (100, 40), (0, 1), (200, 512), (5, 0), (0, 513)] {
+        decoder.prefill(0, &[]).unwrap();
+        decoder.prefill(0, &ids[start..start + length]).unwrap();
+        decoder.fork().unwrap();
+        for step in 0..3 {
+            decoder.step(&[Feed::Token(ids[step], Draw::GREEDY); 3]).unwrap();
+            let logits = decoder.logits().unwrap();
+            assert!(logits.chunks_exact(50).all(|row| row == &logits[..50]), "step {step} after {length} tokens");
+        }
+        assert_eq!(decoder.held(2).len(), length + 3);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::bench::median;
 use super::{Context, Failure};
 use crate::engine::decoder::{Decoder, Feed};
 use crate::gpu::{Clock, DType, Gpu, Memory, Recorder};
-use crate::kernels::kv_cache;
+use crate::kernels::kv_cache::{self, Cursor};
 use crate::kernels::sample::Draw;
 use crate::model::{Config, Model, Parameters};
 
@@ -152,10 +152,12 @@ fn prefill_seconds(gpu: &Gpu, model: &Model, prompt: &[u32]) -> Result<f64, Fail
 /// Bytes read and written a second by a plain copy kernel.
 fn copy_bandwidth(gpu: &Gpu) -> Result<f64, Failure> {
     let bytes = COPY_BYTES.min(gpu.binding_limit() / 2);
-    let len = (bytes / 4 / 64 * 64) as usize;
-    let buffer = gpu.zeros("copy", &[2, len], DType::F32, Memory::Workspace)?;
+    let slots = (bytes / 4 / 64) as usize;
+    let len = slots * 64;
+    let buffer = gpu.zeros("copy", &[2, slots, 1, 64], DType::F32, Memory::Workspace)?;
+    let cursors = Cursor::upload(gpu, &[Cursor { position: slots as u32, ..Cursor::default() }])?;
     let mut rec = Recorder::new(gpu);
-    kv_cache::fork(&mut rec, &buffer);
+    kv_cache::fork(&mut rec, &buffer, &cursors);
     let recording = rec.finish()?;
     let mut seconds = Vec::new();
     for _ in 0..12 {

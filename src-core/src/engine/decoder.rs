@@ -27,6 +27,8 @@ pub struct Decoder<'a> {
     /// Passes of one row, the shortest first.
     prefill: Vec<(CachedPass, Recording)>,
     decode: Decode,
+    /// The copy of the first row to all others, with the cursor that says how much of it there is.
+    fork: Option<(Tensor, Recording)>,
 }
 
 /// What a row holds.
@@ -65,7 +67,16 @@ impl<'a> Decoder<'a> {
     pub fn new(gpu: &Gpu, model: &'a Model, rows: usize, capacity: usize) -> Result<Self, EngineError> {
         let cache = Cache::allocate(gpu, &model.config, rows, capacity)?;
         let decode = Decode::new(gpu, model, &cache, rows)?;
-        Ok(Self { gpu: gpu.clone(), model, cache, rows: vec![Row::default(); rows], longest: None, prefill: Vec::new(), decode })
+        Ok(Self {
+            gpu: gpu.clone(),
+            model,
+            cache,
+            rows: vec![Row::default(); rows],
+            longest: None,
+            prefill: Vec::new(),
+            decode,
+            fork: None,
+        })
     }
 
     /// Tokens that a row has room for.
@@ -168,10 +179,18 @@ impl<'a> Decoder<'a> {
 
     /// Copies the first row to all others.
     pub fn fork(&mut self) -> Result<(), EngineError> {
-        let mut rec = Recorder::new(&self.gpu);
-        self.cache.record_fork(&mut rec);
-        rec.finish()?.run();
+        let (cursors, recording) = match &mut self.fork {
+            Some(recorded) => recorded,
+            none => {
+                let cursors = Cursor::allocate(&self.gpu, 1)?;
+                let mut rec = Recorder::new(&self.gpu);
+                self.cache.record_fork(&mut rec, &cursors);
+                none.insert((cursors, rec.finish()?))
+            }
+        };
         let first = self.rows[0].clone();
+        self.gpu.write(cursors, &[first.cursor(0, 0)]);
+        recording.run();
         self.rows.fill(first);
         Ok(())
     }

@@ -172,18 +172,27 @@ pub fn store(
     });
 }
 
-/// Copies the first row of `cache` `[rows, …]` to all others. A row is a multiple of four elements.
-pub fn fork(rec: &mut Recorder, cache: &Tensor) {
-    let rows = cache.shape()[0];
-    let quads = cache.len() / rows / 4;
-    assert!(cache.len() == quads * rows * 4, "{:?} is not in groups of four", cache.shape());
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct ForkShape {
+    slot: u32,
+    ring: u32,
+    rows: u32,
+}
+
+/// Copies what the first row of `cache` `[rows, ring, K, D]` holds to all others: as many slots as the first of `cursors`
+/// has a position, which is read when the recording runs. K·D is a multiple of four.
+pub fn fork(rec: &mut Recorder, cache: &Tensor, cursors: &Tensor) {
+    let &[rows, ring, heads, head_dim] = cache.shape() else { panic!("a cache of {:?}", cache.shape()) };
+    let slot = heads * head_dim;
+    assert!(slot.is_multiple_of(4) && cursors.len() >= Cursor::WORDS, "{:?} is not in groups of four", cache.shape());
     rec.dispatch(Dispatch {
         shader: &FORK,
         entry: "forward",
         values: &[],
-        params: [quads as u32, rows as u32],
-        bind: &[(1, cache)],
-        groups: if rows > 1 { grid(quads.div_ceil(1024)) } else { [0; 3] },
+        params: ForkShape { slot: (slot / 4) as u32, ring: ring as u32, rows: rows as u32 },
+        bind: &[(1, cache), (2, cursors)],
+        groups: if rows > 1 { grid((ring * slot / 4).div_ceil(1024)) } else { [0; 3] },
     });
 }
 
@@ -268,13 +277,28 @@ mod tests {
         }
 
         #[test]
-        fn a_fork_copies_the_first_row_to_all(rows in 1usize..5, quads in 1usize..3000, seed: u64) {
+        fn a_fork_copies_what_the_first_row_holds(
+            rows in 1usize..5, ring in 1usize..70, heads in 1usize..4, quads in 1usize..30,
+            held in proptest::collection::vec(0usize..100, 1..4), seed: u64,
+        ) {
             let bench = Bench::new();
-            let cache = random(seed, rows * quads * 4, 1.0);
-            let tensor = bench.tensor(&[rows, quads * 4], &cache);
-            bench.run(|rec| fork(rec, &tensor));
-            let forked = bench.values(&tensor);
-            assert!(forked.chunks_exact(quads * 4).all(|row| row == &cache[..quads * 4]));
+            let slot = heads * quads * 4;
+            let before = random(seed, rows * ring * slot, 1.0);
+            let cache = bench.tensor(&[rows, ring, heads, quads * 4], &before);
+            let cursors = Cursor::allocate(bench.gpu(), 1).unwrap();
+            let mut rec = Recorder::new(bench.gpu());
+            fork(&mut rec, &cache, &cursors);
+            let recording = rec.finish().unwrap();
+            // One recording serves every length.
+            for held in held {
+                bench.gpu().write(&cache, &before);
+                bench.gpu().write(&cursors, &[Cursor { position: held as u32, count: 7, row: 3, before: 1 }]);
+                recording.run();
+                let filled = held.min(ring) * slot;
+                let mut want = before.clone();
+                want.chunks_exact_mut(ring * slot).for_each(|row| row[..filled].copy_from_slice(&before[..filled]));
+                assert_eq!(bench.values(&cache), want);
+            }
         }
     }
 }

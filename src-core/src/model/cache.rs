@@ -58,11 +58,11 @@ impl Cache {
         position == 0 || self.layers.iter().zip(windows).all(|(layer, window)| longest <= layer.ring + position.saturating_sub(window))
     }
 
-    /// Records copying the first sequence to all others.
-    pub fn record_fork(&self, rec: &mut Recorder) {
+    /// Records copying the first sequence to all others, as far as it goes by the first of `cursors`.
+    pub fn record_fork(&self, rec: &mut Recorder, cursors: &Tensor) {
         for layer in &self.layers {
-            kv_cache::fork(rec, &layer.keys);
-            kv_cache::fork(rec, &layer.values);
+            kv_cache::fork(rec, &layer.keys, cursors);
+            kv_cache::fork(rec, &layer.values, cursors);
         }
     }
 }
