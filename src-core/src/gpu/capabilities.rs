@@ -4,7 +4,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::GpuError;
+use super::{GpuError, quirks};
 
 /// What an adapter can do, as far as kernels care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +28,9 @@ pub struct Capabilities {
     pub coarse_exp: bool,
     /// Whether dot products of packed 8-bit integers are instructions of the driver. Elsewhere naga spells them out.
     pub integer_dot: bool,
+    /// Turns of all its loops together that an invocation may take; `u32::MAX` where the driver does not count. A fact of
+    /// the driver, like `coarse_exp`.
+    pub loop_turns: u32,
 }
 
 /// How many lanes a subgroup may have. Where the bounds differ the driver picks a size for each pipeline.
@@ -64,6 +67,7 @@ impl Capabilities {
         matrices: MatrixShapes { eight: false, sixteen: false },
         coarse_exp: false,
         integer_dot: false,
+        loop_turns: u32::MAX,
     };
 
     /// What `adapter` can do when it is opened with `features`.
@@ -80,6 +84,7 @@ impl Capabilities {
             matrices: MatrixShapes::of(adapter),
             coarse_exp: info.device_type == wgpu::DeviceType::Cpu,
             integer_dot: integer_dot(adapter),
+            loop_turns: quirks::loop_turns(&info),
         }
     }
 

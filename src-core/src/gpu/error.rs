@@ -17,6 +17,18 @@ pub enum GpuError {
         /// The adapters that are here, comma-separated.
         available: String,
     },
+    /// A size for which a kernel's loops would be cut short by a driver that counts their turns.
+    #[error("{what} would take {turns} turns of a loop, and the driver of {adapter} ends loops after {most}; Mesa 25.0 and later do not")]
+    TooManyTurns {
+        /// What was to be computed.
+        what: String,
+        /// Turns of an invocation.
+        turns: usize,
+        /// Turns that the driver grants.
+        most: u32,
+        /// The adapter's name.
+        adapter: String,
+    },
     /// The driver refused to open a device.
     #[error("the driver of {adapter} refused to open a device: {reason}")]
     OpenDevice {

@@ -43,6 +43,9 @@ pub struct Recorder {
     failure: Option<GpuError>,
 }
 
+/// Turns that the short loops of a kernel take beside its long ones.
+pub const SHORT_LOOPS: usize = 500;
+
 /// Scratch buffers of a recording.
 const SCRATCH_SLOTS: usize = 2;
 
@@ -119,6 +122,18 @@ impl Recorder {
             scratch: scratch.to_vec(),
             groups: call.groups,
         });
+    }
+
+    /// Whether an invocation may take `turns` turns of a kernel's long loops here. Where it may not, the recording has failed,
+    /// with `what` in the error: the driver would cut the loop short without a word.
+    pub fn allows_turns(&mut self, turns: usize, what: impl FnOnce() -> String) -> bool {
+        let most = self.gpu.capabilities().loop_turns;
+        let allowed = turns.saturating_add(SHORT_LOOPS) <= most as usize;
+        if !allowed && self.failure.is_none() {
+            let adapter = self.gpu.info().name.clone();
+            self.failure = Some(GpuError::TooManyTurns { what: what(), turns, most, adapter });
+        }
+        allowed
     }
 
     /// Records a copy between tensors of the same size in different buffers.
@@ -317,6 +332,44 @@ fn forward(@builtin(local_invocation_index) i: u32) { x[i] *= factor; }",
         assert_eq!(gpu.memory().by_kind[Memory::Workspace as usize], 256);
         drop(recording);
         assert_eq!(gpu.memory().current, 0);
+    }
+
+    static COUNT: Shader = Shader {
+        name: "count",
+        source: "
+@group(0) @binding(0) var<uniform> turns: u32;
+@group(0) @binding(1) var<storage, read_write> x: array<u32>;
+@compute @workgroup_size(1)
+fn forward() {
+    for (var turn = 0u; turn < turns; turn++) { x[turn & 63u] = turn + 1u; }
+}",
+    };
+
+    /// What is known of the driver is what it does: it either counts turns as we say, or not at all.
+    #[test]
+    fn loops_run_as_long_as_the_driver_is_said_to_let_them() {
+        const TURNS: u32 = 70_000;
+        let gpu = Gpu::open(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap();
+        let x = gpu.zeros("x", &[64], DType::U32, Memory::Workspace).unwrap();
+        let mut rec = Recorder::new(&gpu);
+        rec.dispatch(Dispatch { shader: &COUNT, entry: "forward", values: &[], params: TURNS, bind: &[(1, &x)], groups: [1; 3] });
+        rec.finish().unwrap().run();
+        let reached = gpu.read::<u32>(&x).unwrap().into_iter().max().unwrap();
+        let most = gpu.capabilities().loop_turns;
+        assert!(reached.abs_diff(TURNS.min(most)) <= 1, "{reached} turns on {:?}, which is said to grant {most}", gpu.info());
+    }
+
+    #[test]
+    fn a_loop_past_what_the_driver_grants_fails_the_recording() {
+        let gpu = Gpu::open(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap();
+        let most = gpu.capabilities().loop_turns as usize;
+        let mut rec = Recorder::new(&gpu);
+        assert!(rec.allows_turns(most - SHORT_LOOPS, || unreachable!()));
+        assert!(!rec.allows_turns(most, || "a sum".into()));
+        assert!(!rec.allows_turns(usize::MAX, || unreachable!("the first failure is kept")));
+        let error = rec.finish().err().unwrap();
+        assert!(matches!(error, GpuError::TooManyTurns { .. }), "{error}");
+        assert!(error.to_string().starts_with(&format!("a sum would take {most} turns of a loop")), "{error}");
     }
 
     #[test]

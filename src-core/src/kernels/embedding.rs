@@ -1,6 +1,6 @@
 //! Rows of a table, by token: token embeddings and value embeddings.
 
-use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
+use crate::gpu::{Capabilities, Dispatch, Recorder, SHORT_LOOPS, Shader, Tensor, Variant, grid};
 
 use super::rows;
 
@@ -76,7 +76,12 @@ pub fn backward(rec: &mut Recorder, order: &Tensor, starts: &Tensor, d_out: &Ten
     // A piece is one turn of a workgroup, and a few lanes suffice: it is tokens that there are many of.
     let lanes = rows::lanes(rec, 1);
     let pieces = quads.div_ceil(capabilities.row_lanes(1) as usize);
-    let chunks = if capabilities.cpu { chunks_within_turns(rows, pieces) } else { pieces };
+    let turns = turns(rows);
+    if !rec.allows_turns(turns, || format!("the gradient of an embedding over {rows} tokens")) {
+        return;
+    }
+    // On a CPU as few chunks as the driver lets finish: each reads the order of tokens anew.
+    let chunks = if capabilities.cpu { pieces.div_ceil((capabilities.loop_turns as usize - SHORT_LOOPS) / turns) } else { pieces };
     let mut bind = vec![(4, order), (5, starts), (6, d_out), (7, d_table)];
     bind.extend(scale.map(|scale| (8, scale)));
     rec.dispatch(Dispatch {
@@ -89,14 +94,10 @@ pub fn backward(rec: &mut Recorder, order: &Tensor, starts: &Tensor, d_out: &Ten
     });
 }
 
-/// The fewest chunks with which no invocation takes more turns of its loops than Mesa 22.3 grants, should all rows hold
-/// the same token. That driver ends loops without a word after 65,535 turns, counted over all loops of an invocation.
-fn chunks_within_turns(rows: usize, pieces: usize) -> usize {
-    const MOST_TURNS: usize = 65_000;
-    // Eight rows a turn, and a little for blocks and tails.
-    let turns = rows.div_ceil(7) + 16;
-    assert!(turns <= MOST_TURNS, "a batch of {rows} rows is more than a CPU adapter sums in one go");
-    pieces.div_ceil(MOST_TURNS / turns)
+/// The most turns that a piece takes, should all rows hold the same token: eight rows a turn, and a little for blocks and
+/// tails.
+fn turns(rows: usize) -> usize {
+    rows.div_ceil(7) + 16
 }
 
 /// Every specialisation of this shader that such an adapter can ask for.

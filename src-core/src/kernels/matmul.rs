@@ -196,9 +196,6 @@ impl Kernel {
     }
 }
 
-/// Mesa 22.3 ends an invocation after 65,535 turns of all its loops together.
-const MOST_TURNS: usize = 65_000;
-
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Shape {
@@ -221,14 +218,17 @@ pub fn matmul(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, product: P
 pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, product: Product<'_>, kernel: Kernel) {
     let Product { m, n, k, batch, strides, .. } = product;
     let holds = |tensor: &Tensor, size: usize, stride: usize| tensor.len() >= stride * (batch - 1) + size;
-    let turns = if kernel == Kernel::Plain { k } else { k / 4 };
     assert!(
-        turns <= MOST_TURNS && holds(a, m * k, strides[0]) && holds(b, k * n, strides[1]) && holds(c, m * n, strides[2]),
+        holds(a, m * k, strides[0]) && holds(b, k * n, strides[1]) && holds(c, m * n, strides[2]),
         "{product:?} of {:?} and {:?} into {:?}",
         a.shape(),
         b.shape(),
         c.shape()
     );
+    let turns = if kernel == Kernel::Plain { k } else { k / 4 };
+    if !rec.allows_turns(turns, || format!("a product over {k} elements")) {
+        return;
+    }
     let Some(panels) = panels(rec.gpu().capabilities(), &product, kernel) else {
         record(rec, Operand::Given(a), Operand::Given(b), c, product, kernel);
         return;

@@ -112,7 +112,7 @@ impl Form {
         }
     }
 
-    /// Quads that a lane takes in one turn of a loop: more where lanes are few, for the sake of [`turns`].
+    /// Quads that a lane takes in one turn of a loop: more where lanes are few, so that the turns stay few, too.
     fn step(self, capabilities: Capabilities) -> u32 {
         4.max(32 / self.lanes(capabilities))
     }
@@ -130,16 +130,13 @@ impl Form {
 /// Rounds in which an interval of 2³² levels shrinks to one level, each to a fifth, rounded up.
 const ROUNDS: u32 = 14;
 
+/// Passes over a row with every option on: one for the maximum, for top-k and top-p each the rounds and two for equal
+/// levels, one for the weight that top-k left, two to draw.
+const PASSES: usize = 1 + 2 * (ROUNDS as usize + 2) + 1 + 2;
+
 /// Turns that a lane takes in a pass over a row.
-///
-/// Mesa 22.3 ends the loops of an invocation without a word after 65,535 turns, counted over all of them. With every
-/// option on there are 36 passes: one for the maximum, for top-k and top-p each the rounds and two for equal levels, one
-/// for the weight that top-k left, two to draw. Loops over rounds, parts and blocks stay below a thousand turns.
-fn turns(quads: usize, form: Form, capabilities: Capabilities) -> u32 {
-    const PASSES: usize = 1 + 2 * (ROUNDS as usize + 2) + 1 + 2;
-    let turns = quads.div_ceil((form.lanes(capabilities) * form.step(capabilities)) as usize);
-    assert!(PASSES * turns <= 64_500, "a row of {} logits is more than a CPU adapter draws from in one go", 4 * quads);
-    turns as u32
+fn turns(quads: usize, form: Form, capabilities: Capabilities) -> usize {
+    quads.div_ceil((form.lanes(capabilities) * form.step(capabilities)) as usize)
 }
 
 /// `tokens[b]` = the token drawn from row b of `logits` by draw b, or −1 where the row, penalised, holds a NaN, or where
@@ -186,15 +183,20 @@ fn forward_as(rec: &mut Recorder, form: Form, vocab: usize, [logits, draws, seen
     let capabilities = rec.gpu().capabilities();
     let quads = vocab.div_ceil(4);
     let blocks = form.blocks(quads);
+    let turns = turns(quads, form, capabilities);
+    // Loops over rounds, parts and blocks take up to 500 turns beside the passes.
+    if !rec.allows_turns(PASSES * turns + 500, || format!("drawing from {vocab} tokens")) {
+        return;
+    }
     let shape = Shape {
         vocab: vocab as u32,
         quads: quads as u32,
         pitch: (padded / 4) as u32,
         words: vocab.div_ceil(32) as u32,
-        turns: turns(quads, form, capabilities),
+        turns: turns as u32,
         stride: (form.scratch_len(vocab, padded) / 4) as u32,
         blocks: blocks as u32,
-        few_turns: turns(8 * blocks, form, capabilities),
+        few_turns: self::turns(8 * blocks, form, capabilities) as u32,
     };
     let levels = (5, weights);
     if form == Form::Blocks {

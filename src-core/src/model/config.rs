@@ -49,8 +49,8 @@ const MOST_LAYERS: usize = 1_000;
 const MOST_TOKENS: usize = 1 << 20;
 const MOST_ELEMENTS: usize = u32::MAX as usize;
 
-/// The longest axis is the MLP's, 4·C, and no loop of a kernel may have more steps than 65,535.
-const MOST_CHANNELS: usize = 65_535 / 4;
+/// The largest matrices are the MLP's, of 4·C² elements, which kernels count in 32 bits.
+const MOST_CHANNELS: usize = 32_767;
 
 /// Why a configuration makes no model.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -267,7 +267,7 @@ mod tests {
             (|c| c.vocab_size = usize::MAX, "nc-core goes up to"),
             (|c| c.sequence_len = 1, "sequence_len is 1; it must be at least 2"),
             (|c| c.sequence_len = usize::MAX, "nc-core goes up to 1048576"),
-            (|c| c.n_embd = usize::MAX, "nc-core goes up to 16383"),
+            (|c| c.n_embd = usize::MAX, "nc-core goes up to 32767"),
             (|c| c.n_embd = 66, "n_embd 66 is not a multiple of n_head 4"),
             (|c| c.n_kv_head = 3, "n_kv_head 3 does not divide n_head 4"),
             (|c| (c.n_head, c.n_kv_head) = (32, 1), "the head dimension is 2; it must be a multiple of 8, at most 256"),
