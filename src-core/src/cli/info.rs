@@ -34,6 +34,8 @@ pub fn run(_args: Args, context: &Context) -> Result<(), Failure> {
             "max_workgroup_invocations": adapter.capabilities.invocations,
             "matrix_tiles": adapter.capabilities.matrices.sides().collect::<Vec<_>>(),
             "integer_dot": adapter.capabilities.integer_dot,
+            "shader_compiler": adapter.compiler,
+            "refusal": adapter.refusal.as_ref().map(ToString::to_string),
         })).collect::<Vec<_>>(),
         "runs": runs.iter().map(|run| json!({ "name": run.name, "steps": run.steps, "stage": stage(run) })).collect::<Vec<_>>(),
     });
@@ -68,6 +70,8 @@ pub fn run(_args: Args, context: &Context) -> Result<(), Failure> {
             capabilities.invocations,
             capabilities.workgroup_memory >> 10,
         ));
+        lines.extend(adapter.compiler.as_ref().map(|compiler| format!("    shaders compiled by {compiler}")));
+        lines.extend(adapter.refusal.as_ref().map(|refusal| format!("    not usable: {refusal}")));
     }
     if runs.is_empty() {
         lines.push("runs: none yet\nnext: nc-core train".into());

@@ -1,6 +1,7 @@
 //! Which GPU to use: the best real one first, a software rasteriser last, or the one the user names.
 
-use super::{Capabilities, GpuError};
+use super::dx12::Compiler;
+use super::{Capabilities, GpuError, Needs};
 
 /// An adapter as `nc-core info` shows it.
 #[derive(Clone, Debug)]
@@ -17,6 +18,10 @@ pub struct AdapterSummary {
     pub capabilities: Capabilities,
     /// Bytes of memory that it works in, its own or the machine's; `None` where it does not say.
     pub memory: Option<u64>,
+    /// Why it cannot be used, where it cannot.
+    pub refusal: Option<GpuError>,
+    /// What compiles its shaders, where that is not part of its driver.
+    pub compiler: Option<String>,
 }
 
 /// Every adapter on this machine, best first. The order is what `--adapter INDEX` counts in.
@@ -24,32 +29,53 @@ pub fn adapters() -> Vec<AdapterSummary> {
     enumerate()
         .into_iter()
         .enumerate()
-        .map(|(index, adapter)| AdapterSummary {
-            index,
-            info: adapter.get_info(),
-            features: adapter.features(),
-            limits: adapter.limits(),
-            capabilities: Capabilities::of(&adapter, adapter.features()),
-            memory: memory(&adapter),
+        .map(|(index, adapter)| {
+            let info = adapter.get_info();
+            AdapterSummary {
+                index,
+                features: adapter.features(),
+                limits: adapter.limits(),
+                capabilities: Capabilities::of(&adapter, adapter.features()),
+                memory: memory(&adapter),
+                refusal: check(&adapter).err(),
+                compiler: compiler(info.backend).map(ToString::to_string),
+                info,
+            }
         })
         .collect()
 }
 
-/// The adapter that `wanted` names (an index, or part of a name in any case), or the best one.
+/// Refuses an adapter on which some kernel could not run.
+fn check(adapter: &wgpu::Adapter) -> Result<(), GpuError> {
+    Needs::LEAST.check(&adapter.get_info().name, &adapter.limits())
+}
+
+/// What compiles the shaders of an adapter of `backend`, where that is not part of its driver.
+pub(super) fn compiler(backend: wgpu::Backend) -> Option<&'static Compiler> {
+    (backend == wgpu::Backend::Dx12).then(Compiler::of_this_program)
+}
+
+/// The adapter that `wanted` names (an index, or part of a name in any case), or the best one that has what the kernels
+/// need.
 pub(super) fn choose(wanted: Option<&str>) -> Result<wgpu::Adapter, GpuError> {
     let mut found = enumerate();
     if found.is_empty() {
         return Err(GpuError::no_adapter());
     }
     let Some(wanted) = wanted else {
-        return Ok(found.swap_remove(0));
+        let position = found.iter().position(|adapter| check(adapter).is_ok()).unwrap_or(0);
+        let best = found.swap_remove(position);
+        return check(&best).map(|()| best);
     };
     let position = match wanted.parse::<usize>() {
         Ok(index) => (index < found.len()).then_some(index),
         Err(_) => found.iter().position(|adapter| adapter.get_info().name.to_lowercase().contains(&wanted.to_lowercase())),
     };
     match position {
-        Some(index) => Ok(found.swap_remove(index)),
+        Some(index) => {
+            let adapter = found.swap_remove(index);
+            check(&adapter).map(|()| adapter)
+        }
         None => Err(GpuError::UnknownAdapter {
             wanted: wanted.to_owned(),
             available: found
@@ -63,8 +89,13 @@ pub(super) fn choose(wanted: Option<&str>) -> Result<wgpu::Adapter, GpuError> {
 }
 
 fn enumerate() -> Vec<wgpu::Adapter> {
+    let mut backend_options = wgpu::BackendOptions::default();
+    if cfg!(windows) {
+        backend_options.dx12.shader_compiler = Compiler::of_this_program().for_wgpu();
+    }
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends: wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12,
+        backend_options,
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
     let mut found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));

@@ -66,6 +66,9 @@ impl Gpu {
     pub fn open_as(wanted: Option<&str>, forced: Option<Forced>) -> Result<Self, GpuError> {
         let adapter = adapter::choose(wanted)?;
         let info = adapter.get_info();
+        if let Some(compiler) = adapter::compiler(info.backend) {
+            tracing::info!(adapter = info.name, %compiler, "shaders are compiled");
+        }
         let memory_limit = memory::limit(info.device_type == wgpu::DeviceType::Cpu)?;
         let limits = adapter.limits();
         let mut features = adapter.features() & WANTED;

@@ -17,6 +17,18 @@ pub enum GpuError {
         /// The adapters that are here, comma-separated.
         available: String,
     },
+    /// The adapter has less of something than the kernels need.
+    #[error("{adapter} cannot run nc-core: it has {has} {what}, and the kernels need {needs}")]
+    TooLittle {
+        /// The adapter's name.
+        adapter: String,
+        /// What it has too little of.
+        what: &'static str,
+        /// How much it has.
+        has: u32,
+        /// How much the kernels need.
+        needs: u32,
+    },
     /// A size for which a kernel's loops would be cut short by a driver that counts their turns.
     #[error("{what} would take {turns} turns of a loop, and the driver of {adapter} ends loops after {most}; Mesa 25.0 and later do not")]
     TooManyTurns {

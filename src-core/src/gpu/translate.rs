@@ -24,6 +24,15 @@ impl Variant {
     /// Renders, parses and validates the variant for `capabilities`, and translates it to SPIR-V, MSL and HLSL.
     pub fn translate(&self, capabilities: Capabilities) -> Result<(), TranslationError> {
         let refused = |stage, reason| TranslationError { variant: self.key(), capabilities, stage, reason };
+        let (module, info) = self.validated(capabilities)?;
+        spirv(&module, &info, self.entry).map_err(|reason| refused("SPIR-V", reason))?;
+        metal(&module, &info, self.entry).map_err(|reason| refused("MSL", reason))?;
+        direct_x(&module, &info, self.entry).map_err(|reason| refused("HLSL", reason))
+    }
+
+    /// Renders, parses and validates the variant for `capabilities`; the module has its entry point.
+    pub(super) fn validated(&self, capabilities: Capabilities) -> Result<(Module, ModuleInfo), TranslationError> {
+        let refused = |stage, reason| TranslationError { variant: self.key(), capabilities, stage, reason };
         let text = self.render(capabilities).map_err(|error| refused("rendering", format!("{error:#}")))?;
         let module = naga::front::wgsl::parse_str(&text).map_err(|error| refused("parsing", error.emit_to_string(&text)))?;
         let info = Validator::new(ValidationFlags::all(), valid::Capabilities::all())
@@ -34,9 +43,7 @@ impl Variant {
         if !module.entry_points.iter().any(|entry| entry.name == self.entry) {
             return Err(refused("validation", format!("there is no entry point {}", self.entry)));
         }
-        spirv(&module, &info, self.entry).map_err(|reason| refused("SPIR-V", reason))?;
-        metal(&module, &info, self.entry).map_err(|reason| refused("MSL", reason))?;
-        direct_x(&module, &info, self.entry).map_err(|reason| refused("HLSL", reason))
+        Ok((module, info))
     }
 }
 

@@ -80,3 +80,23 @@ fn elementwise(x: &Tensor) -> (u32, [u32; 3]) {
     let quads = x.len() / 4;
     (quads as u32, grid(quads.div_ceil(64)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{Needs, Subgroups};
+
+    /// What adapters are refused for is what the kernels need, no more and no less.
+    #[test]
+    fn the_stated_needs_are_those_of_the_variants() {
+        let needs = |capabilities: Capabilities| {
+            let each = variants(capabilities).into_iter().map(|variant| variant.needs(capabilities).unwrap());
+            each.fold(Needs::default(), Needs::max)
+        };
+        assert_eq!(needs(Capabilities::LEAST), Needs::LEAST);
+        for (cpu, least, most) in [(false, 32, 32), (false, 4, 64), (true, 8, 8)] {
+            let more = Capabilities { subgroups: Some(Subgroups { least, most }), cpu, ..Capabilities::LEAST };
+            assert_eq!(needs(more).max(Needs::LEAST), Needs::LEAST, "{more:?}");
+        }
+    }
+}
