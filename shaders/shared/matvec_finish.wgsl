@@ -1,6 +1,7 @@
 // What happens to the sums of a matrix-vector product before they are stored: shared by both of its shaders.
 
 {% if finish == "softcap" %}
+#include "shared/nan.wgsl"
 #include "shared/tanh.wgsl"
 {% endif %}
 
@@ -11,7 +12,7 @@ fn finish(at: u32, sum: vec4<f32>) {
     let positive = max(sum, vec4<f32>(0.0));
     y[at] = positive * positive;
 {% elif finish == "softcap" %}
-    y[at] = shape.cap * tanh4(sum / shape.cap);
+    y[at] = unless_nan4(sum, shape.cap * tanh4(sum / shape.cap));
 {% else %}
     y[at] = sum;
 {% endif %}

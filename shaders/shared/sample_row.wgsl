@@ -34,6 +34,7 @@ struct Draw {
 @group(0) @binding(5) var<storage, read_write> levels: array<vec4<f32>>;   // [B, stride]  l; LOWEST for −∞ and padding
 
 const LOWEST = -3.40282347e38;
+const LOWEST_KEY = 0x00800000u;
 const HIGHEST = 3.40282347e38;
 const NONE = 0xffffffffu;
 const EACH = vec4<u32>(0u, 1u, 2u, 3u);
@@ -57,15 +58,16 @@ struct Penalised {
 
 fn penalised(index: u32, quad: u32, draw: Draw, fed: i32) -> Penalised {
     var l = logits[index * shape.pitch + quad];
+    let inside = 4u * quad + EACH < vec4<u32>(shape.vocab);
+    // Bits are asked, and of the logit as it was stored: fast mathematics takes no float to be NaN or infinite.
+    let largest = select(vec4<u32>(0u), bitcast<vec4<u32>>(l) & vec4<u32>(0x7fffffffu), inside);
     if draw.penalty != 1.0 {
         let now = select(0u, 1u << (u32(fed) % 32u), fed >= 0 && u32(fed) / 32u == quad / 8u);
         let marks = (seen[index * shape.words + quad / 8u] | now) >> (quad % 8u * 4u);
         let worse = select(l * draw.penalty, l / draw.penalty, l > vec4<f32>(0.0));
         l = select(l, worse, (vec4<u32>(marks) >> EACH & vec4<u32>(1u)) == vec4<u32>(1u));
     }
-    let inside = 4u * quad + EACH < vec4<u32>(shape.vocab);
-    let largest = select(vec4<u32>(0u), bitcast<vec4<u32>>(l) & vec4<u32>(0x7fffffffu), inside);
-    return Penalised(select(vec4<f32>(LOWEST), max(l, vec4<f32>(LOWEST)), inside), largest);
+    return Penalised(select(vec4<f32>(LOWEST), l, inside & (bitcast<vec4<u32>>(l) != vec4<u32>(0xff800000u))), largest);
 }
 
 // 1 / temperature.

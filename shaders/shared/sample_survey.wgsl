@@ -19,7 +19,7 @@ fn top_of(most: f32, first: u32, bound: f32, nan: bool, lane: u32) -> Top {
 {% else %}
     let missing = bound;
 {% endif %}
-    return Top(highest, select(token, NONE, top == NONE || highest <= LOWEST), missing);
+    return Top(highest, select(token, NONE, top == NONE || top <= LOWEST_KEY), missing);
 }
 
 fn ranked(draw: Draw) -> bool { return draw.top_k > 0u && draw.top_k < shape.vocab; }

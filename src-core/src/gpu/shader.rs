@@ -142,13 +142,14 @@ fn flat(workgroup: vec3<u32>, groups: vec3<u32>) -> u32 {
 ";
 
 /// What several shaders share: the files of `shaders/shared/`, by the path that `#include` names.
-const SHARED: [(&str, &str); 11] = [
+const SHARED: &[(&str, &str)] = &[
     shared!("attention.wgsl"),
     shared!("attention_decode.wgsl"),
     shared!("cursor.wgsl"),
     shared!("exp_low.wgsl"),
     shared!("matmul.wgsl"),
     shared!("matvec_finish.wgsl"),
+    shared!("nan.wgsl"),
     shared!("rows.wgsl"),
     shared!("sample_group.wgsl"),
     shared!("sample_row.wgsl"),
