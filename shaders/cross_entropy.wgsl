@@ -4,9 +4,15 @@
 //   dL/dl_nv = w · (exp(z_nv − lse_n) − [v = target]) · (1 − (z_nv / cap)²)
 //
 // `backward` turns the logits into their gradient in place, so that no second array of that size exists. Columns from
-// V on are padding: no loss, no gradient. Since |z| ≤ cap, exp(z) cannot overflow for caps up to 80, and the usual pass
-// for the row's maximum is not needed. One workgroup a row.
+// V on are padding: no loss, no gradient. One workgroup a row.
+//
+// Exponentials: f32 holds exp(z) for |z| ≤ 87, and the sum of V of them where z + ln V ≤ 88. Since |z| ≤ cap, nothing can
+// overflow, and no sum vanish, while cap + ln V ≤ 87: for caps up to 74 at any vocabulary that there is, so the usual pass for the
+// row's maximum is left out. A fixed shift by cap would not do for more: where all z are near −cap, the sum of
+// exp(z − cap) is 0 from a cap of 44 on. So larger caps count exponents from the row's highest z, which costs a pass. tanh
+// is increasing, so that is the softcap of the highest logit; rounding may put another z above it by a few parts in 10⁷.
 
+#include "shared/nan.wgsl"
 #include "shared/rows.wgsl"
 #include "shared/tanh.wgsl"
 
@@ -16,6 +22,7 @@ struct Shape {
     vocab: u32,         // V
     quads: u32,         // padded V / 4
     cap: f32,
+    shifted: u32,       // whether exponents are counted from the row's highest z
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -25,13 +32,27 @@ struct Shape {
 @group(0) @binding(4) var<storage, read> weight: array<f32>;               // [1]  w
 
 fn softcap(l: vec4<f32>) -> vec4<f32> {
-    return shape.cap * tanh4(l / shape.cap);
+    return unless_nan4(l, shape.cap * tanh4(l / shape.cap));
 }
 
-// One where the four columns from `quad` on are part of the vocabulary, else zero.
-fn inside(quad: u32) -> vec4<f32> {
-    let column = 4u * quad + vec4<u32>(0u, 1u, 2u, 3u);
-    return select(vec4<f32>(0.0), vec4<f32>(1.0), column < vec4<u32>(shape.vocab));
+// x where the four columns from `quad` on are part of the vocabulary, else zero: the exponential of padding may be infinite.
+fn inside(quad: u32, x: vec4<f32>) -> vec4<f32> {
+    return select(vec4<f32>(0.0), x, counts(quad));
+}
+
+fn counts(quad: u32) -> vec4<bool> {
+    return 4u * quad + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(shape.vocab);
+}
+
+// What exponents of the row from `start` on are counted from: its highest z, or 0.
+fn base_of(start: u32, lane: Lane) -> f32 {
+    if shape.shifted == 0u { return 0.0; }
+    var most = vec4<f32>(-1e30);
+    for (var v = lane.index; v < shape.quads; v += ROW_LANES) {
+        most = max(most, select(vec4<f32>(-1e30), logits[start + v], counts(v)));
+    }
+    let highest = row_max(max(max(most.x, most.y), max(most.z, most.w)), lane);
+    return softcap(vec4<f32>(highest)).x;
 }
 
 @compute @workgroup_size(ROW_LANES)
@@ -52,11 +73,12 @@ fn forward(lane: Lane) {
     let goal = u32(max(target_id, 0));
     let raw = logits[start + goal / 4u];
     let target_z = softcap(raw)[goal % 4u];
+    let base = base_of(start, lane);
     var sum = vec4<f32>(0.0);
     for (var v = lane.index; v < shape.quads; v += ROW_LANES) {
-        sum += inside(v) * exp(softcap(logits[start + v]));
+        sum += inside(v, exp(softcap(logits[start + v]) - base));
     }
-    let lse = log(row_sum(sum.x + sum.y + sum.z + sum.w, lane));
+    let lse = base + log(row_sum(sum.x + sum.y + sum.z + sum.w, lane));
     if lane.index == 0u {
         losses[shape.first + row] = select(0.0, lse - target_z, target_id >= 0);
     }
@@ -74,14 +96,15 @@ fn backward(lane: Lane) {
     var target_z = 0.0;
     if mine { target_z = softcap(logits[start + goal / 4u])[goal % 4u]; }
     target_z = row_sum(target_z, lane);
+    let base = base_of(start, lane);
 
     var sum = vec4<f32>(0.0);
     for (var v = lane.index; v < shape.quads; v += ROW_LANES) {
         let z = softcap(logits[start + v]);
         logits[start + v] = z;
-        sum += inside(v) * exp(z);
+        sum += inside(v, exp(z - base));
     }
-    let lse = log(row_sum(sum.x + sum.y + sum.z + sum.w, lane));
+    let lse = base + log(row_sum(sum.x + sum.y + sum.z + sum.w, lane));
     if lane.index == 0u {
         losses[shape.first + row] = select(0.0, lse - target_z, target_id >= 0);
     }
@@ -92,6 +115,6 @@ fn backward(lane: Lane) {
         let column = 4u * v + vec4<u32>(0u, 1u, 2u, 3u);
         let hit = select(vec4<f32>(0.0), vec4<f32>(1.0), column == vec4<u32>(goal));
         let ratio = z / shape.cap;
-        logits[start + v] = w * inside(v) * (exp(z - lse) - hit) * (1.0 - ratio * ratio);
+        logits[start + v] = inside(v, w * (exp(z - lse) - hit) * (1.0 - ratio * ratio));
     }
 }

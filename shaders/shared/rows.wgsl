@@ -26,23 +26,27 @@ fn row_index(lane: Lane) -> u32 {
     return flat(lane.workgroup, lane.groups);
 }
 
-{% for name, type in [("row_sum", "f32"), ("row_sum4", "vec4<f32>")] %}
+{% macro joined(name, a, b) %}{% if name == "row_max" %}max({{ a }}, {{ b }}){% else %}{{ a }} + {{ b }}{% endif %}{% endmacro %}
+
+{% for name, type, of_subgroup in [
+    ("row_sum", "f32", "subgroupAdd"), ("row_sum4", "vec4<f32>", "subgroupAdd"), ("row_max", "f32", "subgroupMax")
+] %}
 {% if whole %}
 fn {{ name }}(value: {{ type }}, lane: Lane) -> {{ type }} {
-    return subgroupAdd(value);
+    return {{ of_subgroup }}(value);
 }
 {% elif subgroup_least > 0 %}
 var<workgroup> {{ name }}_parts: array<{{ type }}, {{ (lanes + subgroup_least - 1) // subgroup_least }}>;
 
 fn {{ name }}(value: {{ type }}, lane: Lane) -> {{ type }} {
-    let part = subgroupAdd(value);
+    let part = {{ of_subgroup }}(value);
     if lane.of_subgroup == 0u { {{ name }}_parts[lane.subgroup] = part; }
     workgroupBarrier();
-    var sum = {{ name }}_parts[0];
-    for (var i = 1u; i < lane.subgroups; i++) { sum += {{ name }}_parts[i]; }
+    var all = {{ name }}_parts[0];
+    for (var i = 1u; i < lane.subgroups; i++) { all = {{ joined(name, "all", name ~ "_parts[i]") }}; }
     // The next reduction may write only after the last lane has read.
     workgroupBarrier();
-    return sum;
+    return all;
 }
 {% else %}
 var<workgroup> {{ name }}_values: array<{{ type }}, ROW_LANES>;
@@ -53,13 +57,13 @@ fn {{ name }}(value: {{ type }}, lane: Lane) -> {{ type }} {
     workgroupBarrier();
     if lane.index < 8u {
         var part = {{ name }}_values[lane.index];
-        for (var i = lane.index + 8u; i < ROW_LANES; i += 8u) { part += {{ name }}_values[i]; }
+        for (var i = lane.index + 8u; i < ROW_LANES; i += 8u) { part = {{ joined(name, "part", name ~ "_values[i]") }}; }
         {{ name }}_parts[lane.index] = part;
     }
     workgroupBarrier();
-    var sum = {{ name }}_parts[0];
-    for (var i = 1u; i < 8u; i++) { sum += {{ name }}_parts[i]; }
-    return sum;
+    var all = {{ name }}_parts[0];
+    for (var i = 1u; i < 8u; i++) { all = {{ joined(name, "all", name ~ "_parts[i]") }}; }
+    return all;
 }
 {% endif %}
 {% endfor %}

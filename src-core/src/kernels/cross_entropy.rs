@@ -14,7 +14,8 @@ struct Shape {
     vocab: u32,
     quads: u32,
     cap: f32,
-    _pad: [u32; 3],
+    shifted: u32,
+    _pad: [u32; 2],
 }
 
 /// A chunk of rows of the logits.
@@ -30,16 +31,28 @@ pub struct Chunk {
     pub cap: f32,
 }
 
+/// The highest exponent that a sum of exponentials may reach in f32, with a little to spare: e⁸⁸ is the last power of e.
+const MOST_EXPONENT: f32 = 87.0;
+
 impl Chunk {
     fn shape(self, logits: &Tensor) -> Shape {
         let Chunk { first, rows, vocab, cap } = self;
         let padded = logits.len() / logits.shape()[0];
         assert!(
-            rows <= logits.shape()[0] && padded.is_multiple_of(4) && vocab <= padded && cap <= 80.0,
+            rows <= logits.shape()[0] && padded.is_multiple_of(4) && vocab <= padded && cap > 0.0,
             "{self:?} of logits {:?}",
             logits.shape()
         );
-        Shape { rows: rows as u32, first: first as u32, vocab: vocab as u32, quads: (padded / 4) as u32, cap, _pad: [0; 3] }
+        let shifted = cap + (vocab as f32).ln() > MOST_EXPONENT;
+        Shape {
+            rows: rows as u32,
+            first: first as u32,
+            vocab: vocab as u32,
+            quads: (padded / 4) as u32,
+            cap,
+            shifted: shifted.into(),
+            _pad: [0; 2],
+        }
     }
 }
 
@@ -106,7 +119,8 @@ pub mod twin {
                 continue;
             };
             let z: Vec<f64> = logits[row * padded..][..vocab].iter().map(|&l| softcap(l, cap)).collect();
-            let lse = z.iter().map(|z| z.exp()).sum::<f64>().ln();
+            let base = z.iter().copied().fold(f64::MIN, f64::max);
+            let lse = base + z.iter().map(|z| (z - base).exp()).sum::<f64>().ln();
             losses.push(lse - z[target]);
             for (v, z) in z.iter().enumerate() {
                 let hit = if v == target { 1.0 } else { 0.0 };
@@ -153,6 +167,34 @@ mod tests {
             bench.close(&losses[0], &want, 2e-6);
             bench.close(&losses[1], &want, 2e-6);
             bench.close(&c, &gradient_want, 2e-5);
+        }
+    }
+
+    /// Caps past which exponentials of whole rows would overflow or vanish, with rows at either end of the range.
+    #[test]
+    fn caps_of_any_size_have_losses_and_gradients() {
+        let bench = Bench::new();
+        let (rows, vocab, padded) = (6, 1000, 1024);
+        for cap in [60.0f32, 79.0, 81.0, 100.0, 1000.0, 1e6] {
+            let mut raw = random(9, rows * padded, 40.0);
+            // All of a row far up, all far down, one far above the rest, and padding above everything.
+            raw[..padded].iter_mut().for_each(|l| *l += 10.0 * cap.min(200.0));
+            raw[padded..2 * padded].iter_mut().for_each(|l| *l -= 10.0 * cap.min(200.0));
+            raw[2 * padded + 7] = 300.0;
+            raw.chunks_exact_mut(padded).for_each(|row| row[vocab..].fill(3e5));
+            let targets = [3, 4, 7, 8, -1, 999];
+            let (losses_want, gradient_want) = twin::backward(&wide(&raw), padded, vocab, &targets, f64::from(cap), 0.5);
+            let chunk = Chunk { first: 0, rows, vocab, cap };
+            let (ids, weight) = (bench.ids(&[rows], &targets), bench.tensor(&[1], &[0.5]));
+            let logits = [&raw, &raw].map(|raw| bench.tensor(&[rows, padded], raw));
+            let losses = [bench.empty(&[rows]), bench.empty(&[rows])];
+            bench.run(|rec| {
+                forward(rec, chunk, &logits[0], &ids, &losses[0]);
+                backward(rec, chunk, &logits[1], &ids, &losses[1], &weight);
+            });
+            losses.iter().for_each(|losses| bench.close(losses, &losses_want, 1e-5));
+            // A logit of some 1000 has an error of 1e-4 in f32, and so has its exponential.
+            bench.close(&logits[1], &gradient_want, 3e-4);
         }
     }
 
