@@ -84,6 +84,16 @@ fn forward(lane: Lane) {
     }
 }
 
+// dL/dl of the four columns from `quad` on, from their z.
+fn gradient(quad: u32, z: vec4<f32>, lse: f32, goal: u32, w: f32) -> vec4<f32> {
+    let column = 4u * quad + vec4<u32>(0u, 1u, 2u, 3u);
+    let hit = select(vec4<f32>(0.0), vec4<f32>(1.0), column == vec4<u32>(goal));
+    let ratio = z / shape.cap;
+    return inside(quad, w * (exp(z - lse) - hit) * (1.0 - ratio * ratio));
+}
+
+// A row that fits the registers of its lanes, {{ held }} quads each, is read once. Of a longer one z is computed twice, or on CPU
+// adapters, where loads and stores are cheap beside a tanh, put where the logits were.
 @compute @workgroup_size(ROW_LANES)
 fn backward(lane: Lane) {
     let row = row_index(lane);
@@ -91,30 +101,51 @@ fn backward(lane: Lane) {
     let start = row * shape.quads;
     let target_id = targets[shape.first + row];
     let goal = u32(max(target_id, 0));
-    // Each lane writes only the quads that it reads, and reads the target's before any lane has changed it.
-    let mine = (goal / 4u) % ROW_LANES == lane.index;
+    let w = select(0.0, weight[0], target_id >= 0);
     var target_z = 0.0;
-    if mine { target_z = softcap(logits[start + goal / 4u])[goal % 4u]; }
-    target_z = row_sum(target_z, lane);
-    let base = base_of(start, lane);
-
     var sum = vec4<f32>(0.0);
+{% if held > 0 %}
+{% for i in range(held) %}
+    let v{{ i }} = lane.index + {{ i * lanes }}u;
+    let z{{ i }} = softcap(logits[start + min(v{{ i }}, shape.quads - 1u)]);
+    if v{{ i }} == goal / 4u { target_z = z{{ i }}[goal % 4u]; }
+{% endfor %}
+    var base = 0.0;
+    if shape.shifted == 1u {
+        var most = vec4<f32>(-1e30);
+{% for i in range(held) %}
+        most = max(most, select(vec4<f32>(-1e30), z{{ i }}, counts(v{{ i }})));
+{% endfor %}
+        base = row_max(max(max(most.x, most.y), max(most.z, most.w)), lane);
+    }
+{% for i in range(held) %}
+    sum += inside(v{{ i }}, exp(z{{ i }} - base));
+{% endfor %}
+{% else %}
+    let base = base_of(start, lane);
+    // Each lane writes only the quads that it reads, and reads the target's before it has changed it.
+    if (goal / 4u) % ROW_LANES == lane.index { target_z = softcap(logits[start + goal / 4u])[goal % 4u]; }
     for (var v = lane.index; v < shape.quads; v += ROW_LANES) {
         let z = softcap(logits[start + v]);
+{% if cpu %}
         logits[start + v] = z;
+{% endif %}
         sum += inside(v, exp(z - base));
     }
-    let lse = base + log(row_sum(sum.x + sum.y + sum.z + sum.w, lane));
+{% endif %}
+    let sums = row_sum4(vec4<f32>((sum.x + sum.y) + (sum.z + sum.w), target_z, 0.0, 0.0), lane);
+    let lse = base + log(sums.x);
     if lane.index == 0u {
-        losses[shape.first + row] = select(0.0, lse - target_z, target_id >= 0);
+        losses[shape.first + row] = select(0.0, lse - sums.y, target_id >= 0);
     }
-
-    let w = select(0.0, weight[0], target_id >= 0);
+{% if held > 0 %}
+{% for i in range(held) %}
+    if v{{ i }} < shape.quads { logits[start + v{{ i }}] = gradient(v{{ i }}, z{{ i }}, lse, goal, w); }
+{% endfor %}
+{% else %}
     for (var v = lane.index; v < shape.quads; v += ROW_LANES) {
-        let z = logits[start + v];
-        let column = 4u * v + vec4<u32>(0u, 1u, 2u, 3u);
-        let hit = select(vec4<f32>(0.0), vec4<f32>(1.0), column == vec4<u32>(goal));
-        let ratio = z / shape.cap;
-        logits[start + v] = inside(v, w * (exp(z - lse) - hit) * (1.0 - ratio * ratio));
+        let z = {% if cpu %}logits[start + v]{% else %}softcap(logits[start + v]){% endif %};
+        logits[start + v] = gradient(v, z, lse, goal, w);
     }
+{% endif %}
 }

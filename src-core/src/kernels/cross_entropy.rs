@@ -1,8 +1,6 @@
 //! Softcap and cross-entropy over row chunks of the logits, whose gradient takes their place.
 
-use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
-
-use super::rows;
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Value, Variant, grid};
 
 static SHADER: Shader = crate::shader!("cross_entropy");
 
@@ -62,7 +60,7 @@ pub fn softcap(rec: &mut Recorder, chunk: Chunk, logits: &Tensor) {
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "softcap_only",
-        values: &[rows::lanes(rec, params.quads as usize)],
+        values: &values(rec.gpu().capabilities(), params.quads as usize),
         params,
         bind: &[(1, logits)],
         groups: grid(chunk.rows),
@@ -76,7 +74,7 @@ pub fn forward(rec: &mut Recorder, chunk: Chunk, logits: &Tensor, targets: &Tens
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "forward",
-        values: &[rows::lanes(rec, params.quads as usize)],
+        values: &values(rec.gpu().capabilities(), params.quads as usize),
         params,
         bind: &[(1, logits), (2, targets), (3, losses)],
         groups: grid(chunk.rows),
@@ -90,16 +88,33 @@ pub fn backward(rec: &mut Recorder, chunk: Chunk, logits: &Tensor, targets: &Ten
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "backward",
-        values: &[rows::lanes(rec, params.quads as usize)],
+        values: &values(rec.gpu().capabilities(), params.quads as usize),
         params,
         bind: &[(1, logits), (2, targets), (3, losses), (4, weight)],
         groups: grid(chunk.rows),
     });
 }
 
+/// Quads of a row that a lane may hold in registers.
+const HELD: [u32; 4] = [1, 2, 4, 8];
+
+/// The template's values for rows of `quads` groups of four logits: lanes, and how many quads each holds, 0 for longer rows and
+/// on CPU adapters.
+fn values(capabilities: Capabilities, quads: usize) -> [(&'static str, Value); 2] {
+    let lanes = capabilities.row_lanes(quads);
+    let fits = |held: &u32| capabilities.cpu_subgroup().is_none() && quads <= (held * lanes) as usize;
+    [("held", HELD.into_iter().find(fits).unwrap_or(0).into()), ("lanes", lanes.into())]
+}
+
 /// Every specialisation of this shader that such an adapter can ask for.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
-    ["softcap_only", "forward", "backward"].into_iter().flat_map(|entry| rows::variants(capabilities, &SHADER, entry, &[])).collect()
+    // Every vocabulary up to the longest held row, and one that is longer.
+    let most = (1..=8 * 256).chain([1 << 20]);
+    let mut values: Vec<_> = most.map(|quads| values(capabilities, quads).to_vec()).collect();
+    values.sort();
+    values.dedup();
+    let entries = ["softcap_only", "forward", "backward"].into_iter();
+    entries.flat_map(|entry| values.iter().map(move |values| Variant { shader: &SHADER, entry, values: values.clone() })).collect()
 }
 
 /// The same on the CPU in f64.
@@ -167,6 +182,24 @@ mod tests {
             bench.close(&losses[0], &want, 2e-6);
             bench.close(&losses[1], &want, 2e-6);
             bench.close(&c, &gradient_want, 2e-5);
+        }
+    }
+
+    /// Rows that lanes hold in registers, of every number of quads, and rows that they do not.
+    #[test]
+    fn rows_of_every_length_have_losses_and_gradients() {
+        let bench = Bench::new();
+        for vocab in [5, 127, 129, 1024, 2050, 4096, 8191, 8193, 20_000] {
+            let (rows, padded) = (2, vocab + 64 - vocab % 64);
+            let raw = random(vocab as u64, rows * padded, 20.0);
+            let targets = [vocab as i32 - 1, 0];
+            let (losses_want, gradient_want) = twin::backward(&wide(&raw), padded, vocab, &targets, 15.0, 1.0);
+            let chunk = Chunk { first: 0, rows, vocab, cap: 15.0 };
+            let (ids, weight) = (bench.ids(&[rows], &targets), bench.tensor(&[1], &[1.0]));
+            let (logits, losses) = (bench.tensor(&[rows, padded], &raw), bench.empty(&[rows]));
+            bench.run(|rec| backward(rec, chunk, &logits, &ids, &losses, &weight));
+            bench.close(&losses, &losses_want, 2e-6);
+            bench.close(&logits, &gradient_want, 2e-5);
         }
     }
 

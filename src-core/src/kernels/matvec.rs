@@ -147,11 +147,7 @@ pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     for kernel in Kernel::possible(capabilities) {
         for rows in [1, 2, 4, 8] {
             for (finish, norm) in Finish::WORDS.into_iter().flat_map(|finish| [(finish, false), (finish, true)]) {
-                variants.push(Variant {
-                    shader: kernel.shader(),
-                    entry: "forward",
-                    values: kernel.values(rows, norm, finish),
-                });
+                variants.push(Variant { shader: kernel.shader(), entry: "forward", values: kernel.values(rows, norm, finish) });
             }
         }
     }
