@@ -2,7 +2,7 @@
 //
 //   C = α·op(A)·op(B) (+ C, or + β·D)     NN: A [M, K], B [K, N]   NT: B [N, K]   TN: A [K, M]
 //
-// Any M, N and K up to 65,535. Sums run over k in order, as in the tiled kernels.
+// Any M, N and K. Sums run over k in order, as in the tiled kernels.
 
 struct Shape {
     m: u32,
@@ -13,7 +13,9 @@ struct Shape {
     c_stride: u32,
     alpha: f32,
     beta: f32,
-    upper: u32,           // of the tiled kernels
+    upper: u32,           // this and what follows: of the tiled kernels
+    parts: u32,
+    part: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -27,9 +29,10 @@ struct Shape {
 @compute @workgroup_size(64)
 fn forward(
     @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let element = workgroup.x * 64u + local;
+    let element = flat(workgroup, groups) * 64u + local;
     if element >= shape.m * shape.n { return; }
     let row = element / shape.n;
     let column = element % shape.n;

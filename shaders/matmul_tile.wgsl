@@ -1,89 +1,133 @@
 // Matrix product through workgroup memory: the form for GPUs. Formula and bindings: `shared/matmul.wgsl`.
 //
-// A workgroup of {{ (side // 8) * (side // 8) }} invocations computes {{ side }} × {{ side }} elements of one matrix of a batch, each invocation 8 × 8 of
-// them. Both operands pass through workgroup memory {{ depth }} values of k at a time, stored so that four neighbours in m or n are
-// one vec4; an operand that is contiguous in k is turned in registers, a 4 × 4 block per invocation. What lies past an
-// edge is loaded as zero and not stored.
+// A workgroup of {{ (side // lane) * (side // lane) }} invocations computes {{ side }} × {{ side }} elements of one matrix of a batch, each invocation {{ lane }} × {{ lane }} of
+// them. Both operands pass through workgroup memory {{ depth }} values of k at a time, as [k, m] and [k, n], so that four neighbours
+// in m or n are one load. While these are multiplied, the next ones are on their way into registers: two vec4s of each
+// operand an invocation. Where an operand is contiguous in k, they are the same four k of two rows, which are turned.
+//
+// What lies past an edge is loaded from inside it: rows and columns there are not stored, and k is blanked. With `add` partial
+// k is split, and a workgroup sums one part of it.
+//
+// Workgroup memory is nested arrays with constant indices wherever a lane's place allows: the bounds check of an index costs
+// as much as a multiply-add of four elements, and a constant one has none.
 
 #include "shared/matmul.wgsl"
 
-const SIDE_QUADS = {{ side // 4 }}u;
-const BLOCKS = {{ (side // 4) * (depth // 4) }}u;     // 4 × 4 blocks of an operand's tile
-const LANES = {{ (side // 8) * (side // 8) }}u;
+{% set lanes = (side // lane) * (side // lane) %}     {# side · depth = 8 · lanes #}
+{% set quads = lane // 4 %}                           {# of rows and of columns an invocation #}
+{% set across = side // 4 // quads %}                 {# invocations along each side of the tile #}
+{% set operands = [("a", layout != "tn", "shape.m", "(shape.m / 4u)"), ("b", layout == "nt", "(4u * shape.n_quads)", "shape.n_quads")] %}
 
-var<workgroup> a_tile: array<vec4<f32>, {{ depth * side // 4 }}>;        // [depth, side] of op(A)ᵀ
-var<workgroup> b_tile: array<vec4<f32>, {{ depth * side // 4 }}>;        // [depth, side] of op(B)
-
-// Four rows of `quads` vec4s each, from row `row` and quad `quad` on, zero past the edge.
-{% for name in ["a", "b"] %}
-fn block_{{ name }}(start: u32, row: u32, rows: u32, quad: u32, quads: u32) -> mat4x4<f32> {
-    var block = mat4x4<f32>();
-    if quad < quads {
-{% for i in range(4) %}
-        if row + {{ i }}u < rows { block[{{ i }}] = {{ name }}[start + (row + {{ i }}u) * quads + quad]; }
-{% endfor %}
-    }
-    return block;
+{% for name, along, rows, row_quads in operands %}
+{% if along %}
+// A k of op({{ name }}): [part of the side, quad, half of it].
+struct Slice_{{ name }} {
+    values: array<array<array<vec2<f32>, 2>, {{ across }}>, {{ quads }}>,
+{% if pad %}
+    pad: vec4<f32>,        // so that the lanes which turn rows write to more banks
+{% endif %}
 }
+
+// Rows 2·`pair` and 2·`pair` + 1 of the matrix at `start`, four k from `k` on.
+fn load_{{ name }}(start: u32, pair: u32, k: u32) -> mat2x4<f32> {
+    let k_quads = shape.k / 4u;
+    let last = ({{ rows }} - 1u) * k_quads;
+    let first = min(2u * pair * k_quads, last);
+    let at = start + min(k / 4u, k_quads - 1u);
+    let inside = k < shape.k;
+    return mat2x4<f32>(
+        select(vec4<f32>(0.0), {{ name }}[at + first], inside),
+        select(vec4<f32>(0.0), {{ name }}[at + min(first + k_quads, last)], inside),
+    );
+}
+{% else %}
+// A k of op({{ name }}): [part of the side, quad].
+struct Slice_{{ name }} {
+    values: array<array<vec4<f32>, {{ across }}>, {{ quads }}>,
+}
+
+// Four columns from 4·`quad` on of rows `k` and `k` + 1 of the matrix at `start`.
+fn load_{{ name }}(start: u32, quad: u32, k: u32) -> mat2x4<f32> {
+    let at = start + min(k, shape.k - 2u) * {{ row_quads }} + min(quad, {{ row_quads }} - 1u);
+    let inside = k < shape.k;
+    return mat2x4<f32>(
+        select(vec4<f32>(0.0), {{ name }}[at], inside),
+        select(vec4<f32>(0.0), {{ name }}[at + {{ row_quads }}], inside),
+    );
+}
+{% endif %}
+var<workgroup> {{ name }}_tile: array<Slice_{{ name }}, {{ depth }}>;
 {% endfor %}
 
-@compute @workgroup_size({{ (side // 8) * (side // 8) }})
+@compute @workgroup_size({{ lanes }})
 fn forward(
     @builtin(workgroup_id) tile: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
     if shape.upper == 1u && tile.y < tile.x { return; }
-    let row = tile.x * SIDE_QUADS;           // in quads
-    let column = tile.y * SIDE_QUADS;
-    let a_start = tile.z * shape.a_stride;
-    let b_start = tile.z * shape.b_stride;
-    // This invocation's rows and columns: quad `y` and the one half a tile further, likewise `x`.
-    let x = local % {{ side // 8 }}u;
-    let y = local / {{ side // 8 }}u;
-{% for r in range(8) %}{% for q in range(2) %}
+{% if add == "partial" %}
+    let matrix = tile.z / shape.parts;
+    let begin = (tile.z % shape.parts) * shape.part;
+    let end = min(begin + shape.part, shape.k);
+{% else %}
+    let matrix = tile.z;
+    let begin = 0u;
+    let end = shape.k;
+{% endif %}
+    let row = tile.x * {{ side // 4 }}u;           // in quads
+    let column = tile.y * {{ side // 4 }}u;
+    // This invocation's rows and columns: quad `y`{% if lane == 8 %} and the one half a tile further{% endif %}, likewise `x`.
+    let x = local % {{ across }}u;
+    let y = local / {{ across }}u;
+{% for r in range(lane) %}{% for q in range(quads) %}
     var sum{{ r }}_{{ q }} = vec4<f32>(0.0);
 {% endfor %}{% endfor %}
 
-    for (var k = 0u; k < shape.k; k += {{ depth }}u) {
-        for (var i = local; i < BLOCKS; i += LANES) {
-{% if layout == "tn" %}
-            let quad_a = i % SIDE_QUADS;
-            let depth_a = 4u * (i / SIDE_QUADS);
-            let block_a = block_a(a_start, k + depth_a, shape.k, row + quad_a, shape.m / 4u);
+    // What it brings of each operand: a pair of rows and the first of four k, or a quad of columns and the first of two k.
+{% for name, along, rows, row_quads in operands %}
+    let {{ name }}_start = matrix * shape.{{ name }}_stride;
+{% if along %}
+    let {{ name }}_pair = local / {{ depth // 4 }}u;
+    let {{ name }}_from = {% if name == "a" %}row{% else %}column{% endif %} * 2u + {{ name }}_pair;
+    let {{ name }}_k = 4u * (local % {{ depth // 4 }}u);
 {% else %}
-            let quad_a = i / {{ depth // 4 }}u;
-            let depth_a = 4u * (i % {{ depth // 4 }}u);
-            let block_a = transpose(block_a(a_start, 4u * (row + quad_a), shape.m, (k + depth_a) / 4u, shape.k / 4u));
+    let {{ name }}_quad = local % {{ side // 4 }}u;
+    let {{ name }}_from = {% if name == "a" %}row{% else %}column{% endif %} + {{ name }}_quad;
+    let {{ name }}_k = 2u * (local / {{ side // 4 }}u);
 {% endif %}
-{% if layout == "nt" %}
-            let quad_b = i / {{ depth // 4 }}u;
-            let depth_b = 4u * (i % {{ depth // 4 }}u);
-            let block_b = transpose(block_b(b_start, 4u * (column + quad_b), 4u * shape.n_quads, (k + depth_b) / 4u, shape.k / 4u));
-{% else %}
-            let quad_b = i % SIDE_QUADS;
-            let depth_b = 4u * (i / SIDE_QUADS);
-            let block_b = block_b(b_start, k + depth_b, shape.k, column + quad_b, shape.n_quads);
-{% endif %}
-{% for j in range(4) %}
-            a_tile[(depth_a + {{ j }}u) * SIDE_QUADS + quad_a] = block_a[{{ j }}];
-            b_tile[(depth_b + {{ j }}u) * SIDE_QUADS + quad_b] = block_b[{{ j }}];
+    var {{ name }}_next = load_{{ name }}({{ name }}_start, {{ name }}_from, begin + {{ name }}_k);
 {% endfor %}
-        }
+
+    for (var k = begin; k < end; k += {{ depth }}u) {
+{% for name, along, rows, row_quads in operands %}
+{% if along %}
+        let {{ name }}_turned = transpose({{ name }}_next);
+{% for j in range(4) %}
+        {{ name }}_tile[{{ name }}_k + {{ j }}u].values[{{ name }}_pair / {{ 2 * across }}u][{{ name }}_pair / 2u % {{ across }}u][{{ name }}_pair % 2u] = {{ name }}_turned[{{ j }}];
+{% endfor %}
+{% else %}
+{% for j in range(2) %}
+        {{ name }}_tile[{{ name }}_k + {{ j }}u].values[{{ name }}_quad / {{ across }}u][{{ name }}_quad % {{ across }}u] = {{ name }}_next[{{ j }}];
+{% endfor %}
+{% endif %}
+{% endfor %}
         workgroupBarrier();
+{% for name, along, rows, row_quads in operands %}
+        {{ name }}_next = load_{{ name }}({{ name }}_start, {{ name }}_from, k + {{ depth }}u + {{ name }}_k);
+{% endfor %}
         for (var kk = 0u; kk < {{ depth }}u; kk++) {
-            let at = kk * SIDE_QUADS;
-            let a0 = a_tile[at + y];
-            let a1 = a_tile[at + y + SIDE_QUADS / 2u];
-            let b0 = b_tile[at + x];
-            let b1 = b_tile[at + x + SIDE_QUADS / 2u];
-{% for r in range(8) %}{% for q in range(2) %}
+{% for name, along, rows, row_quads in operands %}{% for q in range(quads) %}
+{% set place = name ~ "_tile[kk].values[" ~ q ~ "][" ~ ("y" if name == "a" else "x") ~ "]" %}
+            let {{ name }}{{ q }} = {% if along %}vec4<f32>({{ place }}[0], {{ place }}[1]){% else %}{{ place }}{% endif %};
+{% endfor %}{% endfor %}
+{% for r in range(lane) %}{% for q in range(quads) %}
             sum{{ r }}_{{ q }} = fma(vec4<f32>(a{{ r // 4 }}[{{ r % 4 }}]), b{{ q }}, sum{{ r }}_{{ q }});
 {% endfor %}{% endfor %}
         }
         workgroupBarrier();
     }
 
-{% for r in range(8) %}{% for q in range(2) %}
-    store(tile.z, 4u * (row + y + {{ r // 4 }}u * SIDE_QUADS / 2u) + {{ r % 4 }}u, column + x + {{ q }}u * SIDE_QUADS / 2u, sum{{ r }}_{{ q }});
+{% for r in range(lane) %}{% for q in range(quads) %}
+    store(tile.z, 4u * (row + y + {{ (r // 4) * across }}u) + {{ r % 4 }}u, column + x + {{ q * across }}u, sum{{ r }}_{{ q }});
 {% endfor %}{% endfor %}
 }

@@ -1,9 +1,10 @@
-// What both tiled matrix products share: the formula, the bindings, and what becomes of a finished sum.
+// What the tiled matrix products share: the formula, the bindings, and what becomes of a finished sum.
 //
 //   C = α·op(A)·op(B) (+ C, or + β·D)     NN: A [M, K], B [K, N]   NT: B [N, K]   TN: A [K, M]
 //
 // K is a multiple of 4, and so are N, and M for TN. An element's sum runs over k in order, in one chain of multiply-adds,
-// so that every kernel and every tile size gives the same bits.
+// so that every kernel and every tile size gives the same bits; but for products that split k, whose parts have chains of
+// their own, which `matmul_sum.wgsl` adds in order.
 
 struct Shape {
     m: u32,
@@ -15,6 +16,8 @@ struct Shape {
     alpha: f32,
     beta: f32,
     upper: u32,           // 1 to leave out tiles below the diagonal
+    parts: u32,           // workgroups that share an element's sum
+    part: u32,            // values of k in each of them; the last has what is left
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -33,6 +36,8 @@ fn store(z: u32, row: u32, quad: u32, sum: vec4<f32>) {
         c[at] = fma(vec4<f32>(shape.alpha), sum, c[at]);
 {% elif add == "scaled" %}
         c[at] = fma(vec4<f32>(shape.alpha), sum, shape.beta * d[at]);
+{% elif add == "partial" %}
+        c[at] = sum;
 {% else %}
         c[at] = shape.alpha * sum;
 {% endif %}

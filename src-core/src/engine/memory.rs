@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Numerics};
 use crate::kernels::attention_decode::{self, Cached};
 use crate::kernels::autotune;
 use crate::kernels::matmul::{self, Layout, Product};
@@ -132,7 +132,7 @@ impl Pass<'_> {
     }
 
     fn packed(&self, product: &Product<'_>) -> [usize; 2] {
-        matmul::scratch_len(self.gpu.capabilities(), product, autotune::choose(self.gpu, product))
+        matmul::scratch_len(self.gpu.capabilities(), product, autotune::choose(self.gpu, product, Numerics::Exact))
     }
 
     /// Each layer's attention.

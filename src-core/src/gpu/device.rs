@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use super::choices::Choices;
 use super::memory::Ledger;
@@ -26,6 +26,8 @@ struct Inner {
     memory_limit: Option<u64>,
     pipelines: Mutex<HashMap<String, Pipeline>>,
     choices: Mutex<Option<Choices>>,
+    /// Question → choice, of those that must be the same again.
+    fixed: Mutex<BTreeMap<String, String>>,
     lost: Arc<OnceLock<GpuError>>,
     fault: Arc<Mutex<Option<GpuError>>>,
 }
@@ -111,6 +113,7 @@ impl Gpu {
                 memory_limit,
                 pipelines: Mutex::default(),
                 choices: Mutex::default(),
+                fixed: Mutex::default(),
                 lost,
                 fault,
             }),
@@ -168,6 +171,35 @@ impl Gpu {
             choices.set(question.to_owned(), options[best].clone());
         }
         Some(best)
+    }
+
+    /// Sets the choices that [`fixed_choice`](Self::fixed_choice) gives, in place of all that it would give now.
+    pub fn fix_choices(&self, choices: BTreeMap<String, String>) {
+        *self.fixed() = choices;
+    }
+
+    /// What was set by [`fix_choices`](Self::fix_choices), and all that was made since: with them the same kernels are chosen again.
+    pub fn fixed_choices(&self) -> BTreeMap<String, String> {
+        self.fixed().clone()
+    }
+
+    /// The option that was chosen for `question` before, else the one that `make` finds, which is kept: for choices that
+    /// change bits. An option that there is no longer is replaced.
+    pub fn fixed_choice(&self, question: &str, options: &[String], make: impl FnOnce() -> usize) -> usize {
+        let known = self.fixed().get(question).cloned();
+        let found = known.as_ref().and_then(|known| options.iter().position(|option| option == known));
+        if let (Some(known), None) = (&known, found) {
+            tracing::warn!(question, known, "there is no such kernel here any more: results will differ in their last bits");
+        }
+        found.unwrap_or_else(|| {
+            let made = make();
+            self.fixed().insert(question.to_owned(), options[made].clone());
+            made
+        })
+    }
+
+    fn fixed(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.inner.fixed.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// The wgpu device.

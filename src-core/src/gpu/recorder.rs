@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::memory::Entry;
-use super::{DType, Gpu, GpuError, Memory, Pipeline, Shader, Tensor, Value, Variant};
+use super::{DType, Gpu, GpuError, Memory, Numerics, Pipeline, Shader, Tensor, Value, Variant};
 
 /// One kernel call, by reference; [`Recorder::dispatch`] resolves it.
 pub struct Dispatch<'a, P> {
@@ -36,6 +36,7 @@ pub fn grid(groups: usize) -> [u32; 3] {
 /// model reads as the model.
 pub struct Recorder {
     gpu: Gpu,
+    numerics: Numerics,
     commands: Vec<Pending>,
     uniforms: Vec<u8>,
     /// Elements of each scratch slot.
@@ -68,14 +69,24 @@ enum Pending {
 }
 
 impl Recorder {
-    /// An empty recorder.
+    /// An empty recorder, of [`Numerics::Exact`].
     pub fn new(gpu: &Gpu) -> Self {
-        Self { gpu: gpu.clone(), commands: Vec::new(), uniforms: Vec::new(), scratch: [0; SCRATCH_SLOTS], failure: None }
+        Self::with_numerics(gpu, Numerics::Exact)
+    }
+
+    /// An empty recorder, in which kernels of `numerics` may be chosen.
+    pub fn with_numerics(gpu: &Gpu, numerics: Numerics) -> Self {
+        Self { gpu: gpu.clone(), numerics, commands: Vec::new(), uniforms: Vec::new(), scratch: [0; SCRATCH_SLOTS], failure: None }
     }
 
     /// The device that is recorded for.
     pub fn gpu(&self) -> &Gpu {
         &self.gpu
+    }
+
+    /// Which kernels may be chosen.
+    pub fn numerics(&self) -> Numerics {
+        self.numerics
     }
 
     /// Records a kernel call. An empty grid records nothing.

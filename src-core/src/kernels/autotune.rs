@@ -1,24 +1,42 @@
 //! Which matmul kernel is fastest for a shape on this adapter: measured once, and remembered by the device.
 //!
-//! All candidates give the same bits, so a choice can change speed and nothing else. Nothing is measured unless
-//! [`Gpu::autotune_in`] was called: tests and short commands take the built-in choice.
+//! The candidates of [`Numerics::Exact`] give the same bits, so a choice can change speed and nothing else; a choice of
+//! [`Numerics::Fast`] can change bits, too. Nothing is measured unless [`Gpu::autotune_in`] was called: tests and short
+//! commands take the built-in choice.
 
 use std::time::Instant;
 
-use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder};
+use crate::gpu::{DType, Gpu, GpuError, Memory, Numerics, Recorder, SHORT_LOOPS};
 
 use super::matmul::{Add, Kernel, Product, matmul_with};
 
-/// The kernel for `product` on this adapter.
-pub fn choose(gpu: &Gpu, product: &Product<'_>) -> Kernel {
-    let candidates = Kernel::candidates(gpu.capabilities(), product);
+/// The kernel of `numerics` for `product` on this adapter.
+pub fn choose(gpu: &Gpu, product: &Product<'_>, numerics: Numerics) -> Kernel {
+    let mut candidates = Kernel::candidates(gpu.capabilities(), product, numerics);
+    let runs = |kernel: &Kernel| kernel.turns(product.k) + SHORT_LOOPS <= gpu.capabilities().loop_turns as usize;
+    if candidates.iter().any(runs) {
+        candidates.retain(runs);
+    }
     let options: Vec<String> = candidates.iter().map(|candidate| format!("{candidate:?}")).collect();
     let Product { layout, m, n, k, batch, .. } = product;
-    // With their number, so that a file from before a kernel was added is no answer.
-    let question = format!("{layout:?} {m}x{n}x{k} b{batch}, {} kernels", options.len());
-    // A device that fails here will fail again where errors are reported.
-    let best = if options.len() > 1 { gpu.choose(&question, &options, || measure(gpu, product, &candidates).ok()) } else { None };
-    best.map_or_else(|| Kernel::default_for(gpu.capabilities(), product), |best| candidates[best])
+    let question = format!("{layout:?} {m}x{n}x{k} b{batch}");
+    let fastest = |class: &str| {
+        if options.len() < 2 {
+            return None;
+        }
+        // With their number, so that a file from before a kernel was added is no answer.
+        let question = format!("{question}, {} kernels{class}", options.len());
+        // A device that fails here will fail again where errors are reported.
+        gpu.choose(&question, &options, || measure(gpu, product, &candidates).ok())
+    };
+    let likely = || {
+        let default = Kernel::default_for(gpu.capabilities(), product, numerics);
+        candidates.iter().position(|&candidate| candidate == default).unwrap_or(0)
+    };
+    candidates[match numerics {
+        Numerics::Exact => fastest("").unwrap_or_else(likely),
+        Numerics::Fast => gpu.fixed_choice(&question, &options, || fastest(", fast").unwrap_or_else(likely)),
+    }]
 }
 
 /// The position of the fastest candidate.
@@ -48,4 +66,35 @@ fn measure(gpu: &Gpu, product: &Product<'_>, candidates: &[Kernel]) -> Result<us
         }
     }
     Ok(best.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::Forced;
+    use crate::kernels::matmul::Layout;
+
+    #[test]
+    fn a_choice_of_the_fast_class_is_recorded_and_taken_again() {
+        let open = || Gpu::open_as(std::env::var("NC_ADAPTER").ok().as_deref(), Some(Forced::GpuNoSubgroups)).unwrap();
+        let (gpu, product) = (open(), Product::new(Layout::NN, 128, 768, 8192));
+        let exact = choose(&gpu, &product, Numerics::Exact);
+        assert!(matches!(exact, Kernel::Tile(_)) && gpu.fixed_choices().is_empty());
+        let fast = choose(&gpu, &product, Numerics::Fast);
+        assert!(matches!(fast, Kernel::Split { .. }));
+
+        // Another device takes what the first recorded, whatever it would choose itself.
+        let mut record = gpu.fixed_choices();
+        let other = open();
+        other.fix_choices(record.clone());
+        assert_eq!(choose(&other, &product, Numerics::Fast), fast);
+        record.values_mut().for_each(|choice| *choice = format!("{exact:?}"));
+        other.fix_choices(record);
+        assert_eq!(choose(&other, &product, Numerics::Fast), exact);
+
+        // What is no kernel is replaced.
+        other.fix_choices(gpu.fixed_choices().into_keys().map(|question| (question, "Sieve".to_owned())).collect());
+        assert_eq!(choose(&other, &product, Numerics::Fast), fast);
+        assert_eq!(other.fixed_choices(), gpu.fixed_choices());
+    }
 }

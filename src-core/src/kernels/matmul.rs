@@ -1,21 +1,29 @@
-//! Matrix products. Three shader files, one operation:
+//! Matrix products. Three shader files with one operation:
 //!
 //! - `matmul_lane.wgsl`: register tiles and subgroup broadcasts, no shared memory. What CPU adapters run fastest: on
 //!   lavapipe it reaches several times what shared-memory tiles do (`docs/LOG.md`).
 //!   Operands can be packed into panels in scratch first, which costs a pass over them and pays in all but small products.
-//! - `matmul_tile.wgsl`: 8 × 8 a lane through workgroup memory, the classic form for GPUs.
+//! - `matmul_tile.wgsl`: 8 × 8 or 4 × 4 a lane through workgroup memory, the classic form for GPUs.
 //! - `matmul_plain.wgsl`: an invocation an element, for what the others cannot take.
 //!
 //! In all of them an element's sum runs over k in order in one chain of fused multiply-adds, so which one the
-//! [autotuner](super::autotune) picks never changes a result.
+//! [autotuner](super::autotune) picks never changes a result: they are the kernels of [`Exact`](crate::gpu::Numerics).
+//!
+//! A product with few tiles and a long k leaves most of a GPU idle. For [`Fast`](crate::gpu::Numerics) k is split into parts,
+//! each part of a tile has a workgroup, and `matmul_sum.wgsl` adds the parts in order: the same bits every time, but others.
 
-use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Value, Values, Variant};
+use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
 
 use super::mirror;
 use super::pack::{self, Panels};
 
+mod kernel;
+
+pub use kernel::{Kernel, Tile};
+
 static LANE: Shader = crate::shader!("matmul_lane");
 static TILE: Shader = crate::shader!("matmul_tile");
+static SUM: Shader = crate::shader!("matmul_sum");
 static PLAIN: Shader = crate::shader!("matmul_plain");
 
 /// Which operand is stored transposed. All matrices are row major.
@@ -94,108 +102,6 @@ impl Product<'_> {
     }
 }
 
-/// A kernel and its tile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kernel {
-    /// `rows` rows × `quads`·4 columns a lane, a subgroup a workgroup.
-    Lane {
-        /// Rows that every lane holds.
-        rows: u32,
-        /// Groups of four columns that every lane holds.
-        quads: u32,
-    },
-    /// The same, with both operands packed into panels first.
-    Packed {
-        /// Rows that every lane holds.
-        rows: u32,
-        /// Groups of four columns that every lane holds.
-        quads: u32,
-    },
-    /// `side` × `side` elements a workgroup, `depth` values of k at a time.
-    Tile {
-        /// Rows and columns of a workgroup's tile.
-        side: u32,
-        /// Values of k held in workgroup memory.
-        depth: u32,
-    },
-    /// An element an invocation.
-    Plain,
-}
-
-/// (rows, quads) of `Kernel::Lane`. Drivers on CPUs load lane by lane, so what counts is loads per multiply-add, and the
-/// largest tile is the fastest; but it takes twice as long to compile, so only the autotuner chooses it: it comes last.
-const LANE_TILES: [(u32, u32); 5] = [(32, 2), (32, 1), (16, 2), (8, 1), (64, 2)];
-/// (rows, quads) of `Kernel::Packed`.
-const PACKED_TILES: [(u32, u32); 2] = [(32, 2), (64, 2)];
-const TILES: [(u32, u32); 3] = [(128, 16), (64, 16), (32, 16)];
-
-impl Kernel {
-    /// The kernels that can compute a product of this shape here, the likely best first.
-    pub fn candidates(capabilities: Capabilities, product: &Product<'_>) -> Vec<Kernel> {
-        let quads = product.n.is_multiple_of(4) && product.k.is_multiple_of(4);
-        let transposed = product.layout != Layout::TN || product.m.is_multiple_of(4);
-        let strides = product.strides.iter().all(|stride| stride.is_multiple_of(4));
-        if !(quads && transposed && strides) {
-            return vec![Kernel::Plain];
-        }
-        let tiles = TILES.map(|(side, depth)| Kernel::Tile { side, depth });
-        let lanes = LANE_TILES.map(|(rows, quads)| Kernel::Lane { rows, quads });
-        match (capabilities.cpu, capabilities.fixed_subgroup()) {
-            (true, Some(_)) => {
-                let packed = PACKED_TILES.map(|(rows, quads)| Kernel::Packed { rows, quads });
-                [&lanes[..], &packed].concat()
-            }
-            (true, None) => vec![Kernel::Plain],
-            (false, Some(_)) => [&tiles[..], &lanes[2..4]].concat(),
-            (false, None) => tiles.to_vec(),
-        }
-    }
-
-    /// The choice without measurements: the first that gives every core work, else the one with the most workgroups.
-    /// Whether packing pays only a measurement can tell.
-    pub fn default_for(capabilities: Capabilities, product: &Product<'_>) -> Kernel {
-        let mut candidates = Self::candidates(capabilities, product);
-        candidates.retain(|kernel| !matches!(kernel, Kernel::Packed { .. }));
-        let wanted = if capabilities.cpu { 4 } else { 256 };
-        let groups = |kernel: &Kernel| kernel.groups(capabilities, product).iter().product::<u32>();
-        let first = candidates.iter().copied().find(|kernel| groups(kernel) >= wanted);
-        first.or(candidates.iter().rev().copied().max_by_key(groups)).unwrap_or(Kernel::Plain)
-    }
-
-    fn groups(self, capabilities: Capabilities, product: &Product<'_>) -> [u32; 3] {
-        let tiles = |size: usize, tile: u32| size.div_ceil(tile as usize) as u32;
-        let batch = product.batch as u32;
-        match self {
-            Kernel::Lane { rows, quads } | Kernel::Packed { rows, quads } => {
-                [tiles(product.m, rows), tiles(product.n, capabilities.fixed_subgroup().unwrap_or(1) * quads * 4), batch]
-            }
-            Kernel::Tile { side, .. } => [tiles(product.m, side), tiles(product.n, side), batch],
-            Kernel::Plain => [tiles(product.m * product.n, 64), 1, batch],
-        }
-    }
-
-    fn shader(self) -> &'static Shader {
-        match self {
-            Kernel::Lane { .. } | Kernel::Packed { .. } => &LANE,
-            Kernel::Tile { .. } => &TILE,
-            Kernel::Plain => &PLAIN,
-        }
-    }
-
-    fn values(self, layout: Layout, add: &'static str) -> Values {
-        let layout = if matches!(self, Kernel::Packed { .. }) { "packed" } else { layout.word() };
-        let mut values: Values = vec![("add", add.into()), ("layout", layout.into())];
-        match self {
-            Kernel::Lane { rows, quads } | Kernel::Packed { rows, quads } => {
-                values.extend([("quads", Value::Int(quads)), ("rows", Value::Int(rows))])
-            }
-            Kernel::Tile { side, depth } => values.extend([("depth", Value::Int(depth)), ("side", Value::Int(side))]),
-            Kernel::Plain => {}
-        }
-        values
-    }
-}
-
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Shape {
@@ -206,11 +112,32 @@ struct Shape {
     alpha: f32,
     beta: f32,
     upper: u32,
+    parts: u32,
+    part: u32,
 }
 
-/// Records a product with the kernel that measured best on this adapter, or the likely best where none was measured.
+impl Shape {
+    /// Of the shaders that count n and strides in groups of `unit` elements.
+    fn new(product: &Product<'_>, unit: usize) -> Self {
+        let &Product { m, n, k, strides, alpha, add, symmetric, .. } = product;
+        Self {
+            m: m as u32,
+            n: (n / unit) as u32,
+            k: k as u32,
+            strides: strides.map(|stride| (stride / unit) as u32),
+            alpha,
+            beta: if let Add::Scaled(_, beta) = add { beta } else { 0.0 },
+            upper: symmetric.into(),
+            parts: 1,
+            part: k as u32,
+        }
+    }
+}
+
+/// Records a product with the kernel of the recorder's [`Numerics`](crate::gpu::Numerics) that measured best on this adapter,
+/// or the likely best where none was measured.
 pub fn matmul(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, product: Product<'_>) {
-    let kernel = super::autotune::choose(rec.gpu(), &product);
+    let kernel = super::autotune::choose(rec.gpu(), &product, rec.numerics());
     matmul_with(rec, a, b, c, product, kernel);
 }
 
@@ -225,20 +152,28 @@ pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, produ
         b.shape(),
         c.shape()
     );
-    let turns = if kernel == Kernel::Plain { k } else { k / 4 };
-    if !rec.allows_turns(turns, || format!("a product over {k} elements")) {
+    if !rec.allows_turns(kernel.turns(k), || format!("a product over {k} elements")) {
         return;
     }
-    let Some(panels) = panels(rec.gpu().capabilities(), &product, kernel) else {
-        record(rec, Operand::Given(a), Operand::Given(b), c, product, kernel);
-        return;
-    };
-    for (slot, (operand, of)) in [a, b].into_iter().zip(panels).enumerate() {
-        pack::forward(rec, operand, of, slot);
+    let (left, right) = (Operand::Given(a), Operand::Given(b));
+    if let Kernel::Split { parts, .. } = kernel {
+        let sums = (PARTS_SLOT, parts as usize * batch * m * n);
+        record(rec, [left, right], Operand::Scratch(sums.0, sums.1), product, kernel);
+        add_parts(rec, sums, c, product, parts);
+    } else if let Some(panels) = panels(rec.gpu().capabilities(), &product, kernel) {
+        for (slot, (operand, of)) in [a, b].into_iter().zip(panels).enumerate() {
+            pack::forward(rec, operand, of, slot);
+        }
+        let packed = [0, 1].map(|slot| Operand::Scratch(slot, panels[slot].packed_len()));
+        let strides = [panels[0].matrix_len(), panels[1].matrix_len(), strides[2]];
+        record(rec, packed, Operand::Given(c), Product { strides, ..product }, kernel);
+    } else {
+        record(rec, [left, right], Operand::Given(c), product, kernel);
     }
-    let [left, right] = panels.map(Panels::matrix_len);
-    let [a, b] = [0, 1].map(|slot| Operand::Packed(slot, panels[slot].packed_len()));
-    record(rec, a, b, c, Product { strides: [left, right, strides[2]], ..product }, kernel);
+    if product.symmetric && kernel != Kernel::Plain {
+        assert_eq!(m, n, "a symmetric matrix is square");
+        mirror::forward(rec, c, batch, n, strides[2]);
+    }
 }
 
 /// How `kernel` wants A and Bᵀ packed, if it does.
@@ -250,75 +185,95 @@ fn panels(capabilities: Capabilities, product: &Product<'_>, kernel: Kernel) -> 
     let panels = |rows, stride, k_first, panel: u32| Panels { count: batch, rows, k, stride, k_first, panel: panel as usize };
     Some([
         panels(m, strides[0], layout == Layout::TN, rows),
-        panels(n, strides[1], layout != Layout::NT, capabilities.fixed_subgroup().unwrap_or(1) * quads * 4),
+        panels(n, strides[1], layout != Layout::NT, capabilities.cpu_subgroup().unwrap_or(1) * quads * 4),
     ])
 }
 
-/// Elements of the recorder's scratch slots that hold the packed operands of `product` under `kernel`.
+/// Elements of the recorder's scratch slots that hold the packed operands of `product` under `kernel`, or its partial sums.
 pub(crate) fn scratch_len(capabilities: Capabilities, product: &Product<'_>, kernel: Kernel) -> [usize; 2] {
+    if let Kernel::Split { parts, .. } = kernel {
+        return [parts as usize * product.batch * product.m * product.n, 0];
+    }
     panels(capabilities, product, kernel).map_or([0; 2], |panels| panels.map(Panels::packed_len))
 }
 
-/// An operand as the kernel reads it.
+/// The scratch slot of partial sums.
+const PARTS_SLOT: usize = 0;
+
+/// A matrix as the kernel finds it.
 enum Operand<'a> {
     /// As it was given.
     Given(&'a Tensor),
     /// In a scratch slot of the recorder, with its number of elements.
-    Packed(usize, usize),
+    Scratch(usize, usize),
 }
 
-fn record(rec: &mut Recorder, a: Operand<'_>, b: Operand<'_>, c: &Tensor, product: Product<'_>, kernel: Kernel) {
-    let Product { m, n, k, layout, batch, strides, alpha, add, symmetric } = product;
+/// Records the product itself into `c`, which takes the bare sums of every part where `kernel` splits k.
+fn record(rec: &mut Recorder, [a, b]: [Operand<'_>; 2], c: Operand<'_>, product: Product<'_>, kernel: Kernel) {
     let unit = if kernel == Kernel::Plain { 1 } else { 4 };
-    let (mut bind, mut scratch) = (vec![(3, c)], Vec::new());
-    for (number, operand) in [(1, a), (2, b)] {
+    let (mut bind, mut scratch) = (Vec::new(), Vec::new());
+    for (number, operand) in [(1, a), (2, b), (3, c)] {
         match operand {
             Operand::Given(tensor) => bind.push((number, tensor)),
-            Operand::Packed(slot, len) => scratch.push((number, slot, len)),
+            Operand::Scratch(slot, len) => scratch.push((number, slot, len)),
         }
     }
-    let mut beta = 0.0;
-    if let Add::Scaled(d, factor) = add {
-        assert!(d.len() >= strides[2] * (batch - 1) + m * n, "{product:?} adds {:?}", d.shape());
-        bind.push((4, d));
-        beta = factor;
+    let mut shape = Shape::new(&product, unit);
+    let mut word = product.add.word();
+    if let Kernel::Split { tile, parts } = kernel {
+        word = PARTIAL;
+        shape.strides[2] = (product.m * product.n / unit) as u32;
+        (shape.parts, shape.part) = (parts, tile.part(product.k, parts) as u32);
+    } else {
+        bind.extend(added(&product));
     }
     let call = Dispatch {
         shader: kernel.shader(),
         entry: "forward",
-        values: &kernel.values(layout, add.word()),
-        params: Shape {
-            m: m as u32,
-            n: (n / unit) as u32,
-            k: k as u32,
-            strides: strides.map(|stride| (stride / unit) as u32),
-            alpha,
-            beta,
-            upper: u32::from(symmetric),
-        },
+        values: &kernel.values(rec.gpu().capabilities(), product.layout, word),
+        params: shape,
         bind: &bind,
         groups: kernel.groups(rec.gpu().capabilities(), &product),
     };
     rec.dispatch_with_scratch(call, &scratch);
-    if symmetric && kernel != Kernel::Plain {
-        assert_eq!(m, n, "a symmetric matrix is square");
-        mirror::forward(rec, c, batch, n, strides[2]);
-    }
 }
 
-/// Every specialisation of the three shaders that such an adapter can ask for.
+/// What a kernel that splits k does with its sums, in place of an [`Add`].
+const PARTIAL: &str = "partial";
+
+/// `C = α·(sum of the parts in scratch)`, and what is added to it.
+fn add_parts(rec: &mut Recorder, (slot, len): (usize, usize), c: &Tensor, product: Product<'_>, parts: u32) {
+    let mut bind = vec![(3, c)];
+    bind.extend(added(&product));
+    let [x, y, _] = grid((product.m * product.n / 4).div_ceil(64));
+    let call = Dispatch {
+        shader: &SUM,
+        entry: "forward",
+        values: &[("add", product.add.word().into())],
+        params: Shape { parts, ..Shape::new(&product, 4) },
+        bind: &bind,
+        groups: [x, y, product.batch as u32],
+    };
+    rec.dispatch_with_scratch(call, &[(1, slot, len)]);
+}
+
+/// The binding of D, where the product has one.
+fn added<'a>(product: &Product<'a>) -> Option<(u32, &'a Tensor)> {
+    let Add::Scaled(d, _) = product.add else {
+        return None;
+    };
+    assert!(d.len() >= product.strides[2] * (product.batch - 1) + product.m * product.n, "{product:?} adds {:?}", d.shape());
+    Some((4, d))
+}
+
+/// Every specialisation of the four shaders that such an adapter can ask for.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
-    let lanes = LANE_TILES.map(|(rows, quads)| Kernel::Lane { rows, quads });
-    let tiles = TILES.map(|(side, depth)| Kernel::Tile { side, depth });
-    let packed = PACKED_TILES.map(|(rows, quads)| Kernel::Packed { rows, quads });
-    let mut variants = Vec::new();
-    for kernel in lanes.into_iter().chain(packed).filter(|_| capabilities.fixed_subgroup().is_some()).chain(tiles).chain([Kernel::Plain]) {
+    let mut variants = Add::WORDS.map(|add| Variant { shader: &SUM, entry: "forward", values: vec![("add", add.into())] }).to_vec();
+    for kernel in Kernel::all(capabilities) {
         let layouts = if matches!(kernel, Kernel::Packed { .. }) { &[Layout::NT][..] } else { &Layout::ALL };
-        for &layout in layouts {
-            for add in Add::WORDS {
-                let values = kernel.values(layout, add);
-                variants.push(Variant { shader: kernel.shader(), entry: "forward", values });
-            }
+        let adds = if matches!(kernel, Kernel::Split { .. }) { &[PARTIAL][..] } else { &Add::WORDS };
+        for (&layout, &add) in layouts.iter().flat_map(|layout| adds.iter().map(move |add| (layout, add))) {
+            variants.push(Variant { shader: kernel.shader(), entry: "forward", values: kernel.values(capabilities, layout, add) });
         }
     }
     variants
@@ -346,97 +301,4 @@ pub mod twin {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernels::testing::{Bench, random, wide};
-    use proptest::prelude::*;
-
-    fn kernels(product: &Product<'_>, capabilities: Capabilities) -> Vec<Kernel> {
-        let mut all = Kernel::candidates(capabilities, product);
-        all.extend(Kernel::candidates(Capabilities { cpu: false, ..capabilities }, product));
-        all.push(Kernel::Plain);
-        all
-    }
-
-    fn check(layout: Layout, [m, n, k, batch]: [usize; 4], mode: usize, seed: u64) {
-        let bench = Bench::new();
-        let strides = [m * k + 4, k * n, m * n + 8];
-        let sizes = strides.map(|stride| stride * batch);
-        let [a, b, d] = [0, 1, 2].map(|i| random(seed.wrapping_add(i as u64), sizes[i], 1.0));
-        let (alpha, beta) = (0.75, -0.5);
-        let before = random(seed ^ 7, sizes[2], 1.0);
-
-        let mut want = wide(&before);
-        for i in 0..batch {
-            let product = twin::matmul(layout, m, n, k, &wide(&a[i * strides[0]..][..m * k]), &wide(&b[i * strides[1]..][..k * n]));
-            for (j, value) in product.into_iter().enumerate() {
-                let at = i * strides[2] + j;
-                let added = [0.0, want[at], f64::from(beta) * f64::from(d[at])][mode];
-                want[at] = f64::from(alpha) * value + added;
-            }
-        }
-        let [ta, tb, td] = [(&a, 0), (&b, 1), (&d, 2)].map(|(data, i)| bench.tensor(&[sizes[i]], data));
-        let add = [Add::Nothing, Add::Into, Add::Scaled(&td, beta)][mode];
-        let product = Product { m, n, k, layout, batch, strides, alpha, add, symmetric: false };
-        let mut first: Option<Vec<f32>> = None;
-        for kernel in kernels(&product, bench.gpu().capabilities()) {
-            let c = bench.tensor(&[sizes[2]], &before);
-            bench.run(|rec| matmul_with(rec, &ta, &tb, &c, product, kernel));
-            bench.close(&c, &want, 2e-6);
-            let bits = bench.values(&c);
-            assert!(first.get_or_insert_with(|| bits.clone()) == &bits, "{kernel:?} gives other bits");
-        }
-    }
-
-    proptest! {
-        #![proptest_config(Bench::cases(32))]
-
-        #[test]
-        fn matmul_equals_its_twin_and_every_kernel_gives_the_same_bits(
-            layout in 0usize..3, m in 1usize..150, n in 1usize..150, k in 1usize..100, batch in 1usize..3,
-            quads: bool, mode in 0usize..3, seed: u64,
-        ) {
-            let round = |size: usize| if quads { size.next_multiple_of(4) } else { size };
-            check(Layout::ALL[layout], [round(m), round(n), round(k), batch], mode, seed);
-        }
-    }
-
-    #[test]
-    fn matmul_holds_at_the_edges_of_tiles() {
-        for size in [4, 28, 32, 36, 60, 64, 68, 128, 132] {
-            for layout in Layout::ALL {
-                check(layout, [size, 64, 16, 1], 0, size as u64);
-                check(layout, [64, size, 20, 2], 1, size as u64);
-                check(layout, [32, 4, size, 1], 2, size as u64);
-            }
-        }
-    }
-
-    /// A symmetric product has the bits that it has without the short cut.
-    #[test]
-    fn matmul_of_a_symmetric_product_skips_tiles_and_keeps_the_bits() {
-        let bench = Bench::new();
-        for (side, k, batch) in [(4, 8, 1), (36, 20, 3), (128, 16, 2), (260, 12, 2)] {
-            for layout in [Layout::NT, Layout::TN] {
-                let x = bench.tensor(&[batch, side * k], &random(side as u64, batch * side * k, 1.0));
-                let strides = [side * k, side * k, side * side];
-                let gram = bench.empty(&[batch, side * side]);
-                let full = Product { batch, strides, ..Product::new(layout, side, side, k) };
-                bench.run(|rec| matmul_with(rec, &x, &x, &gram, full, Kernel::Plain));
-                let squared = bench.empty(&[batch, side * side]);
-                let add = Add::Scaled(&gram, 0.5);
-                let square = Product { batch, strides: [side * side; 3], add, ..Product::new(Layout::NN, side, side, side) };
-                bench.run(|rec| matmul_with(rec, &gram, &gram, &squared, square, Kernel::Plain));
-
-                for kernel in kernels(&full, bench.gpu().capabilities()) {
-                    for (operand, product, want) in [(&x, full, &gram), (&gram, square, &squared)] {
-                        let c = bench.empty(&[batch, side * side]);
-                        let product = Product { symmetric: true, ..product };
-                        bench.run(|rec| matmul_with(rec, operand, operand, &c, product, kernel));
-                        assert!(bench.values(&c) == bench.values(want), "{kernel:?} of {product:?}");
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

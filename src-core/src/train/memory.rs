@@ -3,7 +3,7 @@
 //! It is written from the sizes alone, so that a run can be planned before anything is allocated. A test holds it against
 //! what the device counts.
 
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Numerics};
 use crate::kernels::matmul::{self, Layout, Product};
 use crate::kernels::muon::{gram_stride, second_stride, sums_len};
 use crate::kernels::reduce::Matrices;
@@ -50,7 +50,8 @@ impl StepMemory {
 /// The memory of a step of one batch of `rows` rows of `config.sequence_len` tokens.
 ///
 /// `gpu` enters by three properties: its binding limit, which bounds the chunk of logits and the stacks of matrices,
-/// and which matmul kernels are best on it, since some transpose their operands first.
+/// and which matmul kernels are best on it, since some transpose their operands first. In the fast numerics class partial
+/// sums of products come on top, at most 32 MiB each in a batch, in an evaluation and in the update.
 pub fn step_memory(gpu: &Gpu, config: &Config, rows: usize) -> StepMemory {
     let sizes = Sizes::new(gpu, config, rows);
     let parameters = sizes.table_floats() + sizes.matrix_floats();
@@ -180,7 +181,9 @@ impl<'a> Sizes<'a> {
     /// batch, of an evaluation, and of the update, which are recorded apart.
     fn packed_floats(&self, gpu: &Gpu) -> usize {
         let largest = |products: &[Product<'_>]| {
-            let sizes = products.iter().map(|product| matmul::scratch_len(gpu.capabilities(), product, autotune::choose(gpu, product)));
+            let sizes = products
+                .iter()
+                .map(|product| matmul::scratch_len(gpu.capabilities(), product, autotune::choose(gpu, product, Numerics::Exact)));
             let [left, right] = sizes.fold([0; 2], |most, size| [most[0].max(size[0]), most[1].max(size[1])]);
             left + right
         };

@@ -1,0 +1,206 @@
+//! Which kernels can compute a product, and which of them is likely the best.
+
+use crate::gpu::{Capabilities, Numerics, Shader, Value, Values, grid};
+
+use super::{LANE, Layout, PLAIN, Product, TILE};
+
+/// A kernel and its tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    /// `rows` rows × `quads`·4 columns a lane, a subgroup a workgroup.
+    Lane {
+        /// Rows that every lane holds.
+        rows: u32,
+        /// Groups of four columns that every lane holds.
+        quads: u32,
+    },
+    /// The same, with both operands packed into panels first.
+    Packed {
+        /// Rows that every lane holds.
+        rows: u32,
+        /// Groups of four columns that every lane holds.
+        quads: u32,
+    },
+    /// A tile a workgroup, through workgroup memory.
+    Tile(Tile),
+    /// The same, with k cut into parts that have workgroups of their own; another kernel adds their sums. The only one of
+    /// [`Numerics::Fast`] alone.
+    Split {
+        /// The tile of every workgroup.
+        tile: Tile,
+        /// Parts of k, at least two.
+        parts: u32,
+    },
+    /// An element an invocation.
+    Plain,
+}
+
+/// What a workgroup of `matmul_tile.wgsl` computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tile {
+    /// Rows and columns of the tile.
+    pub side: u32,
+    /// Values of k held in workgroup memory: as many as make every invocation bring two groups of four of each operand.
+    pub depth: u32,
+    /// Rows and columns of an invocation.
+    pub lane: u32,
+}
+
+/// (rows, quads) of `Kernel::Lane`. Drivers on CPUs load lane by lane, so what counts is loads per multiply-add, and the
+/// largest tile is the fastest; but it takes twice as long to compile, so only the autotuner chooses it: it comes last.
+const LANE_TILES: [(u32, u32); 5] = [(32, 2), (32, 1), (16, 2), (8, 1), (64, 2)];
+/// (rows, quads) of `Kernel::Packed`.
+const PACKED_TILES: [(u32, u32); 2] = [(32, 2), (64, 2)];
+
+/// The most multiply-adds a load first. No workgroup has fewer than 64 invocations, so that none leaves half of the widest
+/// subgroups idle.
+pub(super) const TILES: [Tile; 3] =
+    [Tile { side: 128, depth: 16, lane: 8 }, Tile { side: 64, depth: 32, lane: 4 }, Tile { side: 32, depth: 16, lane: 4 }];
+/// Those that k is split for: the ones with 256 invocations.
+pub(super) const SPLIT_TILES: [Tile; 2] = [TILES[0], TILES[1]];
+
+/// Invocations that give a GPU enough to do: two workgroups of 256 on each of 64 compute units. No graphics API tells how
+/// many there are.
+const ENOUGH: u32 = 2 * 64 * 256;
+
+/// Bytes of workgroup memory that the tiles take without padding; every adapter has as many.
+const LEAST_MEMORY: u32 = 16 << 10;
+
+/// The fewest values of k that a part of a split product has.
+const LEAST_PART: usize = 256;
+
+impl Tile {
+    /// Invocations of its workgroup.
+    fn lanes(self) -> u32 {
+        (self.side / self.lane).pow(2)
+    }
+
+    fn groups(self, product: &Product<'_>) -> [u32; 3] {
+        [product.m.div_ceil(self.side as usize) as u32, product.n.div_ceil(self.side as usize) as u32, product.batch as u32]
+    }
+
+    /// As many parts of k as give a GPU enough to do twice over, if there are two at least.
+    fn split(self, product: &Product<'_>) -> Option<Kernel> {
+        let lanes = self.groups(product).iter().product::<u32>().saturating_mul(self.lanes());
+        let wanted = (2 * ENOUGH).div_ceil(lanes).min((product.k / LEAST_PART) as u32);
+        let parts = if lanes >= ENOUGH || wanted < 2 { 1 } else { product.k.div_ceil(self.part(product.k, wanted)) as u32 };
+        (parts > 1).then_some(Kernel::Split { tile: self, parts })
+    }
+
+    /// Values of k in each of `parts` parts but the last, which has what is left.
+    pub(super) fn part(self, k: usize, parts: u32) -> usize {
+        k.div_ceil(parts as usize).next_multiple_of(self.depth as usize)
+    }
+
+    fn values(self, capabilities: Capabilities) -> [(&'static str, Value); 4] {
+        let pad = capabilities.workgroup_memory > LEAST_MEMORY;
+        [("depth", self.depth.into()), ("lane", self.lane.into()), ("pad", pad.into()), ("side", self.side.into())]
+    }
+}
+
+impl Kernel {
+    /// The kernels of `numerics` that can compute a product of this shape here, the likely best first.
+    pub fn candidates(capabilities: Capabilities, product: &Product<'_>, numerics: Numerics) -> Vec<Kernel> {
+        let quads = product.n.is_multiple_of(4) && product.k.is_multiple_of(4);
+        let transposed = product.layout != Layout::TN || product.m.is_multiple_of(4);
+        let strides = product.strides.iter().all(|stride| stride.is_multiple_of(4));
+        if !(quads && transposed && strides) {
+            return vec![Kernel::Plain];
+        }
+        let lanes = LANE_TILES.map(|(rows, quads)| Kernel::Lane { rows, quads });
+        if !capabilities.cpu {
+            let splits = SPLIT_TILES.iter().filter_map(|tile| tile.split(product)).filter(|_| numerics == Numerics::Fast);
+            return TILES.map(Kernel::Tile).into_iter().chain(splits).collect();
+        }
+        match capabilities.cpu_subgroup() {
+            Some(_) => {
+                let packed = PACKED_TILES.map(|(rows, quads)| Kernel::Packed { rows, quads });
+                [&lanes[..], &packed].concat()
+            }
+            None => vec![Kernel::Plain],
+        }
+    }
+
+    /// The choice without measurements. On GPUs the first tile of which there are enough, else a split one, else the tile
+    /// with the most workgroups. On CPUs the first kernel that gives every core work, else the one with the most workgroups;
+    /// whether packing pays only a measurement can tell.
+    pub fn default_for(capabilities: Capabilities, product: &Product<'_>, numerics: Numerics) -> Kernel {
+        let mut candidates = Self::candidates(capabilities, product, numerics);
+        let groups = |kernel: &Kernel| kernel.groups(capabilities, product).iter().product::<u32>();
+        if capabilities.cpu {
+            candidates.retain(|kernel| !matches!(kernel, Kernel::Packed { .. }));
+            let first = candidates.iter().copied().find(|kernel| groups(kernel) >= 4);
+            return first.or(candidates.iter().rev().copied().max_by_key(groups)).unwrap_or(Kernel::Plain);
+        }
+        let enough = |kernel: &Kernel| matches!(kernel, Kernel::Tile(tile) if groups(kernel).saturating_mul(tile.lanes()) >= ENOUGH);
+        let split = |kernel: &Kernel| matches!(kernel, Kernel::Split { .. });
+        let tiles = candidates.iter().copied().filter(|kernel| matches!(kernel, Kernel::Tile(_)));
+        candidates
+            .iter()
+            .copied()
+            .find(enough)
+            .or(candidates.iter().rev().copied().find(split))
+            .or(tiles.rev().max_by_key(groups))
+            .unwrap_or(Kernel::Plain)
+    }
+
+    pub(super) fn groups(self, capabilities: Capabilities, product: &Product<'_>) -> [u32; 3] {
+        let tiles = |size: usize, tile: u32| size.div_ceil(tile as usize) as u32;
+        let batch = product.batch as u32;
+        match self {
+            Kernel::Lane { rows, quads } | Kernel::Packed { rows, quads } => {
+                [tiles(product.m, rows), tiles(product.n, capabilities.cpu_subgroup().unwrap_or(1) * quads * 4), batch]
+            }
+            Kernel::Tile(tile) => tile.groups(product),
+            Kernel::Split { tile, parts } => {
+                let [x, y, z] = tile.groups(product);
+                [x, y, z * parts]
+            }
+            Kernel::Plain => {
+                let [x, y, _] = grid((product.m * product.n).div_ceil(64));
+                [x, y, batch]
+            }
+        }
+    }
+
+    /// Turns of all loops of an invocation together, for sums of length `k`.
+    pub(crate) fn turns(self, k: usize) -> usize {
+        let of = |tile: Tile, k: usize| k.div_ceil(tile.depth as usize) * (tile.depth as usize + 1);
+        match self {
+            Kernel::Lane { .. } | Kernel::Packed { .. } => k / 4,
+            Kernel::Tile(tile) => of(tile, k),
+            Kernel::Split { tile, parts } => of(tile, tile.part(k, parts)),
+            Kernel::Plain => k,
+        }
+    }
+
+    pub(super) fn shader(self) -> &'static Shader {
+        match self {
+            Kernel::Lane { .. } | Kernel::Packed { .. } => &LANE,
+            Kernel::Tile(_) | Kernel::Split { .. } => &TILE,
+            Kernel::Plain => &PLAIN,
+        }
+    }
+
+    pub(super) fn values(self, capabilities: Capabilities, layout: Layout, add: &'static str) -> Values {
+        let layout = if matches!(self, Kernel::Packed { .. }) { "packed" } else { layout.word() };
+        let mut values: Values = vec![("add", add.into()), ("layout", layout.into())];
+        match self {
+            Kernel::Lane { rows, quads } | Kernel::Packed { rows, quads } => {
+                values.extend([("quads", Value::Int(quads)), ("rows", Value::Int(rows))])
+            }
+            Kernel::Tile(tile) | Kernel::Split { tile, .. } => values.extend(tile.values(capabilities)),
+            Kernel::Plain => {}
+        }
+        values
+    }
+
+    /// Every kernel that such an adapter can ask for, but for the number of parts.
+    pub(super) fn all(capabilities: Capabilities) -> Vec<Kernel> {
+        let lanes = LANE_TILES.map(|(rows, quads)| Kernel::Lane { rows, quads });
+        let packed = PACKED_TILES.map(|(rows, quads)| Kernel::Packed { rows, quads });
+        let splits = SPLIT_TILES.map(|tile| Kernel::Split { tile, parts: 2 });
+        let subgroups = lanes.into_iter().chain(packed).filter(|_| capabilities.cpu_subgroup().is_some());
+        subgroups.chain(TILES.map(Kernel::Tile)).chain(splits).chain([Kernel::Plain]).collect()
+    }
+}

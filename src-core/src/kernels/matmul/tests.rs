@@ -1,0 +1,187 @@
+//! Every kernel against the twin, and against one another's bits.
+
+use super::kernel::{SPLIT_TILES, TILES};
+use super::*;
+use crate::gpu::{Numerics, Subgroups};
+use crate::kernels::testing::{Bench, random, wide};
+use proptest::prelude::*;
+
+fn kernels(product: &Product<'_>, capabilities: Capabilities) -> Vec<Kernel> {
+    let mut all = Kernel::candidates(capabilities, product, Numerics::Exact);
+    all.extend(Kernel::candidates(Capabilities { cpu: false, ..capabilities }, product, Numerics::Exact));
+    all.push(Kernel::Plain);
+    all
+}
+
+/// The tiles with k split into 2 and 3 parts, as far as it is long enough.
+fn splits(product: &Product<'_>) -> Vec<Kernel> {
+    let parts = |tile: Tile| [2, 3].into_iter().filter(move |&parts| tile.part(product.k, parts) * (parts as usize - 1) < product.k);
+    SPLIT_TILES.into_iter().flat_map(|tile| parts(tile).map(move |parts| Kernel::Split { tile, parts })).collect()
+}
+
+/// The exact kernels equal the twin and have the same bits; the split ones equal the twin, and have the same bits again.
+fn check(layout: Layout, [m, n, k, batch]: [usize; 4], mode: usize, seed: u64) {
+    let bench = Bench::new();
+    let strides = [m * k + 4, k * n, m * n + 8];
+    let sizes = strides.map(|stride| stride * batch);
+    let [a, b, d] = [0, 1, 2].map(|i| random(seed.wrapping_add(i as u64), sizes[i], 1.0));
+    let (alpha, beta) = (0.75, -0.5);
+    let before = random(seed ^ 7, sizes[2], 1.0);
+
+    let mut want = wide(&before);
+    for i in 0..batch {
+        let product = twin::matmul(layout, m, n, k, &wide(&a[i * strides[0]..][..m * k]), &wide(&b[i * strides[1]..][..k * n]));
+        for (j, value) in product.into_iter().enumerate() {
+            let at = i * strides[2] + j;
+            let added = [0.0, want[at], f64::from(beta) * f64::from(d[at])][mode];
+            want[at] = f64::from(alpha) * value + added;
+        }
+    }
+    let [ta, tb, td] = [(&a, 0), (&b, 1), (&d, 2)].map(|(data, i)| bench.tensor(&[sizes[i]], data));
+    let add = [Add::Nothing, Add::Into, Add::Scaled(&td, beta)][mode];
+    let product = Product { m, n, k, layout, batch, strides, alpha, add, symmetric: false };
+    let bits_of = |kernel: Kernel| {
+        let c = bench.tensor(&[sizes[2]], &before);
+        bench.run(|rec| matmul_with(rec, &ta, &tb, &c, product, kernel));
+        bench.close(&c, &want, 2e-6);
+        bench.values(&c)
+    };
+    let exact = kernels(&product, bench.gpu().capabilities());
+    let first = bits_of(exact[0]);
+    for &kernel in &exact[1..] {
+        assert!(bits_of(kernel) == first, "{kernel:?} gives other bits than {:?}", exact[0]);
+    }
+    if exact[0] != Kernel::Plain {
+        for kernel in splits(&product) {
+            assert!(bits_of(kernel) == bits_of(kernel), "{kernel:?} gives other bits each time");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(Bench::cases(32))]
+
+    #[test]
+    fn matmul_equals_its_twin_and_every_kernel_gives_the_same_bits(
+        layout in 0usize..3, m in 1usize..150, n in 1usize..150, k in 1usize..100, batch in 1usize..3,
+        quads: bool, mode in 0usize..3, seed: u64,
+    ) {
+        let round = |size: usize| if quads { size.next_multiple_of(4) } else { size };
+        check(Layout::ALL[layout], [round(m), round(n), round(k), batch], mode, seed);
+    }
+}
+
+#[test]
+fn matmul_holds_at_the_edges_of_tiles() {
+    for size in [4, 28, 32, 36, 60, 64, 68, 128, 132] {
+        for layout in Layout::ALL {
+            check(layout, [size, 64, 16, 1], 0, size as u64);
+            check(layout, [64, size, 20, 2], 1, size as u64);
+            check(layout, [32, 4, size, 1], 2, size as u64);
+        }
+    }
+}
+
+/// A symmetric product has the bits that it has without the short cut.
+#[test]
+fn matmul_of_a_symmetric_product_skips_tiles_and_keeps_the_bits() {
+    let bench = Bench::new();
+    for (side, k, batch) in [(4, 8, 1), (36, 20, 3), (128, 16, 2), (260, 12, 2)] {
+        for layout in [Layout::NT, Layout::TN] {
+            let x = bench.tensor(&[batch, side * k], &random(side as u64, batch * side * k, 1.0));
+            let strides = [side * k, side * k, side * side];
+            let gram = bench.empty(&[batch, side * side]);
+            let full = Product { batch, strides, ..Product::new(layout, side, side, k) };
+            bench.run(|rec| matmul_with(rec, &x, &x, &gram, full, Kernel::Plain));
+            let squared = bench.empty(&[batch, side * side]);
+            let add = Add::Scaled(&gram, 0.5);
+            let square = Product { batch, strides: [side * side; 3], add, ..Product::new(Layout::NN, side, side, side) };
+            bench.run(|rec| matmul_with(rec, &gram, &gram, &squared, square, Kernel::Plain));
+
+            for kernel in kernels(&full, bench.gpu().capabilities()) {
+                for (operand, product, want) in [(&x, full, &gram), (&gram, square, &squared)] {
+                    let c = bench.empty(&[batch, side * side]);
+                    let product = Product { symmetric: true, ..product };
+                    bench.run(|rec| matmul_with(rec, operand, operand, &c, product, kernel));
+                    assert!(bench.values(&c) == bench.values(want), "{kernel:?} of {product:?}");
+                }
+            }
+        }
+    }
+}
+
+/// A sum of parts is the sum of the chains of its parts, in order: those of products over a part of k.
+#[test]
+fn a_split_product_adds_the_parts_in_order() {
+    let bench = Bench::new();
+    let (m, n, k) = (40, 36, 200);
+    let [a, b] = [1, 2].map(|seed| random(seed, m.max(n) * k, 1.0));
+    let product = Product::new(Layout::TN, m, n, k);
+    for kernel in splits(&product) {
+        let Kernel::Split { tile, parts } = kernel else { unreachable!() };
+        let part = tile.part(k, parts);
+        let mut want = vec![0.0; m * n];
+        for begin in (0..k).step_by(part) {
+            let k = part.min(k - begin);
+            let [a, b] = [(&a, m), (&b, n)].map(|(data, width)| bench.tensor(&[k, width], &data[begin * width..][..k * width]));
+            let c = bench.empty(&[m, n]);
+            bench.run(|rec| matmul_with(rec, &a, &b, &c, Product::new(Layout::TN, m, n, k), Kernel::Plain));
+            want.iter_mut().zip(bench.values(&c)).for_each(|(sum, part)| *sum += part);
+        }
+        let [a, b] = [(&a, m), (&b, n)].map(|(data, width)| bench.tensor(&[k, width], &data[..k * width]));
+        let c = bench.empty(&[m, n]);
+        bench.run(|rec| matmul_with(rec, &a, &b, &c, product, kernel));
+        assert!(bench.values(&c) == want, "{kernel:?}");
+    }
+}
+
+/// 65,535 workgroups of 64 invocations are the most that one dimension of a grid takes.
+#[test]
+fn matmul_plain_reaches_past_the_limit_of_a_grid() {
+    let bench = Bench::new();
+    let (m, n, k) = (2051_usize, 2053, 2);
+    assert!((m * n).div_ceil(64) > 65_535);
+    let [a, b] = [(1, m), (2, n)].map(|(seed, rows)| random(seed, rows * k, 1.0));
+    let want = twin::matmul(Layout::NT, m, n, k, &wide(&a), &wide(&b));
+    let [a, b] = [(&a, m), (&b, n)].map(|(data, rows)| bench.tensor(&[rows, k], data));
+    let c = bench.empty(&[m, n]);
+    bench.run(|rec| matmul(rec, &a, &b, &c, Product::new(Layout::NT, m, n, k)));
+    bench.close(&c, &want, 2e-6);
+}
+
+const GPU: Capabilities = Capabilities { subgroups: Some(Subgroups { least: 32, most: 32 }), ..Capabilities::LEAST };
+
+#[test]
+fn only_fast_numerics_split_sums_and_only_where_a_gpu_lacks_tiles() {
+    let is_split = |kernel: &Kernel| matches!(kernel, Kernel::Split { .. });
+    let head = Product::new(Layout::NN, 128, 768, 65_536);
+    let square = Product::new(Layout::NN, 8192, 8192, 8192);
+    let short = Product::new(Layout::NN, 64, 64, 256);
+    for product in [head, square, short] {
+        for capabilities in [GPU, Capabilities::LEAST, Capabilities { cpu: true, ..GPU }] {
+            assert!(!Kernel::candidates(capabilities, &product, Numerics::Exact).iter().any(is_split));
+            assert!(!is_split(&Kernel::default_for(capabilities, &product, Numerics::Exact)));
+        }
+        assert!(!Kernel::candidates(Capabilities { cpu: true, ..GPU }, &product, Numerics::Fast).iter().any(is_split));
+    }
+    assert!(is_split(&Kernel::default_for(GPU, &head, Numerics::Fast)));
+    for product in [square, short] {
+        assert!(!Kernel::candidates(GPU, &product, Numerics::Fast).iter().any(is_split));
+    }
+    for kernel in Kernel::candidates(GPU, &head, Numerics::Fast) {
+        if let Kernel::Split { tile, parts } = kernel {
+            assert!(tile.part(head.k, parts) * (parts as usize - 1) < head.k, "{kernel:?} has an empty part");
+        }
+    }
+}
+
+#[test]
+fn the_choice_without_measurements_gives_a_gpu_enough_to_do() {
+    let choice = |m, n| Kernel::default_for(GPU, &Product::new(Layout::NT, m, n, 1024), Numerics::Exact);
+    let [large, middle, small] = [TILES[0], TILES[1], TILES[2]].map(Kernel::Tile);
+    assert_eq!(choice(8192, 4096), large);
+    assert_eq!(choice(2048, 1024), large);
+    assert_eq!(choice(1024, 768), middle);
+    assert_eq!(choice(128, 768), small);
+    assert_eq!(choice(16, 4096), small);
+}
