@@ -8,7 +8,7 @@ use super::loaded::{check_made_by, only_run, tokenizer_of};
 use super::train::every;
 use super::{Context, Failure, interrupt, report};
 use crate::checkpoint::{Run, RunError};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Numerics};
 use crate::model::Config;
 use crate::optim::Horizon;
 use crate::tasks::{NAMES, TaskSpec, standard};
@@ -172,6 +172,7 @@ fn untrained(model: &Config, defaults: &Defaults) -> LoopOptions {
         eval_tokens: defaults.eval_tokens,
         save_every: None,
         keep_last: None,
+        numerics: Numerics::Exact,
     }
 }
 
@@ -264,6 +265,7 @@ fn common(args: &Args, base: &LoopOptions, defaults: &Defaults) -> LoopOptions {
         eval_tokens: args.eval_tokens.unwrap_or(defaults.eval_tokens),
         save_every: every(args.save_every.unwrap_or(defaults.save_every)),
         keep_last: Some(args.keep_last.get()),
+        numerics: base.numerics,
     }
 }
 

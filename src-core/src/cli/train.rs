@@ -8,7 +8,7 @@ use super::loaded::{check_made_by, only_run, tokenizer_of};
 use super::{Context, Failure, corpus, interrupt, note, report};
 use crate::checkpoint::Run;
 use crate::data::{self, DataSet, Split};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Numerics};
 use crate::model::params::largest_depth_that_fits;
 use crate::model::{Architecture, Config, ConfigError};
 use crate::optim::{Horizon, HorizonOptions};
@@ -101,6 +101,9 @@ pub struct Args {
     /// Precision of the computation
     #[arg(long, value_enum, default_value_t = DType::F32, help_heading = "Optimization")]
     dtype: DType,
+    /// Which kernels may be chosen
+    #[arg(long, value_enum, default_value_t = Class::Exact, help_heading = "Optimization")]
+    numerics: Class,
 
     /// Steps between validations; -1 for none
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Evaluation")]
@@ -120,7 +123,7 @@ pub struct Args {
 }
 
 /// Options that a run's `config.json` records: a resumed run has them already.
-const RECORDED: [&str; 28] = [
+const RECORDED: [&str; 29] = [
     "from",
     "data",
     "tokenizer",
@@ -144,6 +147,7 @@ const RECORDED: [&str; 28] = [
     "final_lr_frac",
     "seed",
     "dtype",
+    "numerics",
     "eval_every",
     "eval_tokens",
     "sample_every",
@@ -181,6 +185,23 @@ impl Parts {
 enum DType {
     /// 32-bit floats throughout
     F32,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Class {
+    /// Those that give the same bits as one another
+    Exact,
+    /// Also faster ones that round differently; a resumed run runs the same ones again
+    Fast,
+}
+
+impl From<Class> for Numerics {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Exact => Numerics::Exact,
+            Class::Fast => Numerics::Fast,
+        }
+    }
 }
 
 /// What is chosen for an adapter where the user says nothing.
@@ -385,6 +406,7 @@ fn plan(
             eval_tokens: args.eval_tokens.unwrap_or(defaults.eval_tokens),
             save_every: every(args.save_every, defaults.save_every),
             keep_last: Some(args.keep_last.get()),
+            numerics: args.numerics.into(),
         },
     });
     Ok(RunConfig { model, training, from })

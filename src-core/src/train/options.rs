@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::gpu::Numerics;
+
 /// Options that every stage has, named as the reference names them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoopOptions {
@@ -35,6 +37,9 @@ pub struct LoopOptions {
     pub save_every: Option<u64>,
     /// Checkpoints that are kept; all if absent.
     pub keep_last: Option<usize>,
+    /// Which kernels may be chosen. In the fast class checkpoints record which were, so that a resumed run has the same bits.
+    #[serde(default, skip_serializing_if = "Numerics::is_exact")]
+    pub numerics: Numerics,
 }
 
 /// Options of pretraining.

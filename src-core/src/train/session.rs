@@ -27,7 +27,7 @@ use crate::checkpoint::{self, RunLock, Snapshot};
 use crate::data::loader::Batch;
 use crate::data::prefetch::{self, BatchSource, Prefetcher};
 use crate::eval::bits_per_byte::BitsPerByte;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Numerics};
 
 /// Validation batches are kept from one validation to the next up to this many tokens.
 const KEPT_EVAL_TOKENS: u64 = 1 << 22;
@@ -89,6 +89,7 @@ impl<'a, S: Stage> Session<'a, S> {
         let saved_step = checkpoint.as_ref().map(|checkpoint| checkpoint.step);
         let step = saved_step.unwrap_or(0);
         let rows = saved.as_ref().map_or(stage.common().device_batch_size, |state| state.device_batch_size);
+        gpu.fix_choices(saved.as_ref().map(|state| state.kernels.clone()).unwrap_or_default());
         let trainer = trainer_that_fits(gpu, &config.model, stage.common(), rows, saved.is_some(), tell)?;
 
         match (checkpoint, origin) {
@@ -327,6 +328,10 @@ impl<'a, S: Stage> Session<'a, S> {
             min_val_bpb: self.min_val_bpb.filter(|bpb| bpb.is_finite()),
             training_seconds: self.training_seconds,
             loader: self.loader.clone(),
+            kernels: match self.stage.common().numerics {
+                Numerics::Exact => Default::default(),
+                Numerics::Fast => self.gpu.fixed_choices(),
+            },
         };
         let state = to_raw_value(&state).map_err(|error| TrainError::State { step: self.step, reason: error.to_string() })?;
         self.metrics.sync()?;

@@ -1,5 +1,7 @@
 //! What a checkpoint keeps beside tensors, so that a resumed run goes on to the bit.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,9 @@ pub(super) struct TrainState<L> {
     pub training_seconds: f64,
     /// Where the data loader stands after the last step.
     pub loader: L,
+    /// In the fast numerics class: the kernels that were chosen, of which others would round differently.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kernels: BTreeMap<String, String>,
 }
 
 /// Exponential average of the loss, pulled towards the 0 that it began with.

@@ -2,7 +2,7 @@
 
 use crate::data::loader::Batch;
 use crate::eval::bits_per_byte::BitsPerByte;
-use crate::gpu::{Gpu, GpuError, Readback, Recorder, Recording};
+use crate::gpu::{Gpu, GpuError, Numerics, Readback, Recorder, Recording};
 use crate::kernels::embedding;
 use crate::model::{Activations, Config, Gradients, Keep, Model, Parameters};
 use crate::optim::{Optimizer, OptimizerConfig, StepValues};
@@ -41,12 +41,23 @@ impl Trainer {
     /// Allocates everything for batches of `rows` rows of `config.sequence_len` tokens, and records the step. The
     /// parameters are zero until they are written.
     pub fn new(gpu: &Gpu, config: &Config, optimizer: &OptimizerConfig, rows: usize) -> Result<Self, GpuError> {
+        Self::with_numerics(gpu, config, optimizer, rows, Numerics::Exact)
+    }
+
+    /// The same, with kernels of `numerics`.
+    pub fn with_numerics(
+        gpu: &Gpu,
+        config: &Config,
+        optimizer: &OptimizerConfig,
+        rows: usize,
+        numerics: Numerics,
+    ) -> Result<Self, GpuError> {
         let model = Model::new(gpu, config, Parameters::allocate(gpu, config)?)?;
         let optimizer = Optimizer::new(gpu, &model.parameters, optimizer)?;
         let acts = Activations::allocate(gpu, config, rows, config.sequence_len, Keep::ForBackward)?;
         let grads = Gradients::allocate(gpu, config, rows, config.sequence_len)?;
         let record = |commands: &dyn Fn(&mut Recorder)| {
-            let mut rec = Recorder::new(gpu);
+            let mut rec = Recorder::with_numerics(gpu, numerics);
             commands(&mut rec);
             rec.finish()
         };
@@ -142,11 +153,48 @@ impl Trainer {
 mod tests {
     use super::*;
     use crate::data::IGNORED;
+    use crate::gpu::Forced;
     use crate::kernels::testing::Bench;
     use crate::model::Architecture;
 
     fn values() -> StepValues {
         StepValues { lr_multiplier: 1.0, momentum: 0.85, weight_decay: 0.0 }
+    }
+
+    /// A step of the fast class on another device, which is told what the first chose: the same bits.
+    #[test]
+    fn the_recorded_kernels_of_a_fast_step_bring_its_bits_again() {
+        let config = Config {
+            sequence_len: 16,
+            vocab_size: 1024,
+            n_layer: 1,
+            n_head: 1,
+            n_kv_head: 1,
+            n_embd: 32,
+            window_pattern: "L".into(),
+            architecture: Architecture::CURRENT,
+        };
+        let inputs: Vec<i32> = (0..16).map(|i| i * 61 % 1024).collect();
+        let step = |gpu: &Gpu| {
+            let optimizer = OptimizerConfig::new(config.n_embd, 1.0);
+            let mut trainer = Trainer::with_numerics(gpu, &config, &optimizer, 1, Numerics::Fast).unwrap();
+            trainer.model.parameters.initialise(gpu, &config, 1);
+            let batch = Batch { rows: 1, row_len: 16, inputs: inputs.clone(), targets: inputs.clone() };
+            let pending = trainer.step(vec![batch], 0, values()).unwrap();
+            trainer.finish(pending, &[1; 1024]).unwrap();
+            let weights = trainer.model.parameters.iter().map(|parameter| gpu.read::<f32>(&parameter.value).unwrap());
+            weights.collect::<Vec<_>>()
+        };
+        let open = || Gpu::open_as(std::env::var("NC_ADAPTER").ok().as_deref(), Some(Forced::GpuNoSubgroups)).unwrap();
+
+        let gpu = open();
+        let fast = step(&gpu);
+        let chosen = gpu.fixed_choices();
+        assert!(chosen.values().any(|kernel| kernel.starts_with("Split")), "{chosen:?}");
+        let other = open();
+        other.fix_choices(chosen.clone());
+        assert!(step(&other) == fast);
+        assert_eq!(other.fixed_choices(), chosen);
     }
 
     #[test]

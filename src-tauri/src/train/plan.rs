@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nc_core::gpu::Gpu;
+use nc_core::gpu::{Gpu, Numerics};
 use nc_core::model::Config;
 use nc_core::model::params::largest_depth_that_fits;
 use nc_core::optim::{Horizon, HorizonOptions};
@@ -94,6 +94,7 @@ pub fn pretraining(gpu: &Gpu, order: &Order, model: Config, steps: u64) -> AppRe
             // What a crash may cost at most.
             save_every: Some((steps / 10).clamp(10, 200)),
             keep_last: Some(2),
+            numerics: Numerics::Exact,
         },
     });
     Ok(RunConfig { model, training, from: None })
