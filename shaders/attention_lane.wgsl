@@ -59,9 +59,18 @@ var<workgroup> slopes: array<vec4<f32>, {{ rows * lanes }}>;     // [rows, tile]
 {% endfor %}
 {% endmacro %}
 
-{# The scores of this lane's owned row i with the tile's rows from 4 · quad, masked where they are out of sight. #}
+{# Whether this lane's owned row i sees, or is seen by, the tile's rows from 4 · quad. #}
 {% macro seen(i) -%}
-select(vec4<f32>(MASKED), scores[at{{ i }} + quad], away{{ i }} <= vec4<u32>(shape.window))
+{% if pass == "backward_keys" -%}
+vec4<u32>(tile + 4u * quad - row{{ i }}) + vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(reach{{ i }})
+{%- else -%}
+vec4<u32>(row{{ i }}{{ plus_base }} - tile - 4u * quad) - vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(shape.window)
+{%- endif %}
+{%- endmacro %}
+
+{# exp(score − offset) of the same, 0 where they are out of sight. #}
+{% macro weight(i, offset) -%}
+select(vec4<f32>(0.0), exp_low(scores[at{{ i }} + quad]{{ offset }}), {{ seen(i) }})
 {%- endmacro %}
 
 {# One lane writes for an owned row, even where there are more lanes than rows. #}
@@ -170,6 +179,9 @@ fn {{ pass }}(
 {% else %}
 {{ sums("dk") }}
 {{ sums("dv") }}
+{% for i in range(shares) %}
+    let reach{{ i }} = min(shape.window, last - min(row{{ i }}, last));
+{% endfor %}
     for (var head = workgroup.y * group; head < (workgroup.y + 1u) * group; head++) {
     let q_start = stat_start * q_stride + head * {{ dq }}u;
 {% endif %}
@@ -180,13 +192,12 @@ fn {{ pass }}(
 {{ product("s", "q", "own_at", "k", "k_start", "k_stride", " * shape.scale") }}
 {{ hand_over("scores", "s", "") }}
 {% else %}
-        // What the tile's queries subtract; past the last one, so much that p is 0.
+        // What the tile's queries subtract.
         var lse4: vec4<f32>;
         var delta4: vec4<f32>;
 {% for j in range(4) %}
-        let query{{ j }} = tile + 4u * lane + {{ j }}u;
-        let stat{{ j }} = (stat_start + min(query{{ j }}, last)) * shape.heads + head;
-        lse4[{{ j }}] = select(-MASKED, kept[stat{{ j }}], query{{ j }} <= last);
+        let stat{{ j }} = (stat_start + min(tile + 4u * lane + {{ j }}u, last)) * shape.heads + head;
+        lse4[{{ j }}] = kept[stat{{ j }}];
         delta4[{{ j }}] = delta[stat{{ j }}];
 {% endfor %}
 {{ product("s", "k", "own_at", "q", "q_start", "q_stride", " * shape.scale") }}
@@ -206,8 +217,7 @@ fn {{ pass }}(
 {% endfor %}
         for (var quad = 0u; quad < quads_here; quad++) {
 {% for i in range(shares) %}
-            let away{{ i }} = vec4<u32>(row{{ i }}{{ plus_base }} - tile - 4u * quad) - vec4<u32>(0u, 1u, 2u, 3u);
-            most{{ i }} = max(most{{ i }}, {{ seen(i) }});
+            most{{ i }} = max(most{{ i }}, select(vec4<f32>(LOWEST), scores[at{{ i }} + quad], {{ seen(i) }}));
 {% endfor %}
         }
 {% for i in range(shares) %}
@@ -218,8 +228,7 @@ fn {{ pass }}(
         // Nobody reads another's row here, so each may be overwritten at once.
         for (var quad = 0u; quad < quads_here; quad++) {
 {% for i in range(shares) %}
-            let away{{ i }} = vec4<u32>(row{{ i }}{{ plus_base }} - tile - 4u * quad) - vec4<u32>(0u, 1u, 2u, 3u);
-            let p{{ i }} = exp_low({{ seen(i) }} - next{{ i }});
+            let p{{ i }} = {{ weight(i, " - next" ~ i) }};
             add{{ i }} += p{{ i }};
             {{ one(i) }}{ scores[at{{ i }} + quad] = p{{ i }}; }
 {% endfor %}
@@ -240,12 +249,10 @@ fn {{ pass }}(
         for (var quad = 0u; quad < quads_here; quad++) {
 {% for i in range(shares) %}
 {% if queries %}
-            let away{{ i }} = vec4<u32>(row{{ i }}{{ plus_base }} - tile - 4u * quad) - vec4<u32>(0u, 1u, 2u, 3u);
-            let ds{{ i }} = exp_low({{ seen(i) }} - lse{{ i }}) * (slopes[at{{ i }} + quad] - delta{{ i }});
+            let ds{{ i }} = {{ weight(i, " - lse" ~ i) }} * (slopes[at{{ i }} + quad] - delta{{ i }});
             {{ one(i) }}{ slopes[at{{ i }} + quad] = ds{{ i }}; }
 {% else %}
-            let away{{ i }} = vec4<u32>(tile + 4u * quad - row{{ i }}) + vec4<u32>(0u, 1u, 2u, 3u);
-            let p{{ i }} = exp_low({{ seen(i) }});
+            let p{{ i }} = {{ weight(i, "") }};
             let ds{{ i }} = p{{ i }} * slopes[at{{ i }} + quad];
             {{ one(i) }}{ scores[at{{ i }} + quad] = p{{ i }}; slopes[at{{ i }} + quad] = ds{{ i }}; }
 {% endif %}

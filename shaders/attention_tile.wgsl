@@ -1,84 +1,112 @@
-// Flash attention through workgroup memory: the classic form for GPUs, within the 16 KiB that every adapter has.
+// Flash attention through workgroup memory: the form for GPUs.
 //
-// Every pass has the same shape. A workgroup of 128 owns `rows` rows of one head (queries, or keys with their values) and
-// walks over the other side in tiles of `tile` rows; rows · tile = 2048. Invocations form a grid of rows / 4 by tile / 4,
-// and each computes 4 × 4 products of a tile, from slices of 16 channels in workgroup memory. The tile of weights then
-// goes through workgroup memory too, and meets the other side's rows, a few at a time, in sums that every invocation
-// keeps for its 4 owned rows and its share of D. Tiles outside the window or above the diagonal are never visited. Each
-// sum runs in order of rows: the same bits every time.
+// A workgroup owns `rows` rows of one head (queries, or keys with their values) and walks over the other side in tiles of
+// `tile` rows. Its invocations form a grid, rows / 4 down and tile / 4 across. Every pass is made of two products:
 //
-// Where a tile ends past the last row, loads are clamped and the scores masked.
+//   product    scores [rows, tile] = owned rows · (rows of the tile)ᵀ      4 × 4 an invocation, in registers
+//   gather     sums [rows, D] += weights [rows, tile] · rows of the tile   4 rows by a share of D an invocation
+//
+// Both read from workgroup memory, `left` · `right`, which is filled with as much as fits between two barriers. Tiles
+// outside the window or above the diagonal are never visited. Where a tile ends past the last row, loads are clamped and
+// weights are 0. Each sum runs in a fixed order: the same bits every time.
+//
+// naga clamps each index into a workgroup array, by itself. So the arrays are nested in such a way that an index is an
+// invocation's constant, a loop's counter or a literal, and the clamps stay out of the loops or cost one scalar operation.
 
 #include "shared/attention.wgsl"
 
 {% set down = rows // 4 %}
 {% set across = tile // 4 %}
-{% set dq = head_dim // 4 %}
-{% set outs = (dq + across - 1) // across %}
-{% set batch = 8 if dq <= 32 else 4 %}
-{% set pitch = across + 1 %}
-{% set slice = 4 * (rows + tile) %}
-{% set stage = slice if slice > batch * dq else batch * dq %}
+{% set lanes = down * across %}
+{% set quads = head_dim // 4 %}
+{% set outs = (quads + across - 1) // across %}      {# quads of D that an invocation sums #}
+{% set run = 4 if slice > 4 else slice %}            {# quads of a row that neighbours load together #}
+{% set batch = [across, down // outs] | min %}       {# quads of the tile's rows that `right` holds at once for a gather #}
 
-var<workgroup> weights: array<vec4<f32>, {{ rows * pitch }}>;    // [rows, tile]  s, p or dS; a row padded against bank conflicts
-var<workgroup> staged: array<vec4<f32>, {{ stage }}>;            // 4 quads of D of both sides' rows, or rows of one side
-{% if pass == "forward" %}
-var<workgroup> shrinks: array<f32, {{ rows }}>;                  // by how much a row's sums shrink; at the end, 1 / Σ p
-{% endif %}
+// Owned row y + i · down at [i][y]: a slice of its D, or its weights for the tile.
+var<workgroup> left: array<array<array<vec4<f32>, {{ across }}>, {{ down }}>, 4>;
+// For a product, quad c of the tile's row 4x + j at [c][j][x]. For a gather, row after row, each {{ outs }} × {{ across }} quads of D.
+var<workgroup> right: array<array<array<vec4<f32>, {{ across }}>, 4>, {{ down }}>;
 
-{# to[owned row] = a·b for 4 owned rows and this invocation's 4 rows of the tile. #}
+{# Quad `c` of a slice of D from quad `d`. #}
+{% macro quad(c) %}{% if quads % slice %}min(d + {{ c }}, {{ quads - 1 }}u){% else %}d + {{ c }}{% endif %}{% endmacro %}
+
+{% macro fill_left(a, start, stride) %}
+{% for n in range([rows * slice // lanes, 1] | max) %}
+            {
+                let r = left_row + {{ n * lanes // run % rows }}u;
+                let c = left_quad + {{ n * lanes // (run * rows) * run }}u;
+                {% if rows * slice < lanes %}if c < {{ slice }}u {% endif %}{
+                    left[r / {{ down }}u][r % {{ down }}u][c] = {{ a }}[{{ start }} + min(row + r, last) * {{ stride }} + {{ quad("c") }}];
+                }
+            }
+{% endfor %}
+{% endmacro %}
+
+{# Neighbours write neighbouring columns x, whose rows lie 4 apart. #}
+{% macro fill_right(b, start, stride) %}
+{% for n in range([tile * slice // lanes, 1] | max) %}
+            {
+                let m = right_row + {{ n * lanes // run % tile }}u;
+                let c = right_quad + {{ n * lanes // (run * tile) * run }}u;
+                {% if tile * slice < lanes %}if c < {{ slice }}u {% endif %}{
+                    let at = {{ other("tile + m % " ~ across ~ "u * 4u + m / " ~ across ~ "u") }};
+                    right[c][m / {{ across }}u][m % {{ across }}u] = {{ b }}[{{ start }} + at * {{ stride }} + {{ quad("c") }}];
+                }
+            }
+{% endfor %}
+{% endmacro %}
+
+{# to[i] = a · b, vectors over this invocation's rows 4x + j of the tile. #}
 {% macro product(to, a, a_start, a_stride, b, b_start, b_stride) %}
 {% for i in range(4) %}
         var {{ to }}{{ i }} = vec4<f32>(0.0);
 {% endfor %}
-        for (var d = 0u; d < {{ dq }}u; d += 4u) {
-            for (var n = local; n < {{ 4 * rows }}u; n += 128u) {
-                let c = d + n % 4u;
-                let loaded = {{ a }}[{{ a_start }} + min(row + n / 4u, last) * {{ a_stride }} + min(c, {{ dq - 1 }}u)];
-                staged[(n % 4u) * {{ rows }}u + n / 4u] = select(vec4<f32>(0.0), loaded, c < {{ dq }}u);
-            }
-            for (var n = local; n < {{ 4 * tile }}u; n += 128u) {
-                // Row 4·x + j goes to j·across + x, so that neighbours read neighbours.
-                let at = n / 4u % 4u * {{ across }}u + n / 16u;
-                let loaded = {{ b }}[{{ b_start }} + {{ other("tile + n / 4u") }} * {{ b_stride }} + min(d + n % 4u, {{ dq - 1 }}u)];
-                staged[{{ 4 * rows }}u + (n % 4u) * {{ tile }}u + at] = loaded;
-            }
+        for (var d = 0u; d < shape.quads; d += {{ slice }}u) {
+{{ fill_left(a, a_start, a_stride) }}
+{{ fill_right(b, b_start, b_stride) }}
             workgroupBarrier();
-            for (var c = 0u; c < 4u; c++) {
+            for (var at = d; at < min(d + {{ slice }}u, shape.quads); at++) {
+                let c = at % {{ slice }}u;
 {% for j in range(4) %}
-                let b{{ j }} = staged[{{ 4 * rows + j * across }}u + c * {{ tile }}u + x];
+                let b{{ j }} = right[c][{{ j }}][x];
 {% endfor %}
 {% for i in range(4) %}
-                let a{{ i }} = staged[c * {{ rows }}u + y + {{ i * down }}u];
-                {{ to }}{{ i }} += vec4<f32>(dot(a{{ i }}, b0), dot(a{{ i }}, b1), dot(a{{ i }}, b2), dot(a{{ i }}, b3));
+                let a{{ i }} = left[{{ i }}][y][c];
+{% for e in range(4) %}
+                {{ to }}{{ i }} = fma(vec4<f32>(a{{ i }}[{{ e }}]), vec4<f32>(b0[{{ e }}], b1[{{ e }}], b2[{{ e }}], b3[{{ e }}]), {{ to }}{{ i }});
+{% endfor %}
 {% endfor %}
             }
             workgroupBarrier();
         }
 {% endmacro %}
 
-{# Writes this invocation's weights: 4 owned rows × 4 rows of the tile. #}
-{% macro put(from) %}
+{# sum[i][n] += weights · b, for this invocation's owned rows i and its quads x + n · across of D. #}
+{% macro gather(sum, weights, b, start, stride) %}
 {% for i in range(4) %}
-        weights[(y + {{ i * down }}u) * {{ pitch }}u + x] = {{ from }}{{ i }};
+        left[{{ i }}][y][x] = {{ weights }}{{ i }};
 {% endfor %}
-{% endmacro %}
-
-{# sum[owned row] += Σ over the tile of weight · b, 4 owned rows and a share of D an invocation. #}
-{% macro gather(sum, b, b_start, b_stride) %}
-        for (var quad = 0u; quad < quads_here; quad += {{ batch // 4 }}u) {
-            for (var n = local; n < {{ batch * dq }}u; n += 128u) {
-                staged[n] = {{ b }}[{{ b_start }} + {{ other("tile + 4u * quad + n / " ~ dq ~ "u") }} * {{ b_stride }} + n % {{ dq }}u];
+        for (var quad = 0u; quad < quads_here; quad += {{ batch }}u) {
+{% for step in range(4 * batch // down) %}
+            {
+                let r = y + {{ step * down }}u;
+                let at = {{ start }} + {{ other("tile + 4u * quad + r") }} * {{ stride }};
+{% for n in range(outs) %}
+                right[(r * {{ outs }}u + {{ n }}u) / 4u][(r * {{ outs }}u + {{ n }}u) % 4u][x] = {{ b }}[at + min(x + {{ n * across }}u, {{ quads - 1 }}u)];
+{% endfor %}
             }
-            workgroupBarrier();
-            for (var g = 0u; g < {{ batch // 4 }}u; g++) {
-{% for i in range(4) %}
-                let w{{ i }} = weights[(y + {{ i * down }}u) * {{ pitch }}u + quad + g];
 {% endfor %}
-{% for j in range(4) %}{% for c in range(outs) %}
-                let b{{ j }}_{{ c }} = staged[(4u * g + {{ j }}u) * {{ dq }}u + min(x + {{ c * across }}u, {{ dq - 1 }}u)];
+            workgroupBarrier();
+            for (var at = quad; at < min(quad + {{ batch }}u, quads_here); at++) {
+                let line = at % {{ batch }}u * {{ outs }}u;
 {% for i in range(4) %}
-                {{ sum }}{{ i }}_{{ c }} = fma(vec4<f32>(w{{ i }}[{{ j }}]), b{{ j }}_{{ c }}, {{ sum }}{{ i }}_{{ c }});
+                let w{{ i }} = left[{{ i }}][y][at];
+{% endfor %}
+{% for j in range(4) %}{% for n in range(outs) %}
+                let b{{ j }}_{{ n }} = right[line + {{ (j * outs + n) // 4 }}u][{{ (j * outs + n) % 4 }}][x];
+{% for i in range(4) %}
+                {{ sum }}{{ i }}_{{ n }} = fma(vec4<f32>(w{{ i }}[{{ j }}]), b{{ j }}_{{ n }}, {{ sum }}{{ i }}_{{ n }});
 {% endfor %}
 {% endfor %}{% endfor %}
             }
@@ -86,25 +114,55 @@ var<workgroup> shrinks: array<f32, {{ rows }}>;                  // by how much 
         }
 {% endmacro %}
 
+{# to = function(to, from) over all invocations of the same rows, in order: vectors over the owned rows i. #}
+{% macro fold(to, function, from) %}
+        right[y / 4u][y % 4u][x] = {{ from }};
+        workgroupBarrier();
+        for (var n = 0u; n < {{ across }}u; n += 8u) {
+{% for m in range(8) %}
+            {{ to }} = {{ function }}({{ to }}, right[y / 4u][y % 4u][n + {{ m }}u]);
+{% endfor %}
+        }
+        workgroupBarrier();
+{% endmacro %}
+
+{# Whether owned row i sees, or is seen by, this invocation's four rows of the tile. #}
+{% macro seen(i) -%}
+{% if pass == "backward_keys" -%}
+vec4<u32>(far - row{{ i }}) + vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(min(shape.window, last - min(row{{ i }}, last)))
+{%- else -%}
+vec4<u32>(row{{ i }}{{ plus_base }} - far) - vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(shape.window)
+{%- endif %}
+{%- endmacro %}
+
+{# Scores become the probabilities of the forward pass. #}
+{% macro probabilities(lse) %}
+{% for i in range(4) %}
+        s{{ i }} = select(vec4<f32>(0.0), exp_low(s{{ i }} * shape.scale - {{ lse }}{% if lse == "lse" %}{{ i }}{% endif %}), {{ seen(i) }});
+{% endfor %}
+{% endmacro %}
+
 {% macro sums(name) %}
-{% for i in range(4) %}{% for c in range(outs) %}
-    var {{ name }}{{ i }}_{{ c }} = vec4<f32>(0.0);
+{% for i in range(4) %}{% for n in range(outs) %}
+    var {{ name }}{{ i }}_{{ n }} = vec4<f32>(0.0);
 {% endfor %}{% endfor %}
 {% endmacro %}
 
 {% macro store(to, start, stride, factor) %}
 {% for i in range(4) %}
     if row{{ i }} <= last {
-{% for c in range(outs) %}
-        if x + {{ c * across }}u < {{ dq }}u {
-            {{ to }}[{{ start }} + row{{ i }} * {{ stride }} + x + {{ c * across }}u] = {{ to }}{{ i }}_{{ c }}{{ factor }};
+{% for n in range(outs) %}
+        if x + {{ n * across }}u < {{ quads }}u {
+            {{ to }}[{{ start }} + row{{ i }} * {{ stride }} + x + {{ n * across }}u] = {{ to }}{{ i }}_{{ n }}{{ factor }};
         }
 {% endfor %}
     }
 {% endfor %}
 {% endmacro %}
 
-@compute @workgroup_size(128)
+fn plus(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> { return a + b; }
+
+@compute @workgroup_size({{ lanes }})
 fn {{ pass }}(
     @builtin(workgroup_id) workgroup: vec3<u32>,       // block of owned rows, head, sequence
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -113,12 +171,17 @@ fn {{ pass }}(
 {% set queries = pass != "backward_keys" %}
     let x = local % {{ across }}u;
     let y = local / {{ across }}u;
+    // What this invocation loads for a product: first row and quad.
+    let left_row = local / {{ run }}u % {{ rows }}u;
+    let left_quad = local % {{ run }}u + local / {{ run * rows }}u * {{ run }}u;
+    let right_row = local / {{ run }}u % {{ tile }}u;
+    let right_quad = local % {{ run }}u + local / {{ run * tile }}u * {{ run }}u;
     // The blocks with the most work start first.
     let row = {% if queries %}(groups.x - 1u - workgroup.x){% else %}workgroup.x{% endif %} * {{ rows }}u;
     let last = shape.seq - 1u;
     let row_last = min(row + {{ rows - 1 }}u, last);
-    let q_stride = shape.heads * {{ dq }}u;
-    let k_stride = shape.kv_heads * {{ dq }}u;
+    let q_stride = shape.heads * {{ quads }}u;
+    let k_stride = shape.kv_heads * {{ quads }}u;
     let group = shape.heads / shape.kv_heads;
     let stat_start = workgroup.z * shape.seq;
 {% for i in range(4) %}
@@ -126,29 +189,27 @@ fn {{ pass }}(
 {% endfor %}
 {% if queries %}
     let head = workgroup.y;
-    let q_start = stat_start * q_stride + head * {{ dq }}u;
+    let q_start = stat_start * q_stride + head * {{ quads }}u;
 {% if cached %}
     let base = cursors[workgroup.z].position;
     let tiles_start = base + row - min(base + row, shape.window);
     let tiles_last = base + row_last;
     let origin = tiles_start / shape.ring * shape.ring;
-    let k_start = cursors[workgroup.z].row * shape.ring * k_stride + head / group * {{ dq }}u;
+    let k_start = cursors[workgroup.z].row * shape.ring * k_stride + head / group * {{ quads }}u;
 {% else %}
-    let k_start = stat_start * k_stride + head / group * {{ dq }}u;
+    let k_start = stat_start * k_stride + head / group * {{ quads }}u;
     let tiles_start = row - min(row, shape.window);
     let tiles_last = row_last;
 {% endif %}
 {% else %}
-    let k_start = stat_start * k_stride + workgroup.y * {{ dq }}u;
+    let k_start = stat_start * k_stride + workgroup.y * {{ quads }}u;
     let tiles_start = row;
     let tiles_last = row_last + min(last - row_last, shape.window);
 {% endif %}
 
 {% if pass == "forward" %}
-    // Softmax: invocation n has owned row n.
-    let mine = min(local, {{ rows - 1 }}u);
-    var top = LOWEST;
-    var sum = 0.0;
+    var top = vec4<f32>(LOWEST);       // greatest scores of the owned rows
+    var sum = vec4<f32>(0.0);          // of this invocation's own weights
 {{ sums("o") }}
 {% elif pass == "backward_queries" %}
 {% for i in range(4) %}
@@ -161,91 +222,65 @@ fn {{ pass }}(
 {{ sums("dk") }}
 {{ sums("dv") }}
     for (var head = workgroup.y * group; head < (workgroup.y + 1u) * group; head++) {
-    let q_start = stat_start * q_stride + head * {{ dq }}u;
+    let q_start = stat_start * q_stride + head * {{ quads }}u;
 {% endif %}
 
     for (var tile = tiles_start; tile <= tiles_last; tile += {{ tile }}u) {
-        let quads_here = min({{ across }}u, ((tiles_last - tile) / {{ batch }}u + 1u) * {{ batch // 4 }}u);
+        let quads_here = min({{ across }}u, (tiles_last - tile) / 4u + 1u);
         let far = tile + 4u * x;
-{% if queries %}
+{% if pass == "forward" %}
 {{ product("s", "q", "q_start", "q_stride", "k", "k_start", "k_stride") }}
 {% for i in range(4) %}
-        let away{{ i }} = vec4<u32>(row{{ i }}{{ plus_base }} - far) - vec4<u32>(0u, 1u, 2u, 3u);
-        s{{ i }} = select(vec4<f32>(MASKED), s{{ i }} * shape.scale, away{{ i }} <= vec4<u32>(shape.window));
+        s{{ i }} = select(vec4<f32>(LOWEST), s{{ i }} * shape.scale, {{ seen(i) }});
 {% endfor %}
+        var next = top;
+{{ fold("next", "max", "vec4<f32>(max4(s0), max4(s1), max4(s2), max4(s3))") }}
+        let shrink = exp_low(top - next);
+        top = next;
+{% for i in range(4) %}
+        s{{ i }} = select(vec4<f32>(0.0), exp_low(s{{ i }} - next[{{ i }}]), s{{ i }} > vec4<f32>(LOWEST));
+{% for n in range(outs) %}
+        o{{ i }}_{{ n }} *= shrink[{{ i }}];
+{% endfor %}
+{% endfor %}
+        sum = sum * shrink + vec4<f32>(sum4(s0), sum4(s1), sum4(s2), sum4(s3));
+{{ gather("o", "s", "v", "k_start", "k_stride") }}
+{% elif pass == "backward_queries" %}
+{{ product("s", "q", "q_start", "q_stride", "k", "k_start", "k_stride") }}
+{{ probabilities("lse") }}
+{{ product("ds", "d_o", "q_start", "q_stride", "v", "k_start", "k_stride") }}
+{% for i in range(4) %}
+        ds{{ i }} = s{{ i }} * (ds{{ i }} - delta{{ i }});
+{% endfor %}
+{{ gather("dq", "ds", "k", "k_start", "k_stride") }}
 {% else %}
-{{ product("s", "k", "k_start", "k_stride", "q", "q_start", "q_stride") }}
-        // What the tile's queries subtract; past the last one, so much that p is 0.
         var lse4: vec4<f32>;
         var delta4: vec4<f32>;
 {% for j in range(4) %}
         let stat{{ j }} = (stat_start + min(far + {{ j }}u, last)) * shape.heads + head;
-        lse4[{{ j }}] = select(-MASKED, kept[stat{{ j }}], far + {{ j }}u <= last);
+        lse4[{{ j }}] = kept[stat{{ j }}];
         delta4[{{ j }}] = delta[stat{{ j }}];
 {% endfor %}
+{{ product("s", "k", "k_start", "k_stride", "q", "q_start", "q_stride") }}
+{{ probabilities("lse4") }}
+{{ product("ds", "v", "k_start", "k_stride", "d_o", "q_start", "q_stride") }}
 {% for i in range(4) %}
-        let away{{ i }} = vec4<u32>(far - row{{ i }}) + vec4<u32>(0u, 1u, 2u, 3u);
-        s{{ i }} = exp_low(select(vec4<f32>(MASKED), s{{ i }} * shape.scale - lse4, away{{ i }} <= vec4<u32>(shape.window)));
+        ds{{ i }} = s{{ i }} * (ds{{ i }} - delta4);
 {% endfor %}
-{% endif %}
-
-{% if pass == "forward" %}
-{{ put("s") }}
-        workgroupBarrier();
-        if local < {{ rows }}u {
-            var most = vec4<f32>(top);
-            for (var quad = 0u; quad < quads_here; quad++) { most = max(most, weights[mine * {{ pitch }}u + quad]); }
-            let next = max4(most);
-            let shrink = exp_low(vec4<f32>(top - next)).x;
-            var add = vec4<f32>(0.0);
-            for (var quad = 0u; quad < quads_here; quad++) {
-                let p = exp_low(weights[mine * {{ pitch }}u + quad] - next);
-                weights[mine * {{ pitch }}u + quad] = p;
-                add += p;
-            }
-            top = next;
-            sum = sum * shrink + sum4(add);
-            shrinks[mine] = shrink;
-        }
-        workgroupBarrier();
-{% for i in range(4) %}
-        let shrink{{ i }} = shrinks[y + {{ i * down }}u];
-{% for c in range(outs) %}
-        o{{ i }}_{{ c }} *= shrink{{ i }};
-{% endfor %}
-{% endfor %}
-{{ gather("o", "v", "k_start", "k_stride") }}
-{% elif pass == "backward_queries" %}
-{{ product("dp", "d_o", "q_start", "q_stride", "v", "k_start", "k_stride") }}
-{% for i in range(4) %}
-        dp{{ i }} = exp_low(s{{ i }} - lse{{ i }}) * (dp{{ i }} - delta{{ i }});
-{% endfor %}
-{{ put("dp") }}
-{{ gather("dq", "k", "k_start", "k_stride") }}
-{% else %}
-{{ product("dp", "v", "k_start", "k_stride", "d_o", "q_start", "q_stride") }}
-{{ put("s") }}
-{{ gather("dv", "d_o", "q_start", "q_stride") }}
-{% for i in range(4) %}
-        dp{{ i }} = s{{ i }} * (dp{{ i }} - delta4);
-{% endfor %}
-{{ put("dp") }}
-{{ gather("dk", "q", "q_start", "q_stride") }}
+{{ gather("dv", "s", "d_o", "q_start", "q_stride") }}
+{{ gather("dk", "ds", "q", "q_start", "q_stride") }}
 {% endif %}
     }
 
 {% if pass == "forward" %}
-    if local < {{ rows }}u {
-        shrinks[mine] = 1.0 / sum;
+    var all = vec4<f32>(0.0);
+{{ fold("all", "plus", "sum") }}
+{% for i in range(4) %}
 {% if not cached %}
-        if row + mine <= last { lse[(stat_start + row + mine) * shape.heads + head] = top + log(sum); }
+    if x == 0u && row{{ i }} <= last { lse[(stat_start + row{{ i }}) * shape.heads + head] = top[{{ i }}] + log(all[{{ i }}]); }
 {% endif %}
-    }
-    workgroupBarrier();
-{% for i in range(4) %}
-    let part{{ i }} = shrinks[y + {{ i * down }}u];
-{% for c in range(outs) %}
-    o{{ i }}_{{ c }} *= part{{ i }};
+{% for n in range(outs) %}
+    o{{ i }}_{{ n }} *= 1.0 / all[{{ i }}];
 {% endfor %}
 {% endfor %}
 {{ store("o", "q_start", "q_stride", "") }}

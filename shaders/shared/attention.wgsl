@@ -17,6 +17,7 @@ struct Shape {
     window: u32,
     scale: f32,      // 1 / √D
     ring: u32,       // slots of a sequence in the cache, where k and v are one
+    quads: u32,      // D / 4: drivers unroll a loop up to a literal, out of registers, but not one up to this
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -52,8 +53,9 @@ fn slot(position: u32, last: u32, origin: u32) -> u32 {
 {% macro other(at) %}{% if cached %}slot({{ at }}, base + last, origin){% else %}min({{ at }}, last){% endif %}{% endmacro %}
 {% set plus_base = " + base" if cached else "" %}
 
-const MASKED = -3e38;        // a masked score
-const LOWEST = -1e30;        // the running maximum before the first score: exp(MASKED − LOWEST) is 0, not NaN
+// A masked score, and the running maximum before the first one. Metal's fast mathematics takes every number for finite, so
+// this and its differences are; and what is masked gets the weight 0 by name, not because its exponential vanishes.
+const LOWEST = -1e30;
 
 fn max4(x: vec4<f32>) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }
 fn sum4(x: vec4<f32>) -> f32 { return (x.x + x.y) + (x.z + x.w); }

@@ -3,9 +3,10 @@
 //!
 //! - `attention_lane.wgsl`: register tiles, a subgroup a workgroup. CPU adapters run it several times as fast as tiles in
 //!   shared memory, because there is hardly a barrier in it.
-//! - `attention_tile.wgsl`: tiles in workgroup memory, 128 invocations a workgroup. GPUs get this one even where their
-//!   subgroups have a fixed size: there the lane form would load keys a row a lane, which memory systems serve badly,
-//!   and would leave a core with one small subgroup's worth of work in flight per 64 sums that each lane holds.
+//! - `attention_tile.wgsl`: tiles in workgroup memory, 256 invocations a workgroup where it may have 32 KiB, else 128. GPUs
+//!   get this one even where their subgroups have a fixed size: there the lane form would load keys a row a lane, which
+//!   memory systems serve badly, and would leave a core with one small subgroup's worth of work in flight per 64 sums that
+//!   each lane holds.
 //!
 //! The backward pass has two kernels, one that owns queries and writes dq, and one that owns keys and writes dk and dv.
 //! Both compute the probabilities again from the log-sum-exp that the forward pass kept. No sum is shared between
@@ -63,7 +64,8 @@ impl Attention {
             window: self.window.min(self.seq) as u32,
             scale: 1.0 / (self.head_dim as f32).sqrt(),
             ring: 0,
-            _pad: [0; 2],
+            quads: (self.head_dim / 4) as u32,
+            _pad: 0,
         }
     }
 }
@@ -77,7 +79,8 @@ struct Shape {
     window: u32,
     scale: f32,
     ring: u32,
-    _pad: [u32; 2],
+    quads: u32,
+    _pad: u32,
 }
 
 #[repr(C)]
@@ -88,52 +91,63 @@ struct Rows {
     _pad: [u32; 2],
 }
 
-/// Which of the two shaders.
+/// Which of the two shaders, and how large the workgroups of tiles are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kernel {
     Lane,
-    Tile,
+    Tile { lanes: u32 },
 }
 
 impl Kernel {
+    /// Tiles for every adapter, in the 16 KiB of workgroup memory that WebGPU promises.
+    const SMALL: Self = Kernel::Tile { lanes: 128 };
+    /// Twice as large, a tile loads each row less often and meets fewer barriers. Still larger ones would leave a core of
+    /// 64 KiB, as GCN's, with a single workgroup.
+    const LARGE: Self = Kernel::Tile { lanes: 256 };
+
     fn for_adapter(capabilities: Capabilities) -> Self {
-        if capabilities.cpu_subgroup().is_some() { Kernel::Lane } else { Kernel::Tile }
+        if capabilities.cpu_subgroup().is_some() {
+            Kernel::Lane
+        } else if Kernel::LARGE.runs_on(capabilities) {
+            Kernel::LARGE
+        } else {
+            Kernel::SMALL
+        }
+    }
+
+    fn runs_on(self, capabilities: Capabilities) -> bool {
+        match self {
+            Kernel::Lane => capabilities.fixed_subgroup().is_some(),
+            // Two arrays of 4 vectors an invocation.
+            Kernel::Tile { lanes } => lanes <= capabilities.invocations && 2 * 4 * 16 * lanes <= capabilities.workgroup_memory,
+        }
     }
 
     fn shader(self) -> &'static Shader {
         match self {
             Kernel::Lane => &LANE,
-            Kernel::Tile => &TILE,
+            Kernel::Tile { .. } => &TILE,
         }
     }
 
-    /// Rows that a workgroup owns. Half as many for large heads, whose sums fill as many registers.
-    fn rows(self, head_dim: usize) -> u32 {
-        let small = head_dim <= 128;
+    /// Rows that a workgroup owns in a pass.
+    fn rows(self, pass: &str, head_dim: usize) -> u32 {
         match self {
-            Kernel::Lane => {
-                if small {
-                    16
-                } else {
-                    8
-                }
-            }
-            Kernel::Tile => {
-                if small {
-                    64
-                } else {
-                    32
-                }
-            }
+            // Half as many for large heads, whose sums fill as many registers.
+            Kernel::Lane => 16 >> u32::from(head_dim > 128),
+            Kernel::Tile { lanes } => 16 * lanes / tile(lanes, pass, head_dim),
         }
     }
 
     fn values(self, pass: &'static str, head_dim: usize, cached: bool) -> Values {
-        let rows = self.rows(head_dim);
+        let rows = self.rows(pass, head_dim);
         let mut values: Values =
             vec![("pass", pass.into()), ("head_dim", (head_dim as u32).into()), ("rows", rows.into()), ("cached", cached.into())];
-        if self == Kernel::Tile {
-            values.push(("tile", (2048 / rows).into()));
+        if let Kernel::Tile { lanes } = self {
+            let tile = tile(lanes, pass, head_dim);
+            let quads = (head_dim / 4) as u32;
+            values.push(("tile", tile.into()));
+            values.push(("slice", (tile / 4).min(rows / 4).min(quads.next_power_of_two()).into()));
         }
         values
     }
@@ -145,9 +159,19 @@ impl Kernel {
             values: &self.values(pass, dims.head_dim, false),
             params: dims.params(),
             bind,
-            groups: [(dims.seq as u32).div_ceil(self.rows(dims.head_dim)), heads as u32, dims.batch as u32],
+            groups: [(dims.seq as u32).div_ceil(self.rows(pass, dims.head_dim)), heads as u32, dims.batch as u32],
         });
     }
+}
+
+/// Rows of the other side that a workgroup of `lanes` invocations meets at a time, 4 × 4 products of rows an invocation.
+///
+/// A wider tile with fewer owned rows leaves each invocation fewer sums, which it keeps for 4 owned rows and its share of
+/// D. With 8 vectors of them, in both sums of `backward_keys` together, and all else, no compiler runs out of 128 registers.
+fn tile(lanes: u32, pass: &str, head_dim: usize) -> u32 {
+    let sums = if pass == "backward_keys" { 2 } else { 1 };
+    let square = lanes / 4;
+    square.max((2 * head_dim as u32 * sums / 4).next_power_of_two())
 }
 
 /// `o = softmax(q·kᵀ / √D)·v` over what the window lets a query see.
@@ -188,10 +212,11 @@ fn cached_with(rec: &mut Recorder, kernel: Kernel, dims: Cached, cursors: &Tenso
             window: window.min(ring) as u32,
             scale: 1.0 / (head_dim as f32).sqrt(),
             ring: ring as u32,
-            _pad: [0; 2],
+            quads: (head_dim / 4) as u32,
+            _pad: 0,
         },
         bind: &[(1, q), (2, keys), (3, values), (4, o), (12, cursors)],
-        groups: [(fresh as u32).div_ceil(kernel.rows(head_dim)), heads as u32, sequences as u32],
+        groups: [(fresh as u32).div_ceil(kernel.rows("forward", head_dim)), heads as u32, sequences as u32],
     });
 }
 

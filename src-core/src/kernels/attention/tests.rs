@@ -6,7 +6,13 @@ use super::*;
 use crate::kernels::attention_decode::tests::Case;
 use crate::kernels::testing::{Bench, random, wide};
 
-/// Runs both kernels forward and backward, twice each, and compares them with the twin and with themselves.
+/// Every form that the adapter can run, whichever it would get.
+fn kernels() -> impl Iterator<Item = Kernel> {
+    let capabilities = Bench::new().gpu().capabilities();
+    [Kernel::Lane, Kernel::SMALL, Kernel::LARGE].into_iter().filter(move |kernel| kernel.runs_on(capabilities))
+}
+
+/// Runs all kernels forward and backward, twice each, and compares them with the twin and with themselves.
 ///
 /// `span` bounds the entries of q and k; `ease` widens the bars.
 fn check(dims: Attention, span: f32, ease: f64, seed: u64) {
@@ -24,10 +30,7 @@ fn check(dims: Attention, span: f32, ease: f64, seed: u64) {
 
     let [q, d_o] = [&q, &d_o].map(|data| bench.tensor(&queries, data));
     let [k, v] = [&k, &v].map(|data| bench.tensor(&keys, data));
-    for kernel in [Kernel::Lane, Kernel::Tile] {
-        if kernel == Kernel::Lane && bench.gpu().capabilities().fixed_subgroup().is_none() {
-            continue;
-        }
+    for kernel in kernels() {
         let run = || {
             let (o, lse, delta) = (bench.empty(&queries), bench.empty(rows), bench.empty(rows));
             let (dq, dk, dv) = (bench.empty(&queries), bench.empty(&keys), bench.empty(&keys));
@@ -76,11 +79,9 @@ proptest! {
 }
 
 fn check_cached(case: &Case) {
-    for kernel in [Kernel::Lane, Kernel::Tile] {
-        if kernel == Kernel::Tile || Bench::new().gpu().capabilities().fixed_subgroup().is_some() {
-            let Case { dims, cursors, q, keys, values, .. } = case;
-            case.check(|rec, o| cached_with(rec, kernel, *dims, cursors, q, [keys, values], o));
-        }
+    for kernel in kernels() {
+        let Case { dims, cursors, q, keys, values, .. } = case;
+        case.check(|rec, o| cached_with(rec, kernel, *dims, cursors, q, [keys, values], o));
     }
 }
 
@@ -117,6 +118,20 @@ fn attention_holds_for_large_heads() {
     for (head_dim, window) in [(128, 300), (128, 50), (256, 40)] {
         check(Attention { batch: 1, seq: 130, heads: 2, kv_heads: 1, head_dim, window }, 1.0, 1.0, head_dim as u64);
     }
+}
+
+/// Head sizes that fill neither the last slice of a product nor the lanes of a gather.
+#[test]
+fn attention_holds_for_uneven_heads() {
+    for head_dim in [8, 40, 72, 96, 136, 200] {
+        check(Attention { batch: 1, seq: 70, heads: 2, kv_heads: 2, head_dim, window: 45 }, 1.0, 1.0, head_dim as u64);
+    }
+}
+
+/// Scores out of sight may be ten thousand times as large as those in sight: each query sees itself alone here.
+#[test]
+fn what_is_out_of_sight_has_no_weight() {
+    check(Attention { batch: 1, seq: 90, heads: 2, kv_heads: 1, head_dim: 32, window: 0 }, 3000.0, 1.0, 9);
 }
 
 #[test]
