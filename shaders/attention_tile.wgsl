@@ -15,6 +15,7 @@
 
 #include "shared/attention.wgsl"
 
+{% set queries = pass != "backward_keys" %}          {# which rows are owned #}
 {% set down = rows // 4 %}
 {% set across = tile // 4 %}
 {% set lanes = down * across %}
@@ -23,7 +24,7 @@
 {% set run = 4 if slice > 4 else slice %}            {# quads of a row that neighbours load together #}
 {% set batch = [across, down // outs] | min %}       {# quads of the tile's rows that `right` holds at once for a gather #}
 
-// Owned row y + i · down at [i][y]: a slice of its D, or its weights for the tile.
+// Owned row 4y + i at [i][y]: a slice of its D, or its weights for the tile.
 var<workgroup> left: array<array<array<vec4<f32>, {{ across }}>, {{ down }}>, 4>;
 // For a product, quad c of the tile's row 4x + j at [c][j][x]. For a gather, row after row, each {{ outs }} × {{ across }} quads of D.
 var<workgroup> right: array<array<array<vec4<f32>, {{ across }}>, 4>, {{ down }}>;
@@ -31,42 +32,52 @@ var<workgroup> right: array<array<array<vec4<f32>, {{ across }}>, 4>, {{ down }}
 {# Quad `c` of a slice of D from quad `d`. #}
 {% macro quad(c) %}{% if quads % slice %}min(d + {{ c }}, {{ quads - 1 }}u){% else %}d + {{ c }}{% endif %}{% endmacro %}
 
-{% macro fill_left(a, start, stride) %}
+{% macro fill_left(a) %}
 {% for n in range([rows * slice // lanes, 1] | max) %}
             {
                 let r = left_row + {{ n * lanes // run % rows }}u;
                 let c = left_quad + {{ n * lanes // (run * rows) * run }}u;
                 {% if rows * slice < lanes %}if c < {{ slice }}u {% endif %}{
-                    left[r / {{ down }}u][r % {{ down }}u][c] = {{ a }}[{{ start }} + min(row + r, last) * {{ stride }} + {{ quad("c") }}];
+                    left[r % 4u][r / 4u][c] = {{ a }}[own_start + min(row + r, last) * own_stride + {{ quad("c") }}];
                 }
             }
 {% endfor %}
 {% endmacro %}
 
 {# Neighbours write neighbouring columns x, whose rows lie 4 apart. #}
-{% macro fill_right(b, start, stride) %}
+{% macro fill_right(b) %}
 {% for n in range([tile * slice // lanes, 1] | max) %}
             {
                 let m = right_row + {{ n * lanes // run % tile }}u;
                 let c = right_quad + {{ n * lanes // (run * tile) * run }}u;
                 {% if tile * slice < lanes %}if c < {{ slice }}u {% endif %}{
                     let at = {{ other("tile + m % " ~ across ~ "u * 4u + m / " ~ across ~ "u") }};
-                    right[c][m / {{ across }}u][m % {{ across }}u] = {{ b }}[{{ start }} + at * {{ stride }} + {{ quad("c") }}];
+                    right[c][m / {{ across }}u][m % {{ across }}u] = {{ b }}[far_start + at * far_stride + {{ quad("c") }}];
                 }
             }
 {% endfor %}
 {% endmacro %}
 
+{# Whether owned row i sees, or is seen by, this invocation's four rows of the tile. #}
+{% macro seen(i) -%}
+{% if queries -%}
+vec4<u32>(own{{ plus_base }} + {{ i }}u - far) - vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(shape.window)
+{%- else -%}
+vec4<u32>(far - own - {{ i }}u) + vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(min(shape.window, last - min(own + {{ i }}u, last)))
+{%- endif %}
+{%- endmacro %}
+
 {# to[i] = a · b, vectors over this invocation's rows 4x + j of the tile. #}
-{% macro product(to, a, a_start, a_stride, b, b_start, b_stride) %}
+{% macro product(to, a, b) %}
 {% for i in range(4) %}
         var {{ to }}{{ i }} = vec4<f32>(0.0);
 {% endfor %}
         for (var d = 0u; d < shape.quads; d += {{ slice }}u) {
-{{ fill_left(a, a_start, a_stride) }}
-{{ fill_right(b, b_start, b_stride) }}
+{{ fill_left(a) }}
+{{ fill_right(b) }}
             workgroupBarrier();
-            for (var at = d; at < min(d + {{ slice }}u, shape.quads); at++) {
+            let end = min(d + {{ slice }}u, shape.quads);
+            for (var at = d; at < end; at++) {
                 let c = at % {{ slice }}u;
 {% for j in range(4) %}
                 let b{{ j }} = right[c][{{ j }}][x];
@@ -83,7 +94,7 @@ var<workgroup> right: array<array<array<vec4<f32>, {{ across }}>, 4>, {{ down }}
 {% endmacro %}
 
 {# sum[i][n] += weights · b, for this invocation's owned rows i and its quads x + n · across of D. #}
-{% macro gather(sum, weights, b, start, stride) %}
+{% macro gather(sum, weights, b) %}
 {% for i in range(4) %}
         left[{{ i }}][y][x] = {{ weights }}{{ i }};
 {% endfor %}
@@ -91,14 +102,15 @@ var<workgroup> right: array<array<array<vec4<f32>, {{ across }}>, 4>, {{ down }}
 {% for step in range(4 * batch // down) %}
             {
                 let r = y + {{ step * down }}u;
-                let at = {{ start }} + {{ other("tile + 4u * quad + r") }} * {{ stride }};
+                let at = far_start + {{ other("tile + 4u * quad + r") }} * far_stride;
 {% for n in range(outs) %}
                 right[(r * {{ outs }}u + {{ n }}u) / 4u][(r * {{ outs }}u + {{ n }}u) % 4u][x] = {{ b }}[at + min(x + {{ n * across }}u, {{ quads - 1 }}u)];
 {% endfor %}
             }
 {% endfor %}
             workgroupBarrier();
-            for (var at = quad; at < min(quad + {{ batch }}u, quads_here); at++) {
+            let end = min(quad + {{ batch }}u, quads_here);
+            for (var at = quad; at < end; at++) {
                 let line = at % {{ batch }}u * {{ outs }}u;
 {% for i in range(4) %}
                 let w{{ i }} = left[{{ i }}][y][at];
@@ -126,21 +138,19 @@ var<workgroup> right: array<array<array<vec4<f32>, {{ across }}>, 4>, {{ down }}
         workgroupBarrier();
 {% endmacro %}
 
-{# Whether owned row i sees, or is seen by, this invocation's four rows of the tile. #}
-{% macro seen(i) -%}
-{% if pass == "backward_keys" -%}
-vec4<u32>(far - row{{ i }}) + vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(min(shape.window, last - min(row{{ i }}, last)))
-{%- else -%}
-vec4<u32>(row{{ i }}{{ plus_base }} - far) - vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(shape.window)
-{%- endif %}
-{%- endmacro %}
-
-{# Scores become the probabilities of the forward pass. #}
-{% macro probabilities(lse) %}
-{% for i in range(4) %}
-        s{{ i }} = select(vec4<f32>(0.0), exp_low(s{{ i }} * shape.scale - {{ lse }}{% if lse == "lse" %}{{ i }}{% endif %}), {{ seen(i) }});
+{# What the forward pass kept of four queries. #}
+{% macro statistics(first) %}
+    var lse4: vec4<f32>;
+    var delta4: vec4<f32>;
+{% for e in range(4) %}
+    let stat{{ e }} = (stat_start + min({{ first }} + {{ e }}u, last)) * shape.heads + head;
+    lse4[{{ e }}] = kept[stat{{ e }}];
+    delta4[{{ e }}] = delta[stat{{ e }}];
 {% endfor %}
 {% endmacro %}
+
+{# That of the queries in a vector of scores: of one owned query, or of four in the tile. #}
+{% macro of(statistic, i) %}{{ statistic }}{% if queries %}[{{ i }}]{% endif %}{% endmacro %}
 
 {% macro sums(name) %}
 {% for i in range(4) %}{% for n in range(outs) %}
@@ -148,16 +158,12 @@ vec4<u32>(row{{ i }}{{ plus_base }} - far) - vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u
 {% endfor %}{% endfor %}
 {% endmacro %}
 
-{% macro store(to, start, stride, factor) %}
-{% for i in range(4) %}
-    if row{{ i }} <= last {
-{% for n in range(outs) %}
-        if x + {{ n * across }}u < {{ quads }}u {
-            {{ to }}[{{ start }} + row{{ i }} * {{ stride }} + x + {{ n * across }}u] = {{ to }}{{ i }}_{{ n }}{{ factor }};
-        }
-{% endfor %}
+{% macro store(to, factor) %}
+{% for i in range(4) %}{% for n in range(outs) %}
+    if own + {{ i }}u <= last && x + {{ n * across }}u < {{ quads }}u {
+        {{ to }}[own_start + (own + {{ i }}u) * own_stride + x + {{ n * across }}u] = {{ to }}{{ i }}_{{ n }}{{ factor }};
     }
-{% endfor %}
+{% endfor %}{% endfor %}
 {% endmacro %}
 
 fn plus(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> { return a + b; }
@@ -168,9 +174,9 @@ fn {{ pass }}(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-{% set queries = pass != "backward_keys" %}
-    let x = local % {{ across }}u;
-    let y = local / {{ across }}u;
+    // Neighbours lie in blocks of 8 across: so a subgroup of 32 reads 8 columns and 4 rows, and not 16 and 2 or 32 and 1.
+    let x = min(local % 8u + local / {{ 8 * down }}u * 8u, {{ across - 1 }}u);
+    let y = min(local / 8u % {{ down }}u, {{ down - 1 }}u);
     // What this invocation loads for a product: first row and quad.
     let left_row = local / {{ run }}u % {{ rows }}u;
     let left_quad = local % {{ run }}u + local / {{ run * rows }}u * {{ run }}u;
@@ -178,31 +184,33 @@ fn {{ pass }}(
     let right_quad = local % {{ run }}u + local / {{ run * tile }}u * {{ run }}u;
     // The blocks with the most work start first.
     let row = {% if queries %}(groups.x - 1u - workgroup.x){% else %}workgroup.x{% endif %} * {{ rows }}u;
+    let own = row + 4u * y;
     let last = shape.seq - 1u;
     let row_last = min(row + {{ rows - 1 }}u, last);
     let q_stride = shape.heads * {{ quads }}u;
     let k_stride = shape.kv_heads * {{ quads }}u;
     let group = shape.heads / shape.kv_heads;
     let stat_start = workgroup.z * shape.seq;
-{% for i in range(4) %}
-    let row{{ i }} = row + y + {{ i * down }}u;
-{% endfor %}
 {% if queries %}
     let head = workgroup.y;
-    let q_start = stat_start * q_stride + head * {{ quads }}u;
+    let own_stride = q_stride;
+    let own_start = stat_start * q_stride + head * {{ quads }}u;
+    let far_stride = k_stride;
 {% if cached %}
     let base = cursors[workgroup.z].position;
     let tiles_start = base + row - min(base + row, shape.window);
     let tiles_last = base + row_last;
     let origin = tiles_start / shape.ring * shape.ring;
-    let k_start = cursors[workgroup.z].row * shape.ring * k_stride + head / group * {{ quads }}u;
+    let far_start = cursors[workgroup.z].row * shape.ring * k_stride + head / group * {{ quads }}u;
 {% else %}
-    let k_start = stat_start * k_stride + head / group * {{ quads }}u;
+    let far_start = stat_start * k_stride + head / group * {{ quads }}u;
     let tiles_start = row - min(row, shape.window);
     let tiles_last = row_last;
 {% endif %}
 {% else %}
-    let k_start = stat_start * k_stride + workgroup.y * {{ quads }}u;
+    let own_stride = k_stride;
+    let own_start = stat_start * k_stride + workgroup.y * {{ quads }}u;
+    let far_stride = q_stride;
     let tiles_start = row;
     let tiles_last = row_last + min(last - row_last, shape.window);
 {% endif %}
@@ -211,25 +219,22 @@ fn {{ pass }}(
     var top = vec4<f32>(LOWEST);       // greatest scores of the owned rows
     var sum = vec4<f32>(0.0);          // of this invocation's own weights
 {{ sums("o") }}
-{% elif pass == "backward_queries" %}
-{% for i in range(4) %}
-    let stat{{ i }} = (stat_start + min(row{{ i }}, last)) * shape.heads + head;
-    let lse{{ i }} = kept[stat{{ i }}];
-    let delta{{ i }} = delta[stat{{ i }}];
-{% endfor %}
+{% elif queries %}
+{{ statistics("own") }}
 {{ sums("dq") }}
 {% else %}
 {{ sums("dk") }}
 {{ sums("dv") }}
     for (var head = workgroup.y * group; head < (workgroup.y + 1u) * group; head++) {
-    let q_start = stat_start * q_stride + head * {{ quads }}u;
+    let far_start = stat_start * q_stride + head * {{ quads }}u;
 {% endif %}
 
     for (var tile = tiles_start; tile <= tiles_last; tile += {{ tile }}u) {
         let quads_here = min({{ across }}u, (tiles_last - tile) / 4u + 1u);
         let far = tile + 4u * x;
+{{ statistics("far") if not queries }}
+{{ product("s", "q" if queries else "k", "k" if queries else "q") }}
 {% if pass == "forward" %}
-{{ product("s", "q", "q_start", "q_stride", "k", "k_start", "k_stride") }}
 {% for i in range(4) %}
         s{{ i }} = select(vec4<f32>(LOWEST), s{{ i }} * shape.scale, {{ seen(i) }});
 {% endfor %}
@@ -244,31 +249,16 @@ fn {{ pass }}(
 {% endfor %}
 {% endfor %}
         sum = sum * shrink + vec4<f32>(sum4(s0), sum4(s1), sum4(s2), sum4(s3));
-{{ gather("o", "s", "v", "k_start", "k_stride") }}
-{% elif pass == "backward_queries" %}
-{{ product("s", "q", "q_start", "q_stride", "k", "k_start", "k_stride") }}
-{{ probabilities("lse") }}
-{{ product("ds", "d_o", "q_start", "q_stride", "v", "k_start", "k_stride") }}
-{% for i in range(4) %}
-        ds{{ i }} = s{{ i }} * (ds{{ i }} - delta{{ i }});
-{% endfor %}
-{{ gather("dq", "ds", "k", "k_start", "k_stride") }}
+{{ gather("o", "s", "v") }}
 {% else %}
-        var lse4: vec4<f32>;
-        var delta4: vec4<f32>;
-{% for j in range(4) %}
-        let stat{{ j }} = (stat_start + min(far + {{ j }}u, last)) * shape.heads + head;
-        lse4[{{ j }}] = kept[stat{{ j }}];
-        delta4[{{ j }}] = delta[stat{{ j }}];
-{% endfor %}
-{{ product("s", "k", "k_start", "k_stride", "q", "q_start", "q_stride") }}
-{{ probabilities("lse4") }}
-{{ product("ds", "v", "k_start", "k_stride", "d_o", "q_start", "q_stride") }}
 {% for i in range(4) %}
-        ds{{ i }} = s{{ i }} * (ds{{ i }} - delta4);
+        s{{ i }} = select(vec4<f32>(0.0), exp_low(s{{ i }} * shape.scale - {{ of("lse4", i) }}), {{ seen(i) }});
 {% endfor %}
-{{ gather("dv", "s", "d_o", "q_start", "q_stride") }}
-{{ gather("dk", "ds", "q", "q_start", "q_stride") }}
+{{ product("ds", "d_o" if queries else "v", "v" if queries else "d_o") }}
+{% for i in range(4) %}
+        ds{{ i }} = s{{ i }} * (ds{{ i }} - {{ of("delta4", i) }});
+{% endfor %}
+{{ gather("dq", "ds", "k") if queries else gather("dv", "s", "d_o") ~ gather("dk", "ds", "q") }}
 {% endif %}
     }
 
@@ -277,18 +267,18 @@ fn {{ pass }}(
 {{ fold("all", "plus", "sum") }}
 {% for i in range(4) %}
 {% if not cached %}
-    if x == 0u && row{{ i }} <= last { lse[(stat_start + row{{ i }}) * shape.heads + head] = top[{{ i }}] + log(all[{{ i }}]); }
+    if x == 0u && own + {{ i }}u <= last { lse[(stat_start + own + {{ i }}u) * shape.heads + head] = top[{{ i }}] + log(all[{{ i }}]); }
 {% endif %}
 {% for n in range(outs) %}
     o{{ i }}_{{ n }} *= 1.0 / all[{{ i }}];
 {% endfor %}
 {% endfor %}
-{{ store("o", "q_start", "q_stride", "") }}
-{% elif pass == "backward_queries" %}
-{{ store("dq", "q_start", "q_stride", " * shape.scale") }}
+{{ store("o", "") }}
+{% elif queries %}
+{{ store("dq", " * shape.scale") }}
 {% else %}
     }
-{{ store("dk", "k_start", "k_stride", " * shape.scale") }}
-{{ store("dv", "k_start", "k_stride", "") }}
+{{ store("dk", " * shape.scale") }}
+{{ store("dv", "") }}
 {% endif %}
 }

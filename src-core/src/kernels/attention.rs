@@ -135,7 +135,7 @@ impl Kernel {
         match self {
             // Half as many for large heads, whose sums fill as many registers.
             Kernel::Lane => 16 >> u32::from(head_dim > 128),
-            Kernel::Tile { lanes } => 16 * lanes / tile(lanes, pass, head_dim),
+            Kernel::Tile { lanes } => tile(lanes, pass, head_dim).0,
         }
     }
 
@@ -144,7 +144,7 @@ impl Kernel {
         let mut values: Values =
             vec![("pass", pass.into()), ("head_dim", (head_dim as u32).into()), ("rows", rows.into()), ("cached", cached.into())];
         if let Kernel::Tile { lanes } = self {
-            let tile = tile(lanes, pass, head_dim);
+            let (_, tile) = tile(lanes, pass, head_dim);
             let quads = (head_dim / 4) as u32;
             values.push(("tile", tile.into()));
             values.push(("slice", (tile / 4).min(rows / 4).min(quads.next_power_of_two()).into()));
@@ -164,14 +164,17 @@ impl Kernel {
     }
 }
 
-/// Rows of the other side that a workgroup of `lanes` invocations meets at a time, 4 × 4 products of rows an invocation.
+/// Rows that a workgroup of at most `lanes` invocations owns, and rows of the other side that it meets at a time: 4 × 4
+/// products of rows an invocation.
 ///
 /// A wider tile with fewer owned rows leaves each invocation fewer sums, which it keeps for 4 owned rows and its share of
-/// D. With 8 vectors of them, in both sums of `backward_keys` together, and all else, no compiler runs out of 128 registers.
-fn tile(lanes: u32, pass: &str, head_dim: usize) -> u32 {
+/// D. With 8 vectors of them, in both sums of `backward_keys` together, no compiler runs out of 128 registers. Small heads
+/// have no work for a wide tile.
+fn tile(lanes: u32, pass: &str, head_dim: usize) -> (u32, u32) {
+    let lanes = if head_dim <= 32 { lanes.min(128) } else { lanes };
     let sums = if pass == "backward_keys" { 2 } else { 1 };
-    let square = lanes / 4;
-    square.max((2 * head_dim as u32 * sums / 4).next_power_of_two())
+    let tile = (lanes / 4).max((head_dim as u32 / 2 * sums).next_power_of_two());
+    (16 * lanes / tile, tile)
 }
 
 /// `o = softmax(q·kᵀ / √D)·v` over what the window lets a query see.

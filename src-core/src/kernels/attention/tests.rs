@@ -123,15 +123,15 @@ fn attention_holds_for_large_heads() {
 /// Head sizes that fill neither the last slice of a product nor the lanes of a gather.
 #[test]
 fn attention_holds_for_uneven_heads() {
-    for head_dim in [8, 40, 72, 96, 136, 200] {
+    for head_dim in [40, 72, 200] {
         check(Attention { batch: 1, seq: 70, heads: 2, kv_heads: 2, head_dim, window: 45 }, 1.0, 1.0, head_dim as u64);
     }
 }
 
-/// Scores out of sight may be ten thousand times as large as those in sight: each query sees itself alone here.
+/// Each query sees itself alone here; the exponentials of other scores, up to 2,000 above its own, would be infinite.
 #[test]
 fn what_is_out_of_sight_has_no_weight() {
-    check(Attention { batch: 1, seq: 90, heads: 2, kv_heads: 1, head_dim: 32, window: 0 }, 3000.0, 1.0, 9);
+    check(Attention { batch: 1, seq: 90, heads: 2, kv_heads: 1, head_dim: 32, window: 0 }, 30.0, 200.0, 9);
 }
 
 #[test]
