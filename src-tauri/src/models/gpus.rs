@@ -40,7 +40,8 @@ impl Gpus {
     pub fn summary(&self) -> Option<&AdapterSummary> {
         let found = self.found();
         let name = self.lock().name.clone();
-        name.and_then(|name| found.iter().find(|adapter| adapter.info.name == name)).or_else(|| found.first())
+        let usable = || found.iter().find(|adapter| adapter.refusal.is_none());
+        name.and_then(|name| found.iter().find(|adapter| adapter.info.name == name)).or_else(usable).or_else(|| found.first())
     }
 
     /// All GPUs, best first.
