@@ -2,9 +2,9 @@
 //
 // A workgroup of {{ lanes }} lanes takes one head of one query and walks over its share of the positions. Teams of {{ team }} lanes take
 // four positions a turn each. The lanes of a team lie along D, so that neighbours read neighbours, and hold their channels of
-// q and o in registers. What they add to the four products meets in workgroup memory, in two steps: fours of lanes, then all
-// fours. So nothing depends on subgroups. Each team has a maximum and a sum of its own; teams are put together at the end, in
-// order.
+// q and o in registers. What they add to the four products meets in workgroup memory, in two steps: eights of lanes, then all
+// eights. So nothing depends on subgroups. Each team has a maximum and a sum of its own; teams are put together at the end,
+// in order.
 //
 // With several shares a head, each leaves its maximum, its sum and its unscaled output to `combine` (flash-decoding: Dao and
 // others 2023), so that one long context can keep a whole GPU busy. What a query gets does not depend on other sequences.
@@ -17,6 +17,7 @@
 {% set quads = (dq + team - 1) // team %}
 {% set teams = lanes // team %}
 {% set fours = team // 4 %}
+{% set eights = [fours // 2, 1] | max %}
 
 const TEAM = {{ team }}u;
 const TURN = {{ 4 * teams }}u;    // positions of a turn
@@ -25,7 +26,7 @@ const ORDER = vec4<u32>(0u, 1u, 2u, 3u);
 
 // Arrays are nested so that what bounds an index has little to do.
 var<workgroup> of_lanes: array<array<array<vec4<f32>, {{ fours }}>, {{ teams }}>, 4>;          // [position][team][lane]
-var<workgroup> of_fours: array<array<vec4<f32>, {{ fours }}>, {{ teams }}>;                    // [team][four][position]
+var<workgroup> of_eights: array<array<vec4<f32>, {{ fours }}>, {{ teams }}>;                   // [team][eight, twice][position]
 var<workgroup> outputs: array<array<array<vec4<f32>, {{ team }}>, {{ teams }}>, {{ quads }}>;  // [quad][team][lane]
 var<workgroup> ends: array<vec2<f32>, {{ teams }}>;                                            // [team]  maximum, sum
 
@@ -56,6 +57,7 @@ fn forward(
     let lane = local % TEAM;
     let four = lane / 4u;
     let of_four = lane % 4u;
+    let eight = four % {{ eights }}u;
     let stride = shape.kv_heads * {{ dq }}u;
     let row = cursor.row * shape.ring * stride + head / (shape.heads / shape.kv_heads) * {{ dq }}u;
     let out = (token * shape.heads + head) * {{ dq }}u;
@@ -92,10 +94,10 @@ fn forward(
         }
 {% endfor %}
         workgroupBarrier();
-        let parts_of_one = of_lanes[of_four][team][four];
-        of_fours[team][four][of_four] = (parts_of_one.x + parts_of_one.y) + (parts_of_one.z + parts_of_one.w);
+        let part = of_lanes[of_four][team][eight]{% if team > 4 %} + of_lanes[of_four][team][eight + {{ eights }}u]{% endif %};
+        of_eights[team][four][of_four] = (part.x + part.y) + (part.z + part.w);
         workgroupBarrier();
-        let s = of_fours[team][0]{% for f in range(1, fours) %} + of_fours[team][{{ f }}]{% endfor %};
+        let s = of_eights[team][0]{% for e in range(1, eights) %} + of_eights[team][{{ e }}]{% endfor %};
         let next = max(top, max(max(s.x, s.y), max(s.z, s.w)));
         let shrink = shrunk(vec4<f32>(top - next)).x;
         let p = select(vec4<f32>(0.0), exp2_low(s - next), mine < vec4<u32>(end));
