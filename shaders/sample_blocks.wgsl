@@ -71,8 +71,9 @@ fn forward(lane: Lane) {
     var low = top.z;
     var high = top.x;
     for (var round = 0u; round < 3u; round++) {
-        // Divided first, so that no difference is infinite.
-        let cuts = low + select(0.0, high / 5.0 - low / 5.0, top.x <= HIGHEST) * vec4<f32>(CUTS);
+        // Divided first, so that no difference is infinite. Where the highest is, there is no middle.
+        let step = select(high / 5.0 - low / 5.0, 0.0, bitcast<u32>(top.x) == 0x7f800000u);
+        let cuts = low + step * vec4<f32>(CUTS);
         var above = vec4<f32>(0.0);
 {% for c in range(4) %}
         above += select(vec4<f32>(0.0), vec4<f32>(1.0), vec4<f32>(l[{{ c }}]) > cuts);
