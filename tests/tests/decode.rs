@@ -182,10 +182,10 @@ fn forks_of_any_length_go_on_as_their_source() {
         decoder.prefill(0, &[]).unwrap();
         decoder.prefill(0, &ids[start..start + length]).unwrap();
         decoder.fork().unwrap();
-        for step in 0..3 {
-            decoder.step(&[Feed::Token(ids[step], Draw::GREEDY); 3]).unwrap();
+        for &id in &ids[..3] {
+            decoder.step(&[Feed::Token(id, Draw::GREEDY); 3]).unwrap();
             let logits = decoder.logits().unwrap();
-            assert!(logits.chunks_exact(50).all(|row| row == &logits[..50]), "step {step} after {length} tokens");
+            assert!(logits.chunks_exact(50).all(|row| row == &logits[..50]), "{id} after {length} tokens");
         }
         assert_eq!(decoder.held(2).len(), length + 3);
     }
