@@ -67,7 +67,8 @@ fn penalised(index: u32, quad: u32, draw: Draw, fed: i32) -> Penalised {
         let worse = select(l * draw.penalty, l / draw.penalty, l > vec4<f32>(0.0));
         l = select(l, worse, (vec4<u32>(marks) >> EACH & vec4<u32>(1u)) == vec4<u32>(1u));
     }
-    return Penalised(select(vec4<f32>(LOWEST), l, inside & (bitcast<vec4<u32>>(l) != vec4<u32>(0xff800000u))), largest);
+    l = select(l, vec4<f32>(LOWEST), bitcast<vec4<u32>>(l) == vec4<u32>(0xff800000u));
+    return Penalised(select(vec4<f32>(LOWEST), l, inside), largest);
 }
 
 // 1 / temperature.
