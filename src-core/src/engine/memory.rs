@@ -10,7 +10,7 @@ use crate::kernels::attention_decode::{self, Cached};
 use crate::kernels::autotune;
 use crate::kernels::matmul::{self, Layout, Product};
 use crate::kernels::matvec;
-use crate::kernels::sample::Draw;
+use crate::kernels::sample::{self, Draw};
 use crate::model::{Cache, CachedPass, Config};
 
 use super::decoder::fresh_of_pass;
@@ -47,7 +47,7 @@ impl DecoderMemory {
 /// `gpu` enters by the kernels that are best on it, since some leave parts of their sums, or packed operands, in scratch.
 pub fn decoder_memory(gpu: &Gpu, config: &Config, rows: usize, capacity: usize, prompt: usize) -> DecoderMemory {
     let capacity = capacity.min(config.sequence_len);
-    let vocab = config.padded_vocab();
+    let weights = sample::scratch_len(gpu.capabilities(), config.vocab_size, config.padded_vocab());
     let decode = Pass { gpu, config, sequences: rows, fresh: 1, capacity, logits: true };
     let passes: BTreeSet<usize> = (1..=prompt.min(Cache::LONGEST_PASS).min(capacity)).map(|fresh| fresh_of_pass(fresh, capacity)).collect();
     let prefill = |fresh| Pass { gpu, config, sequences: 1, fresh, capacity, logits: false };
@@ -61,7 +61,7 @@ pub fn decoder_memory(gpu: &Gpu, config: &Config, rows: usize, capacity: usize, 
     let dispatches: usize = passes.iter().map(|&fresh| prefill(fresh).dispatches()).sum();
     DecoderMemory {
         activations: WORD * (own + decode.words() + longest) as u64,
-        workspace: WORD * (rows * vocab + decode.scratch() + scratch) as u64,
+        workspace: WORD * (rows * weights + decode.scratch() + scratch) as u64,
         // The draw is a dispatch of its own.
         staging: WORD * rows as u64 + UNIFORMS * (decode.dispatches() + 1 + dispatches) as u64,
         cache: rows as u64 * Cache::bytes_per_row(config, capacity),
