@@ -11,6 +11,7 @@ pub mod attention_decode;
 pub mod autotune;
 pub mod axpy;
 pub mod backout;
+pub mod check;
 pub mod cross_entropy;
 pub mod dot;
 pub mod embed_smear;

@@ -2,11 +2,10 @@
 
 use std::sync::OnceLock;
 
-use proptest::test_runner::Config;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-
 use crate::gpu::{DType, Gpu, Memory, Recorder, Tensor};
+use proptest::test_runner::Config;
+
+pub use super::check::data::{add, random, relative_error, sizes, wide};
 
 /// A device with shorthands for tests.
 pub struct Bench {
@@ -74,40 +73,6 @@ impl Bench {
         // Not a maximum, which would pass over NaN.
         error.for_each(|error| assert!(error <= bar, "error of a sum {error:.2e} > {bar:.0e}"));
     }
-}
-
-/// `Σ |a·b|`: what the rounding of a dot product is measured by, since its terms may cancel.
-pub fn sizes(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(&a, &b)| (f64::from(a) * f64::from(b)).abs()).sum()
-}
-
-/// ‖got − want‖ / ‖want‖, NaN and a difference from zero included.
-pub fn relative_error(got: &[f32], want: &[f64]) -> f64 {
-    let difference: f64 = got.iter().zip(want).map(|(&g, &w)| (f64::from(g) - w).powi(2)).sum();
-    let norm: f64 = want.iter().map(|w| w * w).sum();
-    if difference.is_nan() {
-        f64::INFINITY
-    } else if difference == 0.0 {
-        0.0
-    } else {
-        (difference / norm).sqrt()
-    }
-}
-
-/// `len` numbers, uniform in (−span, span).
-pub fn random(seed: u64, len: usize, span: f32) -> Vec<f32> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    (0..len).map(|_| rng.random_range(-span..span)).collect()
-}
-
-/// The same numbers in f64.
-pub fn wide(data: &[f32]) -> Vec<f64> {
-    data.iter().map(|&v| f64::from(v)).collect()
-}
-
-/// The sum of both, in f64: what a kernel that adds to `before` must leave.
-pub fn add(before: &[f32], more: &[f64]) -> Vec<f64> {
-    before.iter().zip(more).map(|(&before, more)| f64::from(before) + more).collect()
 }
 
 /// Asserts that `gradient` is that of `Σ g · forward(x)` by x, against central differences: a check of twins.

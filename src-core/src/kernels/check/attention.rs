@@ -1,0 +1,176 @@
+//! Checks of attention in all its forms, and of the cache.
+
+use super::Check;
+use super::checker::Checker;
+use super::data::wide;
+use crate::gpu::{GpuError, Tensor};
+use crate::kernels::attention::{Attention, twin};
+use crate::kernels::attention_decode::Cached;
+use crate::kernels::kv_cache::{Cursor, Gate, Projected, Store};
+use crate::kernels::rotary::Rotary;
+use crate::kernels::{attention, attention_decode, kv_cache, norm, rotary, value_gate};
+
+type Outcome = Result<(), GpuError>;
+
+pub(super) const CHECKS: &[Check] = &[
+    Check { name: "attention", shaders: &["attention_lane", "attention_tile", "attention_delta"], run: check_attention },
+    Check { name: "attention_decode", shaders: &["attention_decode_lane", "attention_decode_row"], run: check_over_a_cache },
+    Check { name: "kv_cache", shaders: &["kv_cache", "kv_fork"], run: check_kv_cache },
+];
+
+fn check_attention(c: &mut Checker<'_>) -> Outcome {
+    let dims = |seq, heads, kv_heads, head_dim, window| Attention { batch: 2, seq, heads, kv_heads, head_dim, window };
+    let small = [dims(7, 1, 1, 16, 7), dims(33, 4, 2, 24, 11), dims(65, 2, 1, 64, 65), dims(66, 2, 2, 128, 32), dims(40, 1, 1, 256, 40)];
+    for dims in c.shapes(&small, Attention { batch: 1, seq: 512, heads: 2, kv_heads: 2, head_dim: 128, window: 128 }) {
+        let Attention { batch, seq, heads, kv_heads, head_dim, window } = dims;
+        c.of(format!("[{batch}, {seq}, {heads}/{kv_heads}, {head_dim}], window {window}"));
+        let (queries, keys) = ([batch, seq, heads, head_dim], [batch, seq, kv_heads, head_dim]);
+        let (asked, kept) = (queries.iter().product(), keys.iter().product());
+        let ([q], [k]) = (c.random(asked, 2.0), c.random(kept, 2.0));
+        let ([v], [d_o]) = (c.random(kept, 1.0), c.random(asked, 1.0));
+        let [wide_q, wide_k, wide_v, wide_d_o] = [&q, &k, &v, &d_o].map(|data| wide(data));
+        let want = twin::forward(&wide_q, &wide_k, &wide_v, &dims);
+        let slopes = twin::backward(&wide_q, &wide_k, &wide_v, &wide_d_o, &dims);
+
+        let [q, d_o] = c.tensors(&queries, [&q, &d_o])?;
+        let [k, v] = c.tensors(&keys, [&k, &v])?;
+        let (o, dq, dk, dv) = (c.empty(&queries)?, c.empty(&queries)?, c.empty(&keys)?, c.empty(&keys)?);
+        let (lse, delta) = (c.empty(&queries[..3])?, c.empty(&queries[..3])?);
+        c.run(|rec| {
+            attention::forward(rec, &q, &k, &v, &o, &lse, dims);
+            attention::backward(rec, &q, &k, &v, &o, &lse, &d_o, &delta, &dq, &dk, &dv, dims);
+        })?;
+        c.close("o", &o, &want.o, 1e-6)?;
+        c.close("lse", &lse, &want.lse, 1e-6)?;
+        c.close("dq", &dq, &slopes.dq, 5e-6)?;
+        c.close("dk", &dk, &slopes.dk, 5e-6)?;
+        c.close("dv", &dv, &slopes.dv, 2e-6)?;
+    }
+    Ok(())
+}
+
+/// New tokens over a cache: the kernel of decoding, and that of prefill.
+fn check_over_a_cache(c: &mut Checker<'_>) -> Outcome {
+    let small = [
+        (vec![0, 3, 9], 1, [2, 1, 8], 20),
+        (vec![14, 15, 40], 2, [2, 2, 24], 15),
+        (vec![255, 256, 700], 1, [4, 2, 128], 600),
+        (vec![33], 1, [1, 1, 256], 30),
+        (vec![63, 70], 17, [2, 1, 64], 64),
+    ];
+    for (held, fresh, [heads, kv_heads, head_dim], window) in c.shapes(&small, (vec![2000; 2], 1, [6, 6, 128], 2048)) {
+        c.of(format!("{fresh} after {held:?}, [{heads}/{kv_heads}, {head_dim}], window {window}"));
+        let dims = Cached { heads, kv_heads, head_dim, ring: window + fresh, window };
+        let (operands, want) = cached(c, &held, fresh, dims)?;
+        let [cursors, q, keys, values] = &operands;
+        let (decoded, prefilled) = (c.empty(&[want.len()])?, c.empty(&[want.len()])?);
+        let mut refused = Ok(());
+        c.run(|rec| {
+            refused = attention_decode::forward(rec, dims, cursors, q, [keys, values], &decoded);
+            attention::cached(rec, dims, cursors, q, [keys, values], &prefilled);
+        })?;
+        refused?;
+        c.close("o of decoding", &decoded, &want, 2e-6)?;
+        c.close("o of prefill", &prefilled, &want, 2e-6)?;
+    }
+    Ok(())
+}
+
+/// Cursors, queries of the new tokens, keys and values in their slots, and the outputs that they should have.
+fn cached(c: &mut Checker<'_>, held: &[usize], fresh: usize, dims: Cached) -> Result<([Tensor; 4], Vec<f64>), GpuError> {
+    let Cached { heads, kv_heads, head_dim, ring, window } = dims;
+    let (asked, kept) = (heads * head_dim, kv_heads * head_dim);
+    let [mut keys, mut values] = c.random(held.len() * ring * kept, 1.0);
+    let (mut cursors, mut queries, mut want) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, &held_here) in held.iter().enumerate() {
+        let seq = held_here + fresh;
+        let ([q], [k, v]) = (c.random(fresh * asked, 2.0), c.random(seq * kept, 2.0));
+        // The twin takes whole sequences; what queries came before matters to nothing.
+        let whole: Vec<f64> = std::iter::repeat_n(0.0, held_here * asked).chain(wide(&q)).collect();
+        let dims = Attention { batch: 1, seq, heads, kv_heads, head_dim, window };
+        want.extend(attention_decode::twin::forward(&whole, &wide(&k), &wide(&v), &dims, fresh));
+        queries.extend(q);
+        // Rows of the cache in the opposite order; later positions write over earlier ones.
+        let row = held.len() - 1 - i;
+        for position in 0..seq {
+            let slot = (row * ring + position % ring) * kept;
+            keys[slot..][..kept].copy_from_slice(&k[position * kept..][..kept]);
+            values[slot..][..kept].copy_from_slice(&v[position * kept..][..kept]);
+        }
+        cursors.push(Cursor { position: held_here as u32, count: fresh as u32, row: row as u32, before: 0 });
+    }
+    let cursors = Cursor::upload(c.gpu(), &cursors)?;
+    let q = c.tensor(&[queries.len()], &queries)?;
+    let [keys, values] = c.tensors(&[keys.len()], [&keys, &values])?;
+    Ok(([cursors, q, keys, values], want))
+}
+
+fn check_kv_cache(c: &mut Checker<'_>) -> Outcome {
+    for [positions, fresh, heads, kv_heads, head_dim] in c.shapes(&[[1, 1, 1, 1, 8], [3, 2, 4, 2, 40]], [8, 1, 6, 6, 128]) {
+        for gated in [false, true] {
+            check_store(c, positions, fresh, [heads, kv_heads, head_dim], gated)?;
+        }
+    }
+    for [rows, len] in c.shapes(&[[2, 4], [3, 4100]], [8, 1 << 20]) {
+        c.of(format!("[{rows}, {len}]"));
+        let [cache] = c.random(rows * len, 1.0);
+        let tensor = c.tensor(&[rows, len], &cache)?;
+        c.run(|rec| kv_cache::fork(rec, &tensor))?;
+        let want: Vec<f64> = wide(&cache[..len].repeat(rows));
+        c.close("fork", &tensor, &want, 0.0)?;
+    }
+    Ok(())
+}
+
+/// Tokens of `sequences` sequences that stand at different positions, the last row of the cache being nobody's.
+fn check_store(c: &mut Checker<'_>, sequences: usize, fresh: usize, [heads, kv_heads, head_dim]: [usize; 3], gated: bool) -> Outcome {
+    c.of(format!("{sequences} × {fresh} tokens, [{heads}/{kv_heads}, {head_dim}]{}", if gated { ", gated" } else { "" }));
+    let (tokens, ring, channels, vocab) = (sequences * fresh, fresh + 3, 16, 7);
+    let (asked, kept) = (heads * head_dim, kv_heads * head_dim);
+    let position = |i: usize| 5 * i + 1;
+    let [all] = c.random(tokens * (asked + 2 * kept), 1.0);
+    let [old] = c.random((sequences + 1) * ring * kept, 1.0);
+    let [table] = c.random(vocab * kept, 1.0);
+    let [w] = c.random(kv_heads * value_gate::GATE_CHANNELS, 1.0);
+    let [x] = c.random(tokens * channels, 1.0);
+    let (cos, sin) = rotary::tables(position(sequences) + fresh, head_dim, 100.0);
+    let ids: Vec<i32> = (0..tokens).map(|n| (n * 5 % vocab) as i32).collect();
+    let (h, scale) = norm::twin::forward(&wide(&x), tokens, 1e-6);
+
+    let starts = [0, asked, asked + kept];
+    let stride = asked + 2 * kept;
+    let (mut q_want, mut keys_want, mut values_want) = (Vec::with_capacity(tokens * asked), wide(&old), wide(&old));
+    for n in 0..tokens {
+        let position = position(n / fresh) + n % fresh;
+        let from = |part: usize, width: usize| wide(&all[n * stride + starts[part]..][..width]);
+        let turned = |x: Vec<f64>, heads: usize| {
+            let half = head_dim / 2;
+            let at = |table: &[f32]| wide(&table[position * half..][..half]);
+            rotary::twin::forward(Rotary { seq: 1, heads, head_dim, offset: 0, eps: 1e-6, gain: 1.2 }, &at(&cos), &at(&sin), &x).0
+        };
+        q_want.extend(turned(from(0, asked), heads));
+        let slot = (n / fresh * ring + position % ring) * kept;
+        keys_want[slot..][..kept].copy_from_slice(&turned(from(1, kept), kv_heads));
+        let mut v = from(2, kept);
+        if gated {
+            v = value_gate::twin::forward(&ids[n..=n], &wide(&table), &wide(&w), &h[n * channels..][..channels], &v).0;
+        }
+        values_want[slot..][..kept].copy_from_slice(&v);
+    }
+
+    let cursor = |i: usize| Cursor { position: position(i) as u32, count: fresh as u32, row: i as u32, before: 0 };
+    let cursors = Cursor::upload(c.gpu(), &(0..sequences).map(cursor).collect::<Vec<_>>())?;
+    let all = c.tensor(&[all.len()], &all)?;
+    let projected = starts.map(|start| Projected { tensor: &all, start, stride });
+    let [keys, values] = c.tensors(&[sequences + 1, ring * kept], [&old, &old])?;
+    let [cos, sin] = c.tensors(&[cos.len()], [&cos, &sin])?;
+    let scale: Vec<f32> = scale.iter().map(|&r| r as f32).collect();
+    let (q, ids, scale) = (c.empty(&[tokens * asked])?, c.ids(&ids)?, c.tensor(&[tokens], &scale)?);
+    let (table, w, x) = (c.tensor(&[table.len()], &table)?, c.tensor(&[w.len()], &w)?, c.tensor(&[x.len()], &x)?);
+    let gate = gated.then_some(Gate { ids: &ids, table: &table, w: &w, x: &x, scale: &scale });
+    let dims = Store { heads, kv_heads, head_dim, ring, eps: 1e-6, gain: 1.2 };
+    c.run(|rec| kv_cache::store(rec, dims, &cursors, [&cos, &sin], projected, gate, &q, [&keys, &values]))?;
+    c.close("q", &q, &q_want, 2e-6)?;
+    c.close("keys", &keys, &keys_want, 2e-6)?;
+    c.close("values", &values, &values_want, 2e-6)
+}

@@ -1,0 +1,121 @@
+//! Checks of matrix products and of sums over matrices.
+
+use super::Check;
+use super::checker::Checker;
+use super::data::wide;
+use crate::gpu::GpuError;
+use crate::kernels::matmul::{Add, Kernel, Layout, Product, matmul_with};
+use crate::kernels::matvec::{Finish, Norm};
+use crate::kernels::reduce::Matrices;
+use crate::kernels::{matmul, matvec, mirror, norm, reduce};
+
+type Outcome = Result<(), GpuError>;
+
+pub(super) const CHECKS: &[Check] = &[
+    Check { name: "matmul", shaders: &["matmul_lane", "matmul_tile", "matmul_plain", "pack"], run: check_matmul },
+    Check { name: "matvec", shaders: &["matvec_lane", "matvec_row"], run: check_matvec },
+    Check { name: "mirror", shaders: &["mirror"], run: check_mirror },
+    Check { name: "reduce", shaders: &["reduce"], run: check_reduce },
+];
+
+/// Every kernel that may be chosen here, in every layout, with everything that can be added.
+fn check_matmul(c: &mut Checker<'_>) -> Outcome {
+    let small = [[4, 4, 4, 1], [60, 68, 20, 2], [130, 36, 100, 1], [7, 5, 3, 2]];
+    for [m, n, k, batch] in c.shapes(&small, [512, 1024, 256, 1]) {
+        for (layout, mode) in [(Layout::NN, 0), (Layout::NT, 1), (Layout::TN, 2)] {
+            check_product(c, layout, mode, [m, n, k, batch])?;
+        }
+    }
+    Ok(())
+}
+
+fn check_product(c: &mut Checker<'_>, layout: Layout, mode: usize, [m, n, k, batch]: [usize; 4]) -> Outcome {
+    let strides = [m * k, k * n, m * n];
+    let (alpha, beta) = (0.75, -0.5);
+    let ([a], [b]) = (c.random(batch * strides[0], 1.0), c.random(batch * strides[1], 1.0));
+    let [before, d] = c.random(batch * strides[2], 1.0);
+    let mut want = Vec::with_capacity(before.len());
+    for i in 0..batch {
+        let [a, b] = [(&a, 0), (&b, 1)].map(|(data, operand)| wide(&data[i * strides[operand]..][..strides[operand]]));
+        let added = |at: usize| [0.0, f64::from(before[at]), f64::from(beta) * f64::from(d[at])][mode];
+        let product = matmul::twin::matmul(layout, m, n, k, &a, &b);
+        want.extend(product.into_iter().enumerate().map(|(j, value)| f64::from(alpha) * value + added(i * strides[2] + j)));
+    }
+    let (a, b, d) = (c.tensor(&[a.len()], &a)?, c.tensor(&[b.len()], &b)?, c.tensor(&[d.len()], &d)?);
+    let add = [Add::Nothing, Add::Into, Add::Scaled(&d, beta)][mode];
+    let product = Product { batch, strides, alpha, add, ..Product::new(layout, m, n, k) };
+    let mut kernels = Kernel::candidates(c.gpu().capabilities(), &product);
+    if !kernels.contains(&Kernel::Plain) {
+        kernels.push(Kernel::Plain);
+    }
+    for kernel in kernels {
+        c.of(format!("{layout:?} {m}×{n}×{k}, batch {batch}"));
+        let result = c.tensor(&[before.len()], &before)?;
+        c.run(|rec| matmul_with(rec, &a, &b, &result, product, kernel))?;
+        c.close(&format!("{kernel:?}"), &result, &want, 2e-6)?;
+    }
+    Ok(())
+}
+
+fn check_matvec(c: &mut Checker<'_>) -> Outcome {
+    let small = [[1, 4, 4], [2, 36, 28], [3, 32, 256], [9, 28, 132]];
+    for [m, n, k] in c.shapes(&small, [8, 1024, 768]) {
+        c.of(format!("{m} vectors, [{n}, {k}]"));
+        let ([x], [w], [before]) = (c.random(m * k, 1.0), c.random(n * k, 1.0), c.random(m * n, 1.0));
+        let [wx, ww, wb] = [&x, &w, &before].map(|data| wide(data));
+        let (_, scale_want) = norm::twin::forward(&wx, m, 1e-6);
+        let (x, w, scale) = (c.tensor(&[m, k], &x)?, c.tensor(&[n, k], &w)?, c.empty(&[m])?);
+        for finish in [Finish::Store, Finish::Into, Finish::Relu2, Finish::Softcap(2.5)] {
+            for eps in [None, Some(1e-6f32)] {
+                let want = matvec::twin::forward([m, n, k], &wx, eps.map(f64::from), &ww, &wb, finish);
+                let y = c.tensor(&[m, n], &before)?;
+                let norm = eps.map(|eps| Norm { eps, scale: &scale });
+                c.run(|rec| matvec::forward(rec, &x, norm, &w, &y, finish))?;
+                c.close(&format!("{finish:?}{}", if eps.is_some() { " of norm" } else { "" }), &y, &want, 2e-6 * (k as f64).sqrt())?;
+            }
+        }
+        c.close("scale", &scale, &scale_want, 1e-6)?;
+    }
+    Ok(())
+}
+
+fn check_mirror(c: &mut Checker<'_>) -> Outcome {
+    for [count, side] in c.shapes(&[[1, 4], [3, 36], [2, 132]], [2, 768]) {
+        c.of(format!("{count} of [{side}, {side}]"));
+        let [mut data] = c.random(count * side * side, 1.0);
+        // Blocks on the diagonal are the caller's: they are symmetric from the start.
+        for matrix in data.chunks_exact_mut(side * side) {
+            for (i, j) in (0..side).flat_map(|i| (i / 4 * 4..i).map(move |j| (i, j))) {
+                matrix[i * side + j] = matrix[j * side + i];
+            }
+        }
+        let mut want = wide(&data);
+        want.chunks_exact_mut(side * side).for_each(|matrix| mirror::twin::forward(matrix, side));
+        let matrices = c.tensor(&[count, side * side], &data)?;
+        c.run(|rec| mirror::forward(rec, &matrices, count, side, side * side))?;
+        c.close("c", &matrices, &want, 0.0)?;
+    }
+    Ok(())
+}
+
+fn check_reduce(c: &mut Checker<'_>) -> Outcome {
+    for [count, rows, columns] in c.shapes(&[[1, 1, 4], [2, 255, 8], [2, 257, 132]], [4, 3072, 768]) {
+        c.of(format!("{count} of [{rows}, {columns}]"));
+        let of = Matrices { count, rows, columns, stride: rows * columns };
+        let [data] = c.random(count * of.stride, 2.0);
+        let each = |sum: fn(&[f64], usize) -> Vec<f64>| -> Vec<f64> {
+            data.chunks_exact(of.stride).flat_map(|matrix| sum(&wide(matrix), columns)).collect()
+        };
+        let (by_row, by_column) = (each(reduce::twin::squares_by_row), each(reduce::twin::squares_by_column));
+        let x = c.tensor(&[count, of.stride], &data)?;
+        let (of_rows, of_columns) = (c.empty(&[count, rows])?, c.empty(&[count, columns])?);
+        let scratch = c.empty(&[of.column_scratch()])?;
+        c.run(|rec| {
+            reduce::squares_by_row(rec, &x, &of_rows, of);
+            reduce::squares_by_column(rec, &x, &of_columns, &scratch, of);
+        })?;
+        c.close("squares by row", &of_rows, &by_row, 1e-6)?;
+        c.close("squares by column", &of_columns, &by_column, 1e-6)?;
+    }
+    Ok(())
+}
