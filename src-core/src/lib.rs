@@ -1,10 +1,11 @@
 //! nanochat on any GPU: tokenizer, training, evaluation and generation as WGSL compute shaders on wgpu.
 //!
-//! Modules call downwards only: `cli → train → eval → engine → model → kernels → gpu`; `optim` stands on `kernels`;
+//! Modules call downwards only: `cli → bench → train → eval → engine → model → kernels → gpu`; `optim` stands on `kernels`;
 //! `tasks` stands on `data`, and that and `checkpoint` on `tokenizer` and `tools`; importing, a part of `checkpoint`, also
 //! knows the configuration of a `model` and the downloads of `data`. `model` knows no tokenizer, `engine` no
 //! training, `tasks` no model, `gpu` no tensor maths.
 
+pub mod bench;
 #[cfg(feature = "burn")]
 pub mod burn_twin;
 pub mod checkpoint;

@@ -1,6 +1,7 @@
 //! What runs here must also build on a Mac and on Windows.
 
-use nc_core::gpu::{Capabilities, Subgroups};
+use nc_core::bench::peak;
+use nc_core::gpu::{Capabilities, MatrixShapes, Subgroups};
 use nc_core::kernels;
 
 /// Every variant, for adapters with subgroups of each size in use, of sizes that vary and without any, passes naga and
@@ -14,7 +15,10 @@ fn every_shader_variant_translates_to_spirv_msl_and_hlsl() {
     for (subgroups, workgroup_memory) in sizes.zip([16 << 10, 32 << 10].into_iter().cycle()) {
         for cpu in [false, true] {
             let capabilities = Capabilities { subgroups, cpu, workgroup_memory, ..Capabilities::LEAST };
-            let variants = kernels::variants(capabilities);
+            let matrices = MatrixShapes { eight: true, sixteen: true };
+            let measured =
+                Capabilities { f16: true, matrices: if subgroups.is_some() { matrices } else { Default::default() }, ..capabilities };
+            let variants = [kernels::variants(capabilities), peak::variants(measured)].concat();
             assert!(variants.len() > 50, "only {} variants", variants.len());
             failures.extend(variants.iter().filter_map(|variant| variant.translate(capabilities).err()).map(|error| error.to_string()));
         }

@@ -1,18 +1,15 @@
 //! `nc-core bench`: how fast the kernels and a whole training step are on an adapter.
 
-use std::time::Instant;
-
 use clap::Subcommand;
 use serde_json::json;
 
 use super::{Context, Failure};
-use crate::data::loader::Batch;
+use crate::bench::clock::{median, median_seconds};
+use crate::bench::steps::Training;
 use crate::gpu::{Clock, DType, Gpu, KernelTime, Memory, Recorder};
 use crate::kernels::matmul::{Layout, Product, matmul};
 use crate::model::Config;
-use crate::optim::{OptimizerConfig, Schedule};
 use crate::train::memory::step_memory;
-use crate::train::trainer::Trainer;
 
 /// Options of `nc-core bench`.
 #[derive(clap::Args)]
@@ -23,6 +20,8 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Everything about an adapter, in two files for an issue: checks, its roof, kernels and steps
+    Device(super::bench_device::DeviceArgs),
     /// f32 products of square matrices
     Matmul(MatmulArgs),
     /// A whole training step, and where its time goes kernel by kernel
@@ -76,13 +75,19 @@ enum Peer {
 
 /// Runs the subcommand.
 pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    match args.command {
+        Command::Device(args) => super::bench_device::run(&args, context),
+        Command::Matmul(args) => bench_matmul(&args, &open(context)?, context),
+        Command::Step(args) => bench_step(&args, &open(context)?, context),
+        Command::Infer(args) => super::bench_infer::run(&args, &open(context)?, context),
+    }
+}
+
+/// The adapter, with kernels chosen by measuring.
+fn open(context: &Context) -> Result<Gpu, Failure> {
     let gpu = Gpu::open(context.adapter.as_deref())?;
     gpu.autotune_in(&context.home.cache());
-    match args.command {
-        Command::Matmul(args) => bench_matmul(&args, &gpu, context),
-        Command::Step(args) => bench_step(&args, &gpu, context),
-        Command::Infer(args) => super::bench_infer::run(&args, &gpu, context),
-    }
+    Ok(gpu)
 }
 
 fn bench_matmul(args: &MatmulArgs, gpu: &Gpu, context: &Context) -> Result<(), Failure> {
@@ -98,7 +103,7 @@ fn bench_matmul(args: &MatmulArgs, gpu: &Gpu, context: &Context) -> Result<(), F
         let recording = rec.finish()?;
         recording.run();
         gpu.wait()?;
-        let seconds = median_seconds(args.repeats, || {
+        let seconds = median_seconds(args.repeats as usize, || {
             recording.run();
             gpu.wait()
         })?;
@@ -118,29 +123,17 @@ fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failu
     if let Some(Peer::Burn) = args.peer {
         return bench_burn(args, &config, gpu, context);
     }
-    let optimizer = OptimizerConfig::new(config.n_embd, 1.0);
-    let mut trainer = Trainer::new(gpu, &config, &optimizer, args.batch)?;
-    trainer.model.parameters.initialise(gpu, &config, 42);
+    let mut training = Training::new(gpu, &config, args.batch)?;
+    training.step()?;
+    let seconds = (0..args.steps).map(|_| training.step()).collect::<Result<Vec<f64>, _>>()?;
+    let seconds = median(seconds);
     let tokens = args.batch * args.seq;
-    let batch = random_batch(args.batch, args.seq, args.vocab);
-    let schedule = Schedule::pretraining(1000, 0.28);
-    let bytes = vec![1; args.vocab];
-
-    let mut step = 0;
-    let mut once = |trainer: &mut Trainer| {
-        let pending = trainer.step(vec![batch.clone()], step, schedule.at(step))?;
-        step += 1;
-        trainer.finish(pending, &bytes)?;
-        gpu.wait()
-    };
-    once(&mut trainer)?;
-    let seconds = median_seconds(args.steps, || once(&mut trainer))?;
     let memory = gpu.memory();
     let formula = step_memory(gpu, &config, args.batch).total();
 
     let clock = Clock::of(gpu);
     let mut kernels: Vec<KernelTime> = Vec::new();
-    for recording in trainer.recordings() {
+    for recording in training.trainer.recordings() {
         kernels.extend(recording.profile(clock)?);
     }
     kernels.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
@@ -200,31 +193,4 @@ fn bench_burn(args: &StepArgs, config: &Config, gpu: &Gpu, context: &Context) ->
     });
     let words = format!("Burn on {}: {:.1} ms a step, {tokens_per_second:.0} tokens/s", gpu.info().name, seconds * 1e3);
     context.finish(&value, &words)
-}
-
-/// A batch of tokens in no order, the same each time.
-fn random_batch(rows: usize, seq: usize, vocab: usize) -> Batch {
-    let ids: Vec<i32> = (0..rows * (seq + 1))
-        .map(|i| ((i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize % vocab)
-        .map(|id| id as i32)
-        .collect();
-    let window = |offset: usize| ids.chunks_exact(seq + 1).flat_map(|row| row[offset..offset + seq].to_vec()).collect();
-    Batch { rows, row_len: seq, inputs: window(0), targets: window(1) }
-}
-
-/// Median seconds of `run` over `repeats` calls.
-fn median_seconds<E>(repeats: u32, mut run: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
-    let mut seconds = Vec::with_capacity(repeats as usize);
-    for _ in 0..repeats {
-        let start = Instant::now();
-        run()?;
-        seconds.push(start.elapsed().as_secs_f64());
-    }
-    Ok(median(seconds))
-}
-
-/// The middle one of `values`, of which there is at least one.
-pub(super) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

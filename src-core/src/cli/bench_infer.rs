@@ -1,15 +1,11 @@
 //! `nc-core bench infer`: prefill and decode, and how near decoding comes to the speed of memory.
 
-use std::time::Instant;
-
 use serde_json::json;
 
-use super::bench::median;
 use super::{Context, Failure};
-use crate::engine::decoder::{Decoder, Feed};
-use crate::gpu::{Clock, DType, Gpu, Memory, Recorder};
-use crate::kernels::kv_cache::{self, Cursor};
-use crate::kernels::sample::Draw;
+use crate::bench::peak;
+use crate::bench::steps::{Decoding, prefill_seconds, prompt};
+use crate::gpu::{Clock, Gpu};
 use crate::model::{Config, Model, Parameters};
 
 /// Options of `nc-core bench infer`.
@@ -44,7 +40,7 @@ pub struct InferArgs {
     kernels: bool,
 }
 
-/// Bytes of the buffer that the copy kernel copies: past the caches of most adapters.
+/// Bytes of each buffer of the copy: past the caches of most adapters.
 const COPY_BYTES: u64 = 64 << 20;
 
 /// Runs the subcommand.
@@ -57,11 +53,11 @@ pub fn run(args: &InferArgs, gpu: &Gpu, context: &Context) -> Result<(), Failure
             config.sequence_len
         )));
     }
-    let bandwidth = copy_bandwidth(gpu)?;
+    let (bandwidth, ..) = peak::memory(gpu, COPY_BYTES)?;
     let parameters = Parameters::frozen(gpu, &config)?;
     parameters.initialise(gpu, &config, 42);
     let model = Model::new(gpu, &config, parameters)?;
-    let prompt: Vec<u32> = (0..args.prompt_tokens).map(|i| i.wrapping_mul(2_654_435_761) % config.vocab_size as u32).collect();
+    let prompt = prompt(prompt_tokens, config.vocab_size);
 
     let weights = config.weight_bytes();
     let cache_read = config.cache_read_bytes(prompt_tokens + decode_tokens / 2);
@@ -75,25 +71,14 @@ pub fn run(args: &InferArgs, gpu: &Gpu, context: &Context) -> Result<(), Failure
         ),
     ];
 
-    let prefill = prefill_seconds(gpu, &model, &prompt)?;
+    let prefill = prefill_seconds(gpu, &model, &prompt, 5)?;
     lines.push(format!("  prefill of {prompt_tokens} tokens: {:.1} ms, {:.0} tokens/s", prefill * 1e3, prompt_tokens as f64 / prefill));
     lines.push("  batch   ms a step   tokens/s   MBU   bandwidth of what is read".to_owned());
     let mut sweep = Vec::new();
     for &batch in &args.batch_sizes {
         let rows = batch as usize;
-        let mut decoder = Decoder::new(gpu, &model, rows, prompt_tokens + decode_tokens)?;
-        decoder.prefill(0, &prompt[..prompt_tokens - 1])?;
-        decoder.fork()?;
-        let draw = Draw { temperature: args.temperature, uniform: 0.5, ..Draw::GREEDY };
-        let mut feeds = vec![Feed::Token(prompt[prompt_tokens - 1], draw); rows];
-        let mut seconds = Vec::with_capacity(decode_tokens);
-        for _ in 0..decode_tokens {
-            let start = Instant::now();
-            let drawn = decoder.step(&feeds)?;
-            seconds.push(start.elapsed().as_secs_f64());
-            feeds = drawn.into_iter().map(|token| Feed::Token(token.unwrap_or(0), draw)).collect();
-        }
-        let step = median(seconds);
+        let mut decoding = Decoding::new(gpu, &model, rows, &prompt, decode_tokens, args.temperature)?;
+        let step = decoding.step_seconds(decode_tokens)?;
         let moved = |weights: u64| (weights + batch as u64 * cache_read) as f64 / step;
         let (mbu, read) = (moved(weights.stored) / bandwidth, moved(weights.read) / bandwidth);
         lines.push(format!(
@@ -112,7 +97,7 @@ pub fn run(args: &InferArgs, gpu: &Gpu, context: &Context) -> Result<(), Failure
             "peak_memory": gpu.memory().peak,
         }));
         if args.kernels {
-            let kernels = decoder.profile()?;
+            let kernels = decoding.decoder.profile()?;
             let total: f64 = kernels.iter().map(|kernel| kernel.seconds).sum();
             lines.push(format!("    kernel by kernel, {} ({:.2} ms in all):", Clock::of(gpu).name(), total * 1e3));
             lines.extend(
@@ -130,44 +115,6 @@ pub fn run(args: &InferArgs, gpu: &Gpu, context: &Context) -> Result<(), Failure
         "sweep": sweep,
     });
     context.finish(&value, &lines.join("\n"))
-}
-
-/// Median seconds of bringing `prompt` into an empty cache.
-fn prefill_seconds(gpu: &Gpu, model: &Model, prompt: &[u32]) -> Result<f64, Failure> {
-    let mut decoder = Decoder::new(gpu, model, 1, prompt.len())?;
-    let mut seconds = Vec::new();
-    for _ in 0..6 {
-        decoder.prefill(0, &[])?;
-        gpu.wait()?;
-        let start = Instant::now();
-        decoder.prefill(0, prompt)?;
-        gpu.wait()?;
-        seconds.push(start.elapsed().as_secs_f64());
-    }
-    // The first one compiles.
-    seconds.remove(0);
-    Ok(median(seconds))
-}
-
-/// Bytes read and written a second by a plain copy kernel.
-fn copy_bandwidth(gpu: &Gpu) -> Result<f64, Failure> {
-    let bytes = COPY_BYTES.min(gpu.binding_limit() / 2);
-    let slots = (bytes / 4 / 64) as usize;
-    let len = slots * 64;
-    let buffer = gpu.zeros("copy", &[2, slots, 1, 64], DType::F32, Memory::Workspace)?;
-    let cursors = Cursor::upload(gpu, &[Cursor { position: slots as u32, ..Cursor::default() }])?;
-    let mut rec = Recorder::new(gpu);
-    kv_cache::fork(&mut rec, &buffer, &cursors);
-    let recording = rec.finish()?;
-    let mut seconds = Vec::new();
-    for _ in 0..12 {
-        gpu.wait()?;
-        let start = Instant::now();
-        recording.run();
-        gpu.wait()?;
-        seconds.push(start.elapsed().as_secs_f64());
-    }
-    Ok(2.0 * len as f64 * 4.0 / median(seconds))
 }
 
 fn mib(bytes: u64) -> f64 {

@@ -21,6 +21,11 @@ impl Failure {
         Self { message: message.into(), code: 2 }
     }
 
+    /// A device that does not do what it should: exit code 1.
+    pub fn device(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 1 }
+    }
+
     /// The process's exit code: 2, or 1 where the program or the device failed.
     pub fn code(&self) -> u8 {
         self.code

@@ -11,6 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::checkpoint::home::Home;
 
 mod bench;
+mod bench_device;
 mod bench_infer;
 mod chat;
 mod corpus;
@@ -91,7 +92,7 @@ enum Command {
     Score(score::Args),
     /// Write a model for other programs
     Export(export::Args),
-    /// Measure how fast kernels and a training step are here
+    /// Check and measure an adapter, kernels, a training step, and decoding
     Bench(bench::Args),
     /// Show adapters, limits, runs and versions
     Info(info::Args),

@@ -56,6 +56,16 @@ const FOR_BURN: wgpu::Features = if cfg!(feature = "burn") {
     wgpu::Features::empty()
 };
 
+/// The permission that experimental features need.
+fn experiments(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
+    if features.intersects(wgpu::Features::all_experimental_mask()) {
+        // SAFETY: shaders that use them are ours and stay within their buffers.
+        unsafe { wgpu::ExperimentalFeatures::enabled() }
+    } else {
+        wgpu::ExperimentalFeatures::disabled()
+    }
+}
+
 impl Gpu {
     /// Opens the adapter that `wanted` names (an index or part of a name), or the best one, with every limit raised to
     /// what it has. `NC_MEMORY_LIMIT` in the environment sets the most bytes that tensors may take together, and
@@ -66,6 +76,18 @@ impl Gpu {
 
     /// [`open`](Self::open)s an adapter as if it had no more than `forced`, whatever the environment says.
     pub fn open_as(wanted: Option<&str>, forced: Option<Forced>) -> Result<Self, GpuError> {
+        Self::open_with(wanted, forced, wgpu::Features::empty())
+    }
+
+    /// [`open`](Self::open)s an adapter with its matrix units, which wgpu counts as an experiment: for measuring them. `None`
+    /// where the adapter, or what `NC_CAPABILITIES` makes of it, has none.
+    pub fn open_with_matrices(wanted: Option<&str>) -> Result<Option<Self>, GpuError> {
+        let gpu = Self::open_with(wanted, Forced::from_environment()?, wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)?;
+        let capable = gpu.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+        Ok(Some(gpu).filter(|gpu| capable && gpu.capabilities().matrices.sides().next().is_some()))
+    }
+
+    fn open_with(wanted: Option<&str>, forced: Option<Forced>, more: wgpu::Features) -> Result<Self, GpuError> {
         let adapter = adapter::choose(wanted)?;
         let info = adapter.get_info();
         if let Some(compiler) = adapter::compiler(info.backend) {
@@ -73,7 +95,7 @@ impl Gpu {
         }
         let memory_limit = memory::limit(info.device_type == wgpu::DeviceType::Cpu)?;
         let limits = adapter.limits();
-        let mut features = adapter.features() & WANTED;
+        let mut features = adapter.features() & (WANTED | more);
         if forced == Some(Forced::GpuNoSubgroups) {
             features.remove(wgpu::Features::SUBGROUP | wgpu::Features::SUBGROUP_BARRIER);
         }
@@ -83,6 +105,7 @@ impl Gpu {
             label: Some("nc-core"),
             required_features: features,
             required_limits: limits.clone(),
+            experimental_features: experiments(features),
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         }))

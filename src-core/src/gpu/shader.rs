@@ -135,6 +135,7 @@ impl fmt::Display for Variant {
 ///
 /// `flat`: shapes past 65,535 workgroups are folded into y, so a kernel of a one-dimensional grid asks for its number.
 const PRELUDE: &str = "{% if f16 is defined and f16 %}enable f16;{% endif %}
+{% if matrices is defined and matrices %}enable wgpu_cooperative_matrix;{% endif %}
 
 fn flat(workgroup: vec3<u32>, groups: vec3<u32>) -> u32 {
     return workgroup.y * groups.x + workgroup.x;

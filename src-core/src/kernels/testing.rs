@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 use crate::gpu::{DType, Gpu, Memory, Recorder, Tensor};
 use proptest::test_runner::Config;
 
-pub use super::check::data::{add, random, relative_error, sizes, wide};
+use super::check::data::error_beside;
+pub use super::check::data::{add, random, sizes, wide};
 
 /// A device with shorthands for tests.
 pub struct Bench {
@@ -73,6 +74,11 @@ impl Bench {
         // Not a maximum, which would pass over NaN.
         error.for_each(|error| assert!(error <= bar, "error of a sum {error:.2e} > {bar:.0e}"));
     }
+}
+
+/// ‖got − want‖ / ‖want‖, NaN and a difference from zero included.
+pub fn relative_error(got: &[f32], want: &[f64]) -> f64 {
+    error_beside(got, want, 0.0)
 }
 
 /// Asserts that `gradient` is that of `Σ g · forward(x)` by x, against central differences: a check of twins.

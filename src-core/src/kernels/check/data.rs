@@ -8,11 +8,6 @@ pub fn sizes(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| (f64::from(a) * f64::from(b)).abs()).sum()
 }
 
-/// ‖got − want‖ / ‖want‖, NaN and a difference from zero included.
-pub fn relative_error(got: &[f32], want: &[f64]) -> f64 {
-    error_beside(got, want, 0.0)
-}
-
 /// ‖got − want‖ / max(‖want‖, floor), NaN and a difference from zero included.
 pub fn error_beside(got: &[f32], want: &[f64], floor: f64) -> f64 {
     let difference: f64 = got.iter().zip(want).map(|(&g, &w)| (f64::from(g) - w).powi(2)).sum();

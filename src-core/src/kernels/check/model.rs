@@ -235,7 +235,7 @@ fn check_value_gate(c: &mut Checker<'_>) -> Outcome {
 
 fn check_embedding(c: &mut Checker<'_>) -> Outcome {
     for ([rows, vocab, channels], heads) in
-        c.shapes(&[([1, 1, 4], 1), ([9, 3, 40], 2), ([1025, 1, 8], 1), ([200, 300, 132], 3)], ([2048, 32_768, 768], 6))
+        c.shapes(&[([1, 1, 4], 1), ([9, 3, 40], 2), ([1025, 1, 8], 1), ([200, 300, 132], 3)], ([2048, 4096, 768], 6))
     {
         c.of(format!("{rows} rows of [{vocab}, {channels}], {heads} heads"));
         let ids = tokens(rows, vocab);

@@ -3,7 +3,7 @@
 use super::Check;
 use super::checker::Checker;
 use super::data::wide;
-use crate::gpu::GpuError;
+use crate::gpu::{GpuError, Numerics};
 use crate::kernels::matmul::{Add, Kernel, Layout, Product, matmul_with};
 use crate::kernels::matvec::{Finish, Norm};
 use crate::kernels::reduce::Matrices;
@@ -12,15 +12,16 @@ use crate::kernels::{matmul, matvec, mirror, norm, reduce};
 type Outcome = Result<(), GpuError>;
 
 pub(super) const CHECKS: &[Check] = &[
-    Check { name: "matmul", shaders: &["matmul_lane", "matmul_tile", "matmul_plain", "pack"], run: check_matmul },
+    Check { name: "matmul", shaders: &["matmul_lane", "matmul_tile", "matmul_plain", "matmul_sum", "pack"], run: check_matmul },
     Check { name: "matvec", shaders: &["matvec_lane", "matvec_row"], run: check_matvec },
     Check { name: "mirror", shaders: &["mirror"], run: check_mirror },
     Check { name: "reduce", shaders: &["reduce"], run: check_reduce },
 ];
 
-/// Every kernel that may be chosen here, in every layout, with everything that can be added.
+/// Every kernel that may be chosen here in either class of numerics, in every layout, with everything that can be added. One
+/// shape has sums so long, and so few tiles, that they are split.
 fn check_matmul(c: &mut Checker<'_>) -> Outcome {
-    let small = [[4, 4, 4, 1], [60, 68, 20, 2], [130, 36, 100, 1], [7, 5, 3, 2]];
+    let small = [[4, 4, 4, 1], [60, 68, 20, 2], [130, 36, 100, 1], [7, 5, 3, 2], [60, 68, 1028, 1]];
     for [m, n, k, batch] in c.shapes(&small, [512, 1024, 256, 1]) {
         for (layout, mode) in [(Layout::NN, 0), (Layout::NT, 1), (Layout::TN, 2)] {
             check_product(c, layout, mode, [m, n, k, batch])?;
@@ -44,7 +45,7 @@ fn check_product(c: &mut Checker<'_>, layout: Layout, mode: usize, [m, n, k, bat
     let (a, b, d) = (c.tensor(&[a.len()], &a)?, c.tensor(&[b.len()], &b)?, c.tensor(&[d.len()], &d)?);
     let add = [Add::Nothing, Add::Into, Add::Scaled(&d, beta)][mode];
     let product = Product { batch, strides, alpha, add, ..Product::new(layout, m, n, k) };
-    let mut kernels = Kernel::candidates(c.gpu().capabilities(), &product);
+    let mut kernels = Kernel::candidates(c.gpu().capabilities(), &product, Numerics::Fast);
     if !kernels.contains(&Kernel::Plain) {
         kernels.push(Kernel::Plain);
     }

@@ -38,7 +38,7 @@ fn check_sample(c: &mut Checker<'_>) -> Result<(), GpuError> {
         let logits = c.tensor(&[rows, padded], &logits)?;
         let draws = c.gpu().upload("check", &[rows * Draw::WORDS], DType::U32, Memory::Workspace, &draws)?;
         let (seen, tokens) = (c.words(&vec![0; rows * words])?, c.ids(&vec![0; rows])?);
-        let weights = c.empty(&[rows, padded])?;
+        let weights = c.empty(&[rows, sample::scratch_len(c.gpu().capabilities(), vocab, padded)])?;
         c.run(|rec| sample::forward(rec, vocab, &logits, &draws, &seen, &tokens, &weights))?;
         let (drawn, marked) = (c.gpu().read::<i32>(&tokens)?, c.gpu().read::<u32>(&seen)?);
         c.same("tokens", &drawn, &want);

@@ -1,0 +1,135 @@
+//! Kernels at the sizes that a model has: what to record, and the work that it is measured by.
+
+mod attention;
+mod products;
+mod rows;
+mod updates;
+
+use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Recording, Tensor};
+use crate::kernels::cross_entropy;
+use crate::model::Config;
+
+use super::work::Work;
+
+/// A kernel, or a pair of kernels that always run together, at one size.
+pub struct Case {
+    /// The kernel's module and pass.
+    pub kernel: &'static str,
+    /// Sizes, in words.
+    pub shape: String,
+    /// What it must do at least.
+    pub work: Work,
+    record: Box<dyn Fn(&mut Recorder)>,
+}
+
+impl Case {
+    fn new(kernel: &'static str, shape: impl Into<String>, work: Work, record: impl Fn(&mut Recorder) + 'static) -> Self {
+        Self { kernel, shape: shape.into(), work, record: Box::new(record) }
+    }
+
+    /// The kernel recorded once.
+    ///
+    /// # Errors
+    /// Where the device refuses the shader or has no memory left.
+    pub fn record(&self, gpu: &Gpu) -> Result<Recording, GpuError> {
+        let mut rec = Recorder::new(gpu);
+        (self.record)(&mut rec);
+        rec.finish()
+    }
+}
+
+/// The sizes of a model in training and in use.
+#[derive(Clone, Debug)]
+pub struct Sizes {
+    /// Its configuration.
+    pub config: Config,
+    /// B: rows of a batch.
+    pub batch: usize,
+}
+
+impl Sizes {
+    /// N: tokens of a batch.
+    pub fn tokens(&self) -> usize {
+        self.batch * self.config.sequence_len
+    }
+
+    fn channels(&self) -> usize {
+        self.config.n_embd
+    }
+
+    /// Words of the residual stream.
+    fn stream(&self) -> usize {
+        self.tokens() * self.channels()
+    }
+
+    /// Rows of a chunk of logits, here.
+    fn chunk(&self) -> cross_entropy::Chunk {
+        let rows = self.tokens().min(512);
+        cross_entropy::Chunk { first: 0, rows, vocab: self.config.vocab_size, cap: self.config.architecture.softcap }
+    }
+}
+
+/// Makes the cases of some kernels. They are made one group at a time, so that only one group's tensors exist.
+pub type Group = fn(&Gpu, &Sizes) -> Result<Vec<Case>, GpuError>;
+
+/// All groups, those that matter most first.
+pub const GROUPS: &[Group] = &[
+    products::of_training,
+    attention::of_training,
+    products::of_decoding,
+    attention::of_decoding,
+    products::of_the_head,
+    rows::of_the_stream,
+    rows::of_heads,
+    rows::of_tables,
+    updates::of_optimizers,
+    updates::of_sums,
+];
+
+/// An f32 tensor of small numbers in no order.
+fn filled(gpu: &Gpu, shape: &[usize]) -> Result<Tensor, GpuError> {
+    let scattered = |i: u32| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0;
+    let data: Vec<f32> = (0..shape.iter().product::<usize>() as u32).map(scattered).collect();
+    gpu.upload("case", shape, DType::F32, Memory::Workspace, &data)
+}
+
+/// N tensors of one shape.
+fn filled_all<const N: usize>(gpu: &Gpu, shape: &[usize]) -> Result<[Tensor; N], GpuError> {
+    let tensors = (0..N).map(|_| filled(gpu, shape)).collect::<Result<Vec<_>, _>>()?;
+    Ok(tensors.try_into().unwrap_or_else(|_| unreachable!("N tensors")))
+}
+
+/// Token ids in no order.
+fn ids(rows: usize, vocab: usize) -> Vec<i32> {
+    (0..rows as u64).map(|i| ((i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) % vocab as u64) as i32).collect()
+}
+
+fn upload_ids(gpu: &Gpu, ids: &[i32]) -> Result<Tensor, GpuError> {
+    gpu.upload("ids", &[ids.len()], DType::I32, Memory::Workspace, ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::check;
+    use crate::kernels::testing::Bench;
+
+    /// Every case can be recorded and run, and between them they are of every kernel that has a check.
+    #[test]
+    fn every_kernel_has_a_case_that_runs() {
+        let gpu = Bench::new().gpu().clone();
+        let config = Config::from_depth(2, 64, 128, 64, 300, "SL").unwrap();
+        let sizes = Sizes { config, batch: 2 };
+        let mut seen = std::collections::BTreeSet::new();
+        for group in GROUPS {
+            for case in group(&gpu, &sizes).unwrap() {
+                case.record(&gpu).unwrap().run();
+                gpu.wait().unwrap();
+                assert!(case.work.bytes > 0.0 && !case.shape.is_empty(), "{}", case.kernel);
+                seen.insert(case.kernel.split(' ').next().unwrap_or_default().to_owned());
+            }
+        }
+        let checked: std::collections::BTreeSet<String> = check::all().iter().map(|check| check.name.to_owned()).collect();
+        assert_eq!(seen, checked);
+    }
+}

@@ -1,0 +1,118 @@
+//! Whole steps: training, prefill and decoding of a model with random weights.
+
+use std::time::Instant;
+
+use crate::data::loader::Batch;
+use crate::engine::EngineError;
+use crate::engine::decoder::{Decoder, Feed};
+use crate::gpu::{Gpu, GpuError};
+use crate::kernels::sample::Draw;
+use crate::model::{Config, Model};
+use crate::optim::{OptimizerConfig, Schedule};
+use crate::train::trainer::Trainer;
+
+use super::clock::median;
+
+/// A model in training on tokens in no order.
+pub struct Training {
+    gpu: Gpu,
+    /// The step that is timed.
+    pub trainer: Trainer,
+    batch: Batch,
+    bytes: Vec<u32>,
+    schedule: Schedule,
+    step: u64,
+}
+
+impl Training {
+    /// A model of `config` with the weights of a new one, and a batch of `rows` rows; a step is one batch.
+    pub fn new(gpu: &Gpu, config: &Config, rows: usize) -> Result<Self, GpuError> {
+        let trainer = Trainer::new(gpu, config, &OptimizerConfig::new(config.n_embd, 1.0), rows)?;
+        trainer.model.parameters.initialise(gpu, config, 42);
+        Ok(Self {
+            gpu: gpu.clone(),
+            trainer,
+            batch: random_batch(rows, config.sequence_len, config.vocab_size),
+            bytes: vec![1; config.vocab_size],
+            schedule: Schedule::pretraining(1000, 0.28),
+            step: 0,
+        })
+    }
+
+    /// Seconds of one step, from its upload to its loss.
+    pub fn step(&mut self) -> Result<f64, GpuError> {
+        let start = Instant::now();
+        let pending = self.trainer.step(vec![self.batch.clone()], self.step, self.schedule.at(self.step))?;
+        self.step += 1;
+        self.trainer.finish(pending, &self.bytes)?;
+        self.gpu.wait()?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+}
+
+/// A batch of tokens in no order, the same each time.
+fn random_batch(rows: usize, seq: usize, vocab: usize) -> Batch {
+    let ids: Vec<i32> = (0..rows * (seq + 1))
+        .map(|i| ((i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize % vocab)
+        .map(|id| id as i32)
+        .collect();
+    let window = |offset: usize| ids.chunks_exact(seq + 1).flat_map(|row| row[offset..offset + seq].to_vec()).collect();
+    Batch { rows, row_len: seq, inputs: window(0), targets: window(1) }
+}
+
+/// A prompt of tokens in no order.
+pub fn prompt(tokens: usize, vocab: usize) -> Vec<u32> {
+    (0..tokens as u32).map(|i| i.wrapping_mul(2_654_435_761) % vocab as u32).collect()
+}
+
+/// Median seconds of bringing `prompt` into an empty cache, over `repeats` times after one that compiles.
+pub fn prefill_seconds(gpu: &Gpu, model: &Model, prompt: &[u32], repeats: usize) -> Result<f64, EngineError> {
+    let mut decoder = Decoder::new(gpu, model, 1, prompt.len())?;
+    let mut seconds = Vec::new();
+    for repeat in 0..=repeats {
+        decoder.prefill(0, &[])?;
+        gpu.wait()?;
+        let start = Instant::now();
+        decoder.prefill(0, prompt)?;
+        gpu.wait()?;
+        if repeat > 0 {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+    }
+    Ok(median(seconds))
+}
+
+/// Rows that decode together, each after the same prompt.
+pub struct Decoding<'a> {
+    /// The decoder that is timed.
+    pub decoder: Decoder<'a>,
+    feeds: Vec<Feed>,
+    draw: Draw,
+}
+
+impl<'a> Decoding<'a> {
+    /// `rows` rows that hold all of `prompt` but its last token, with room for `room` tokens more.
+    ///
+    /// # Errors
+    /// When the GPU's memory does not suffice.
+    pub fn new(gpu: &Gpu, model: &'a Model, rows: usize, prompt: &[u32], room: usize, temperature: f32) -> Result<Self, EngineError> {
+        let mut decoder = Decoder::new(gpu, model, rows, prompt.len() + room)?;
+        let (last, before) = prompt.split_last().unwrap_or((&0, &[]));
+        decoder.prefill(0, before)?;
+        decoder.fork()?;
+        let draw = Draw { temperature, uniform: 0.5, ..Draw::GREEDY };
+        Ok(Self { decoder, feeds: vec![Feed::Token(*last, draw); rows], draw })
+    }
+
+    /// Median seconds of a step over `tokens` of them.
+    pub fn step_seconds(&mut self, tokens: usize) -> Result<f64, EngineError> {
+        let mut seconds = Vec::with_capacity(tokens);
+        for _ in 0..tokens {
+            let start = Instant::now();
+            let drawn = self.decoder.step(&self.feeds)?;
+            seconds.push(start.elapsed().as_secs_f64());
+            self.feeds = drawn.into_iter().map(|token| Feed::Token(token.unwrap_or(0), self.draw)).collect();
+        }
+        Ok(median(seconds))
+    }
+}
