@@ -3,7 +3,7 @@
 # rustup puts cargo here; a shell that was open before does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help setup demo app app-run bundle test test-forms test-app test-mesa26 fuzz bench lint fmt clean
+.PHONY: help setup demo app app-run bundle test test-forms test-app test-mesa26 fuzz bench bench-device lint fmt clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -50,6 +50,9 @@ fuzz: ## fuzz every reader of files from outside, a minute each; ARGS="--seconds
 bench: ## measure beside numpy, PyTorch and Burn; ARGS="--rounds 5 --mesa26" and more: see bench/run.py --help
 	@scripts/setup.sh --bench
 	python3 bench/run.py $(ARGS)
+
+bench-device: setup ## check and measure the adapter, in two files for an issue; ARGS="--quick --adapter NAME": see docs/HARDWARE.md
+	NC_COMMIT=$$(git describe --always --dirty 2>/dev/null) cargo run --release -p nc-core -- bench device $(ARGS)
 
 lint: ## formatting, clippy and documentation, warnings denied
 	@scripts/setup.sh --lint
