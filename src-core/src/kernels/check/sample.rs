@@ -5,7 +5,7 @@ use super::checker::Checker;
 use crate::gpu::{DType, GpuError, Memory};
 use crate::kernels::sample::{self, Draw, twin};
 
-pub(super) const CHECKS: &[Check] = &[Check { name: "sample", shaders: &["sample"], run: check_sample }];
+pub(super) const CHECKS: &[Check] = &[Check { name: "sample", shaders: &["sample", "sample_blocks"], run: check_sample }];
 
 const PLAIN: Draw = Draw { temperature: 1.0, ..Draw::GREEDY };
 
@@ -20,7 +20,7 @@ const DRAWS: [Draw; 6] = [
 ];
 
 fn check_sample(c: &mut Checker<'_>) -> Result<(), GpuError> {
-    for vocab in c.shapes(&[1usize, 33, 1000, 4096], 65_536) {
+    for vocab in c.shapes(&[1usize, 33, 4096, 8193], 65_536) {
         c.of(format!("{} rows of {vocab}", DRAWS.len()));
         let (rows, padded, words) = (DRAWS.len(), vocab.next_multiple_of(64), vocab.div_ceil(32));
         let (mut logits, mut draws, mut want, mut marks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
