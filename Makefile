@@ -3,11 +3,11 @@
 # rustup puts cargo here; a shell that was open before does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help setup demo app app-run bundle test test-forms test-app test-mesa26 fuzz bench bench-device lint fmt clean
+.PHONY: help setup demo app app-run bundle test test-forms test-app test-mesa26 test-compilers fuzz bench bench-device lint fmt clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install what is missing to build and run: a C toolchain, a Vulkan driver
 	@scripts/setup.sh
@@ -43,6 +43,9 @@ test-mesa26: setup ## run the tests once more on Mesa 26, put into a private fol
 	@scripts/setup.sh --test
 	@scripts/python.sh >/dev/null
 	scripts/mesa26.sh run cargo test
+
+test-compilers: setup ## put every shader through the compilers of real GPU drivers; ARGS=--table, ARGS=--update: docs/COMPILERS.md
+	@scripts/compilers.sh run $(ARGS)
 
 fuzz: ## fuzz every reader of files from outside, a minute each; ARGS="--seconds 600 parquet" for more (nightly Rust)
 	@scripts/fuzz.sh $(ARGS)

@@ -9,22 +9,26 @@
 #   scripts/setup.sh --lint    and rustfmt and clippy
 #   scripts/setup.sh --test    and Python 3, with which the tests compare the calculator and what is exported
 #   scripts/setup.sh --bench   and what the Python peers of the benchmark need
+#   scripts/setup.sh --compilers   and what a part of the compilers of real GPU drivers is built with
+#   scripts/setup.sh --fxc     and Wine and a compiler for Windows, with which FXC is called
 #   scripts/setup.sh --app     and the web view and Node, which the desktop app is built with
 #   scripts/setup.sh --app-test   and chromium, a display that nobody sees, what looks at it, and strace, with which the app is tested
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 system=$(uname -s)
-want_lint=false want_test=false want_bench=false want_app=false want_app_test=false
+want_lint=false want_test=false want_bench=false want_compilers=false want_fxc=false want_app=false want_app_test=false
 for argument in "$@"; do
     case "$argument" in
     --lint) want_lint=true ;;
     --test) want_test=true ;;
     --bench) want_bench=true ;;
+    --compilers) want_compilers=true ;;
+    --fxc) want_fxc=true ;;
     --app) want_app=true ;;
     --app-test) want_app=true want_app_test=true ;;
     *)
-        printf 'setup: there is no option %s; there are --lint, --test, --bench, --app and --app-test\n' "$argument" >&2
+        printf 'setup: there is no option %s; there are --lint, --test, --bench, --compilers, --fxc, --app and --app-test\n' "$argument" >&2
         exit 2
         ;;
     esac
@@ -175,7 +179,17 @@ find_missing() {
             if ! has unshare; then missing+=(unshare) packages+=(util-linux) required=true; fi
         fi
     fi
-    if $want_test || $want_bench; then
+    if $want_compilers; then
+        if ! has c++; then missing+=('a C++ compiler') packages+=(g++) required=true; fi
+        if ! has pkg-config; then missing+=(pkg-config) packages+=(pkg-config) required=true; fi
+        if ! has bison || ! has flex; then missing+=('bison and flex') packages+=(bison flex) required=true; fi
+        if ! pkg-config --exists expat libdrm 2>/dev/null; then missing+=('headers of expat and libdrm') packages+=(libexpat1-dev libdrm-dev) required=true; fi
+    fi
+    if $want_fxc; then
+        if [ ! -x /usr/lib/wine/wine64 ] && ! has wine64 && ! has wine; then missing+=(Wine) packages+=(wine64) required=true; fi
+        if ! has x86_64-w64-mingw32-gcc; then missing+=('a C compiler for Windows') packages+=(gcc-mingw-w64-x86-64) required=true; fi
+    fi
+    if $want_test || $want_bench || $want_compilers; then
         if ! has python3 || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
             missing+=('Python 3 with venv') packages+=(python3 python3-venv) required=true
         fi

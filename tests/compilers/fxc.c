@@ -15,8 +15,8 @@ struct Blob {
 };
 typedef HRESULT(WINAPI *Compile)(const void *, SIZE_T, const char *, const void *, void *, const char *, const char *, UINT, UINT, Blob **, Blob **);
 
-/* D3DCOMPILE_ENABLE_STRICTNESS, as wgpu-hal has it. */
-#define STRICT (1 << 11)
+/* D3DCOMPILE_ENABLE_STRICTNESS, with which wgpu-hal calls it. */
+#define ENABLE_STRICTNESS (1 << 11)
 
 int main(void) {
     HMODULE library = LoadLibraryA("d3dcompiler_47.dll");
@@ -41,7 +41,7 @@ int main(void) {
         size = (long)fread(text, 1, size, source);
         fclose(source);
         Blob *code = NULL, *said = NULL;
-        HRESULT result = compile(text, size, NULL, NULL, NULL, entry, target, STRICT, 0, &code, &said);
+        HRESULT result = compile(text, size, NULL, NULL, NULL, entry, target, ENABLE_STRICTNESS, 0, &code, &said);
         if (SUCCEEDED(result)) {
             printf("ok\n");
         } else {

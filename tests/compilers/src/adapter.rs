@@ -1,21 +1,20 @@
 //! The one place that knows what nc-core asks of an adapter: its capabilities, the variants that follow, and which of
 //! them it may be given.
 
-use nc_core::gpu::{Gpu, Variant};
+use nc_core::gpu::{Capabilities, Gpu, Subgroups, Variant};
 use nc_core::kernels;
-
-/// What an adapter can do.
-pub type Capabilities = nc_core::gpu::Target;
 
 /// What this adapter can do.
 pub fn capabilities(gpu: &Gpu) -> Capabilities {
-    gpu.target()
+    gpu.capabilities()
 }
 
 /// What adapters of DirectX 12 can do: one without subgroups first (all that FXC serves), then NVIDIA's, AMD's and
 /// Intel's, and WARP, the software adapter.
-pub fn direct_x() -> Vec<Capabilities> {
-    [(0, false), (32, false), (4, true)].map(|(subgroup, cpu)| Capabilities { subgroup, cpu }).to_vec()
+pub fn direct_x() -> [Capabilities; 5] {
+    let none = Capabilities { backend: wgpu::Backend::Dx12, workgroup_memory: 32 << 10, invocations: 1024, ..Capabilities::LEAST };
+    let with = |least, most, cpu| Capabilities { cpu, subgroups: Some(Subgroups { least, most }), f16: true, ..none };
+    [none, with(32, 32, false), with(32, 64, false), with(8, 32, false), with(4, 4, true)]
 }
 
 /// Every variant that an adapter of these capabilities may be given, each once.
