@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::gpus::Compiler;
-use crate::stats::Loop;
+use crate::stats::{Loop, Nest};
 
 /// A run of instructions that is entered only at its start.
 #[derive(Debug, Default)]
@@ -30,14 +30,36 @@ pub fn name(compiler: Compiler) -> Option<&'static str> {
     }
 }
 
-/// The innermost loop with the most fused multiply-adds, and the one around it (itself where there is none).
-pub fn main_loop(compiler: Compiler, text: &str) -> (Loop, Loop) {
-    let loops = loops(&blocks(compiler, text));
-    let inner = loops.iter().filter(|one| one.innermost).max_by_key(|one| one.work.fmas);
-    let Some(inner) = inner else { return Default::default() };
-    let around = loops.iter().filter(|one| one.body.len() > inner.body.len() && one.body.is_superset(&inner.body));
-    let outer = around.min_by_key(|one| one.body.len()).unwrap_or(inner);
-    (inner.work, outer.work)
+/// The program's loops that hold fused multiply-adds, outermost first in each nest.
+pub fn nests(compiler: Compiler, text: &str) -> Vec<Nest> {
+    let mut loops = loops(&blocks(compiler, text));
+    loops.retain(|one| one.work.fmas > 0);
+    loops.sort_by_key(|one| std::cmp::Reverse(one.body.len()));
+    let mut nests = Vec::new();
+    for one in loops {
+        place(&mut nests, one);
+    }
+    nests.into_iter().map(Placed::nest).collect()
+}
+
+/// A loop among those that are placed already.
+struct Placed {
+    natural: Natural,
+    inside: Vec<Placed>,
+}
+
+impl Placed {
+    fn nest(self) -> Nest {
+        Nest { work: self.natural.work, inside: self.inside.into_iter().map(Placed::nest).collect() }
+    }
+}
+
+/// Puts a loop into the innermost of `nests` around it. Larger ones must be placed first.
+fn place(nests: &mut Vec<Placed>, one: Natural) {
+    match nests.iter_mut().find(|around| around.natural.body.is_superset(&one.body)) {
+        Some(around) => place(&mut around.inside, one),
+        None => nests.push(Placed { natural: one, inside: Vec::new() }),
+    }
 }
 
 /// The text's blocks in its order.
@@ -62,8 +84,12 @@ fn blocks(compiler: Compiler, text: &str) -> Vec<Block> {
             Line::Instruction { work, target, leaves } => {
                 let block = blocks.last_mut().expect("there is a first block");
                 block.instructions.push(work);
-                block.targets.extend(target.filter(|_| block.falls_through));
-                block.falls_through &= !leaves;
+                // What follows a jump is another block, with a label or without one.
+                if leaves || target.is_some() {
+                    block.targets.extend(target);
+                    block.falls_through = !leaves;
+                    blocks.push(Block { falls_through: true, ..Block::default() });
+                }
             }
         }
     }
@@ -168,7 +194,7 @@ fn read_brw(line: &str) -> Line {
     let unguarded = if code.starts_with('(') { code.split_once(") ").map_or(code, |(_, rest)| rest) } else { code };
     let operation = unguarded.split('(').next().unwrap_or_default();
     let sized = unguarded[operation.len()..].starts_with('(') && unguarded[operation.len() + 1..].starts_with(|c: char| c.is_ascii_digit());
-    if !sized || !operation.starts_with(|c: char| c.is_ascii_lowercase()) || operation.starts_with("sync") {
+    if !sized || !operation.starts_with(|c: char| c.is_ascii_lowercase()) {
         return Line::Nothing;
     }
     let float = code.contains(">F ") || code.contains(">HF ") || code.trim_end().ends_with(">F") || code.trim_end().ends_with(">HF");
@@ -203,7 +229,6 @@ fn read_ir3(line: &str) -> Line {
 struct Natural {
     body: BTreeSet<usize>,
     work: Loop,
-    innermost: bool,
 }
 
 fn loops(blocks: &[Block]) -> Vec<Natural> {
@@ -241,14 +266,7 @@ fn loops(blocks: &[Block]) -> Vec<Natural> {
             .flat_map(|&i| &blocks[i].instructions)
             .fold(Loop::default(), |sum, one| Loop { slots: sum.slots + one.slots, fmas: sum.fmas + one.fmas })
     };
-    bodies
-        .iter()
-        .map(|(head, body)| Natural {
-            work: work(body),
-            innermost: !bodies.keys().any(|other| other != head && body.contains(other)),
-            body: body.clone(),
-        })
-        .collect()
+    bodies.into_values().map(|body| Natural { work: work(&body), body }).collect()
 }
 
 /// Of each block, the blocks through which every way to it leads. The first block is the entry.
@@ -283,27 +301,27 @@ mod tests {
     #[test]
     fn a_rotated_loop_is_found_and_hints_take_no_slot() {
         let text = "BB1:\n\ts_branch BB3 ; bfa0\n\ts_nop 0 ; bf80\n\t(then repeated 3 times)\nBB2:\n\tv_fmac_f32_e32 v1, v2, v3 ; 1\n\t(then repeated 1 times)\n\tv_dual_fmac_f32 v1, v2, v3 :: v_dual_fmac_f32 v4, v5, v6 ; 2\n\ts_delay_alu instid0(VALU_DEP_2) ; 3\nBB3:\n\ts_waitcnt lgkmcnt(3) ; 4\n\ts_cbranch_scc0 BB2 ; 5\n\ts_endpgm ; 6\n";
-        let want = Loop { slots: 5, fmas: 4 };
-        assert_eq!(main_loop(Compiler::Aco, text), (want, want));
+        assert_eq!(nests(Compiler::Aco, text), vec![Nest { work: Loop { slots: 5, fmas: 4 }, inside: vec![] }]);
     }
 
     #[test]
     fn a_loop_in_a_loop_is_counted_once_in_the_outer_one() {
         let text = "block.u 0 L0 [] -> {\n  r1 = mov rZ // delay=1\n} -> [1]\nblock 1 L1 [0, 2] -> {\n  r2 = ld.global.b128 [r2] // delay=1\n} -> [2]\nblock 2 L2 [1, 2] -> {\n  r3 = ffma r3 r4 r5 // delay=1\n@p0 bra pT L2 // delay=1\n} -> [2, 3]\nblock 3 L3 [2] -> {\n@p1 bra pT L1 // delay=1\n} -> [1, 4]\nblock 4 L4 [3] -> {\n  exit // delay=1\n} -> []\n";
-        assert_eq!(main_loop(Compiler::Nak, text), (Loop { slots: 2, fmas: 1 }, Loop { slots: 4, fmas: 1 }));
+        let inside = vec![Nest { work: Loop { slots: 2, fmas: 1 }, inside: vec![] }];
+        assert_eq!(nests(Compiler::Nak, text), vec![Nest { work: Loop { slots: 4, fmas: 1 }, inside }]);
     }
 
     #[test]
     fn intel_and_qualcomm_loops_are_read() {
-        let intel = "mov(8) g1<1>D 0D { align1 1Q };\nLABEL1:\nmad(8) g3<1>F g3<8,8,1>F g9<8,8,1>F g1<1,1,1>F { align1 1Q };\nsync nop(1) null<0,1,0>UB { align1 };\n(+f0.0) while(8) JIP: LABEL1 { align1 1Q };\n";
-        assert_eq!(main_loop(Compiler::Brw, intel).0, Loop { slots: 2, fmas: 1 });
+        let intel = "mov(8) g1<1>D 0D { align1 1Q };\nLABEL1:\nmad(8) g3<1>F g3<8,8,1>F g9<8,8,1>F g1<1,1,1>F { align1 1Q };\nsync nop(1) null<0,1,0>UB { align1 };\n(+f0.0) while(8) JIP: LABEL1 { align1 1Q };\nmov(8) g1<1>D 0D { align1 1Q };\n";
+        assert_eq!(main_loop(Compiler::Brw, intel), vec![Nest { work: Loop { slots: 3, fmas: 1 }, inside: vec![] }]);
         let qualcomm =
             "mov.u32u32 r0.x, 0\nl7:\n(sy)(rpt1)mad.f32 r2.x, r3.x, r4.x, r2.x\n(nop3) add.s r1.x, r1.x, 1\nbr !p0.x, #l7\nend\n";
-        assert_eq!(main_loop(Compiler::Ir3, qualcomm).0, Loop { slots: 7, fmas: 2 });
+        assert_eq!(nests(Compiler::Ir3, qualcomm), vec![Nest { work: Loop { slots: 7, fmas: 2 }, inside: vec![] }]);
     }
 
     #[test]
     fn a_text_without_loops_has_none() {
-        assert_eq!(main_loop(Compiler::Aco, "\tv_mov_b32_e32 v0, 0 ; 1\n"), Default::default());
+        assert!(nests(Compiler::Aco, "\tv_fma_f32 v0, v0, v0, v0 ; 1\n").is_empty());
     }
 }

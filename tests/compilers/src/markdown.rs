@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::gpus::GPUS;
-use crate::stats::Stats;
+use crate::stats::{Nest, Stats};
 use crate::table::Table;
 
 /// The GPUs that the printed table shows.
@@ -38,8 +38,8 @@ fn cell(stats: &Stats) -> String {
     if stats.waves > 0 {
         let _ = write!(text, " · {}", stats.waves);
     }
-    if stats.inner.fmas >= 8 {
-        let _ = write!(text, " · {:.0} %", stats.inner.share());
+    if let Some(inner) = stats.main_loop().map(Nest::innermost).filter(|inner| inner.fmas >= 8) {
+        let _ = write!(text, " · {:.0} %", inner.share());
     }
     if stats.spills > 0 {
         let _ = write!(text, " · **{} spills**", stats.spills);
@@ -50,8 +50,8 @@ fn cell(stats: &Stats) -> String {
 fn chosen(table: &Table) -> BTreeMap<&str, &BTreeMap<String, Stats>> {
     let mut best: BTreeMap<&str, (&str, &BTreeMap<String, Stats>)> = BTreeMap::new();
     let weight = |rows: &BTreeMap<String, Stats>| {
-        let stats = rows.get("rdna3").or_else(|| rows.values().next()).copied().unwrap_or_default();
-        (stats.inner.fmas, stats.instructions)
+        let stats = rows.get("rdna3").or_else(|| rows.values().next());
+        stats.map(|stats| (stats.main_loop().map_or(0, |nest| nest.work.fmas), stats.instructions))
     };
     for (key, rows) in &table.results {
         let kernel = key.split(' ').next().unwrap_or(key);

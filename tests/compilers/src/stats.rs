@@ -5,7 +5,7 @@ use std::fmt;
 use crate::gpus::Compiler;
 
 /// One variant as one compiler left it. What a driver does not say is 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Lanes of the subgroup that the driver picked.
     pub subgroup: u32,
@@ -23,16 +23,23 @@ pub struct Stats {
     pub cycles: u64,
     /// How many subgroups fit: see [`Compiler::waves`].
     pub waves: u32,
-    /// The innermost loop with the most fused multiply-adds.
-    pub inner: Loop,
-    /// The loop around it, with the inner one counted once; the inner one itself where there is none.
-    pub outer: Loop,
+    /// Its loops that hold fused multiply-adds, outermost first.
+    pub loops: Vec<Nest>,
+}
+
+/// A loop and those in it, each counted once in what is around it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nest {
+    /// The whole body.
+    pub work: Loop,
+    /// The loops inside that hold fused multiply-adds.
+    pub inside: Vec<Nest>,
 }
 
 /// Issue slots of a loop's body, and those of them that are fused multiply-adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loop {
-    /// Instructions, hints that the hardware skips left out.
+    /// Instructions, hints to the scheduler of AMD's left out.
     pub slots: u32,
     /// Fused multiply-adds.
     pub fmas: u32,
@@ -45,7 +52,74 @@ impl Loop {
     }
 }
 
+impl Nest {
+    /// The innermost loop with the most fused multiply-adds.
+    pub fn innermost(&self) -> Loop {
+        self.inside.iter().map(Nest::innermost).max_by_key(|one| one.fmas).unwrap_or(self.work)
+    }
+
+    /// Slots of one turn, where each loop inside turns as often as its share of `fmas` asks: the multiply-adds of the turn
+    /// that are not in this loop's own body are divided evenly among the loops inside.
+    pub fn slots(&self, fmas: u32) -> f64 {
+        let inside = |pick: fn(Loop) -> u32| self.inside.iter().map(|one| pick(one.work)).sum::<u32>();
+        let (own_slots, own_fmas) = (self.work.slots - inside(|one| one.slots), self.work.fmas - inside(|one| one.fmas));
+        let each = f64::from(fmas.saturating_sub(own_fmas)) / self.inside.len().max(1) as f64;
+        let turns = |one: &Nest| (each / f64::from(one.work.fmas)).max(1.0) * f64::from(one.work.slots);
+        f64::from(own_slots) + self.inside.iter().map(turns).sum::<f64>()
+    }
+}
+
+/// `68/584(64/95)`: multiply-adds and slots, then the loops inside.
+impl fmt::Display for Nest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.work.fmas, self.work.slots)?;
+        if !self.inside.is_empty() {
+            write!(f, "({})", Nests(&self.inside))?;
+        }
+        Ok(())
+    }
+}
+
+/// Nests side by side, `-` for none.
+struct Nests<'a>(&'a [Nest]);
+
+impl fmt::Display for Nests<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, nest) in self.0.iter().enumerate() {
+            write!(f, "{}{nest}", if i > 0 { "," } else { "" })?;
+        }
+        if self.0.is_empty() { f.write_str("-") } else { Ok(()) }
+    }
+}
+
+/// What [`Nests`] writes; the text behind it is returned too.
+fn read_nests(mut text: &str) -> Option<(Vec<Nest>, &str)> {
+    let mut nests = Vec::new();
+    loop {
+        let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (fmas, rest) = text.split_once('/')?;
+        let (slots, mut rest) = rest.split_at(digits(rest));
+        let work = Loop { slots: slots.parse().ok()?, fmas: fmas.parse().ok()? };
+        let mut inside = Vec::new();
+        if let Some(inner) = rest.strip_prefix('(') {
+            let behind;
+            (inside, behind) = read_nests(inner)?;
+            rest = behind.strip_prefix(')')?;
+        }
+        nests.push(Nest { work, inside });
+        match rest.strip_prefix(',') {
+            Some(next) => text = next,
+            None => return Some((nests, rest)),
+        }
+    }
+}
+
 impl Stats {
+    /// The loop of a nest that holds the most fused multiply-adds.
+    pub fn main_loop(&self) -> Option<&Nest> {
+        self.loops.iter().max_by_key(|nest| nest.work.fmas)
+    }
+
     /// From a driver's own names and numbers.
     pub fn from_driver(compiler: Compiler, subgroup: u32, named: &[(String, u64)], rdna: bool) -> Self {
         let get = |name: &str| named.iter().find(|(known, _)| known == name).map_or(0, |(_, value)| *value);
@@ -126,12 +200,11 @@ impl Stats {
     }
 }
 
-/// Ten numbers, as the stored table and the workers write them.
+/// Seven numbers and the loops, as the stored table and the workers write them.
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Stats { subgroup, registers, spills, shared, instructions, cycles, waves, inner, outer } = self;
-        write!(f, "{subgroup} {registers} {spills} {shared} {instructions} {cycles} {waves}")?;
-        write!(f, " {}/{} {}/{}", inner.fmas, inner.slots, outer.fmas, outer.slots)
+        let Stats { subgroup, registers, spills, shared, instructions, cycles, waves, loops } = self;
+        write!(f, "{subgroup} {registers} {spills} {shared} {instructions} {cycles} {waves} {}", Nests(loops))
     }
 }
 
@@ -139,13 +212,13 @@ impl std::str::FromStr for Stats {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("not nine numbers of a compiler: {text:?}");
+        let wrong = || format!("not what a compiler said: {text:?}");
         let fields: Vec<&str> = text.split_whitespace().collect();
-        let [subgroup, registers, spills, shared, instructions, cycles, waves, inner, outer] = fields[..] else { return Err(wrong()) };
+        let [subgroup, registers, spills, shared, instructions, cycles, waves, loops] = fields[..] else { return Err(wrong()) };
         let number = |text: &str| text.parse::<u32>().map_err(|_| wrong());
-        let a_loop = |text: &str| {
-            let (fmas, slots) = text.split_once('/').ok_or_else(wrong)?;
-            Ok::<_, String>(Loop { fmas: number(fmas)?, slots: number(slots)? })
+        let loops = match loops {
+            "-" => Vec::new(),
+            _ => read_nests(loops).filter(|(_, rest)| rest.is_empty()).ok_or_else(wrong)?.0,
         };
         Ok(Stats {
             subgroup: number(subgroup)?,
@@ -155,8 +228,7 @@ impl std::str::FromStr for Stats {
             instructions: number(instructions)?,
             cycles: cycles.parse().map_err(|_| wrong())?,
             waves: number(waves)?,
-            inner: a_loop(inner)?,
-            outer: a_loop(outer)?,
+            loops,
         })
     }
 }
@@ -164,6 +236,10 @@ impl std::str::FromStr for Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn nest(fmas: u32, slots: u32, inside: Vec<Nest>) -> Nest {
+        Nest { work: Loop { slots, fmas }, inside }
+    }
 
     #[test]
     fn what_is_written_can_be_read() {
@@ -175,11 +251,24 @@ mod tests {
             instructions: 2317,
             cycles: 6861,
             waves: 6,
-            inner: Loop { slots: 1857, fmas: 1024 },
-            outer: Loop { slots: 1900, fmas: 1024 },
+            loops: vec![nest(68, 584, vec![nest(64, 95, vec![]), nest(4, 9, vec![])]), nest(1, 2, vec![])],
         };
+        assert_eq!(stats.to_string(), "64 120 3 16384 2317 6861 6 68/584(64/95,4/9),1/2");
         assert_eq!(stats.to_string().parse(), Ok(stats));
-        assert!("1 2 3".parse::<Stats>().is_err());
+        let without = Stats::default();
+        assert_eq!(without.to_string().parse(), Ok(without));
+        for wrong in ["1 2 3", "64 120 3 16384 2317 6861 6 68/584(64/95", "64 120 3 16384 2317 6861 6 68/584)"] {
+            assert!(wrong.parse::<Stats>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_turn_of_a_nest_turns_the_loops_inside_as_often_as_the_work_asks() {
+        // Two loops of 8 multiply-adds in 10 slots that must do 32 each, and 20 slots of their own around them.
+        let outer = nest(16, 40, vec![nest(8, 10, vec![]), nest(8, 10, vec![])]);
+        assert_eq!(outer.slots(64), 20.0 + 2.0 * 4.0 * 10.0);
+        assert_eq!(nest(1024, 1857, vec![]).slots(1024), 1857.0);
+        assert_eq!(outer.innermost(), Loop { fmas: 8, slots: 10 });
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct Comparison {
 
 const HEAD: &str = "# What the compilers of real GPU drivers make of every shader variant: docs/COMPILERS.md. Written by
 # `make test-compilers ARGS=--update`. Columns: GPU, lanes of a subgroup, registers, spills, bytes of workgroup memory,
-# instructions, the compiler's estimate of cycles, waves, and FMAs/slots of the inner and the outer main loop.
+# instructions, the compiler's estimate of cycles, waves, and FMAs/slots of each loop that has any.
 ";
 const VERSION: &str = "# compilers: ";
 
@@ -107,7 +107,7 @@ impl Table {
             rows.retain(|gpu, _| !asked.contains(&gpu.as_str()));
         }
         for (key, rows) in now {
-            self.results.entry(key.clone()).or_default().extend(rows.iter().map(|(gpu, stats)| (gpu.clone(), *stats)));
+            self.results.entry(key.clone()).or_default().extend(rows.iter().map(|(gpu, stats)| (gpu.clone(), stats.clone())));
         }
         self.results.retain(|_, rows| !rows.is_empty());
     }

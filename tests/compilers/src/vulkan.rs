@@ -146,7 +146,7 @@ impl Driver {
                 .collect();
             let assembly = self.assembly(&executable).map_err(failed)?;
             let mut stats = Stats::from_driver(self.compiler, first.subgroup_size, &named, self.rdna);
-            (stats.inner, stats.outer) = assembly::main_loop(self.compiler, &assembly);
+            stats.loops = assembly::nests(self.compiler, &assembly);
             Ok((stats, assembly))
         }
     }

@@ -18,7 +18,7 @@ use crate::translate::Parsed;
 use crate::vulkan::Driver;
 
 /// Results of another version of this program are not taken from the cache.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Judges every variant whose key holds `filter`. Results are kept in `cache`, by what the compiler was given.
 pub fn run(gpu: &Gpu, filter: &str, cache: &Path, assembly: Option<&Path>) -> Result<(), String> {
@@ -41,7 +41,7 @@ pub fn run(gpu: &Gpu, filter: &str, cache: &Path, assembly: Option<&Path>) -> Re
                 return Ok(stats);
             }
             let (stats, text) = driver.compile(&spirv, variant.entry, &parsed.bindings())?;
-            known.put(&digest, stats);
+            known.put(&digest, &stats);
             if let Some(folder) = assembly {
                 let name: String = key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
                 fs::write(folder.join(format!("{}-{name}.txt", gpu.name)), text).map_err(|error| error.to_string())?;
@@ -91,11 +91,11 @@ impl Cache {
     }
 
     fn get(&self, digest: &str) -> Option<Stats> {
-        self.known.get(digest).copied()
+        self.known.get(digest).cloned()
     }
 
-    fn put(&mut self, digest: &str, stats: Stats) {
-        self.known.insert(digest.to_owned(), stats);
+    fn put(&mut self, digest: &str, stats: &Stats) {
+        self.known.insert(digest.to_owned(), stats.clone());
         if let Some(file) = &mut self.file {
             let _ = writeln!(file, "{digest} {stats}");
         }
