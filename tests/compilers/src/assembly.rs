@@ -30,7 +30,7 @@ pub fn name(compiler: Compiler) -> Option<&'static str> {
     }
 }
 
-/// The program's loops that hold fused multiply-adds, outermost first in each nest.
+/// The program's loops that hold fused multiply-adds, in the text's order.
 pub fn nests(compiler: Compiler, text: &str) -> Vec<Nest> {
     let mut loops = loops(&blocks(compiler, text));
     loops.retain(|one| one.work.fmas > 0);
@@ -39,7 +39,7 @@ pub fn nests(compiler: Compiler, text: &str) -> Vec<Nest> {
     for one in loops {
         place(&mut nests, one);
     }
-    nests.into_iter().map(Placed::nest).collect()
+    Placed::nests(nests)
 }
 
 /// A loop among those that are placed already.
@@ -49,8 +49,9 @@ struct Placed {
 }
 
 impl Placed {
-    fn nest(self) -> Nest {
-        Nest { work: self.natural.work, inside: self.inside.into_iter().map(Placed::nest).collect() }
+    fn nests(mut all: Vec<Placed>) -> Vec<Nest> {
+        all.sort_by_key(|one| one.natural.body.first().copied());
+        all.into_iter().map(|one| Nest { work: one.natural.work, inside: Placed::nests(one.inside) }).collect()
     }
 }
 
@@ -279,7 +280,8 @@ fn dominators(before: &[BTreeSet<usize>]) -> Vec<BTreeSet<usize>> {
         changed = false;
         for i in 1..before.len() {
             let mut ways = before[i].iter().map(|&way| &dominators[way]);
-            let mut now = ways.next().cloned().unwrap_or_default();
+            // What cannot be reached, such as the padding behind a jump, has no say.
+            let Some(mut now) = ways.next().cloned() else { continue };
             for way in ways {
                 now = now.intersection(way).copied().collect();
             }
@@ -314,7 +316,7 @@ mod tests {
     #[test]
     fn intel_and_qualcomm_loops_are_read() {
         let intel = "mov(8) g1<1>D 0D { align1 1Q };\nLABEL1:\nmad(8) g3<1>F g3<8,8,1>F g9<8,8,1>F g1<1,1,1>F { align1 1Q };\nsync nop(1) null<0,1,0>UB { align1 };\n(+f0.0) while(8) JIP: LABEL1 { align1 1Q };\nmov(8) g1<1>D 0D { align1 1Q };\n";
-        assert_eq!(main_loop(Compiler::Brw, intel), vec![Nest { work: Loop { slots: 3, fmas: 1 }, inside: vec![] }]);
+        assert_eq!(nests(Compiler::Brw, intel), vec![Nest { work: Loop { slots: 3, fmas: 1 }, inside: vec![] }]);
         let qualcomm =
             "mov.u32u32 r0.x, 0\nl7:\n(sy)(rpt1)mad.f32 r2.x, r3.x, r4.x, r2.x\n(nop3) add.s r1.x, r1.x, 1\nbr !p0.x, #l7\nend\n";
         assert_eq!(nests(Compiler::Ir3, qualcomm), vec![Nest { work: Loop { slots: 7, fmas: 2 }, inside: vec![] }]);

@@ -94,6 +94,7 @@ fn judge_with(plan: &Plan, judge: &str, verdict: &mut Verdict) -> Result<(), Str
     };
     let log = cache.join(format!("{judge}.log"));
     let errors = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+    command.env_remove(nc_core::gpu::Forced::VARIABLE);
     command.args(["--worker", judge, "--place"]).arg(&plan.place).args(["--kernel", &plan.filter]);
     if let Some(folder) = &plan.assembly {
         command.arg("--assembly").arg(folder);

@@ -18,7 +18,7 @@ use crate::translate::Parsed;
 use crate::vulkan::Driver;
 
 /// Results of another version of this program are not taken from the cache.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Judges every variant whose key holds `filter`. Results are kept in `cache`, by what the compiler was given.
 pub fn run(gpu: &Gpu, filter: &str, cache: &Path, assembly: Option<&Path>) -> Result<(), String> {
