@@ -128,7 +128,7 @@ fn instruction(slots: u32, fmas: u32, target: Option<&str>, leaves: bool) -> Lin
     Line::Instruction { work: Loop { slots, fmas }, target: target.map(str::to_owned), leaves }
 }
 
-/// `	v_fmac_f32_e32 v25, v72, v81   ; 5632a348`, blocks `BB87:`.
+/// `v_fmac_f32_e32 v25, v72, v81   ; 5632a348`, blocks `BB87:`.
 fn read_aco(line: &str) -> Line {
     if let Some(label) = line.strip_suffix(':').filter(|label| label.starts_with("BB")) {
         return Line::Label(label.to_owned());
@@ -243,16 +243,19 @@ fn loops(blocks: &[Block]) -> Vec<Natural> {
             next
         })
         .collect();
-    let mut before = vec![BTreeSet::new(); blocks.len()];
-    for (i, next) in next.iter().enumerate() {
-        for &j in next {
+    // Only what can be reached counts: not the padding behind a jump.
+    let (mut before, mut open) = (vec![BTreeSet::new(); blocks.len()], vec![0]);
+    let mut reached = BTreeSet::from([0]);
+    while let Some(i) = open.pop() {
+        for &j in &next[i] {
             before[j].insert(i);
+            open.extend(reached.insert(j).then_some(j));
         }
     }
     let dominators = dominators(&before);
     let mut bodies: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-    for (i, next) in next.iter().enumerate() {
-        for &head in next.intersection(&dominators[i]) {
+    for &i in &reached {
+        for &head in next[i].intersection(&dominators[i]) {
             let body = bodies.entry(head).or_insert_with(|| BTreeSet::from([head]));
             let mut open = vec![i];
             while let Some(block) = open.pop() {
@@ -280,7 +283,6 @@ fn dominators(before: &[BTreeSet<usize>]) -> Vec<BTreeSet<usize>> {
         changed = false;
         for i in 1..before.len() {
             let mut ways = before[i].iter().map(|&way| &dominators[way]);
-            // What cannot be reached, such as the padding behind a jump, has no say.
             let Some(mut now) = ways.next().cloned() else { continue };
             for way in ways {
                 now = now.intersection(way).copied().collect();

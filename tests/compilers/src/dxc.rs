@@ -60,7 +60,7 @@ impl Dxc {
             if found.is_null() {
                 return Err(format!("{} is not DXC: {}", library.display(), std::ffi::CStr::from_ptr(libc::dlerror()).to_string_lossy()));
             }
-            let create: Create = std::mem::transmute(found);
+            let create = std::mem::transmute::<*mut c_void, Create>(found);
             let mut compiler = std::ptr::null_mut();
             match create(&CLASS, &COMPILER_3, &mut compiler) {
                 0 => Ok(Self { compiler }),
