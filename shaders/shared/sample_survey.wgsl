@@ -71,8 +71,9 @@ fn suffices(few: Row, draw: Draw, bound: f32, goal: f32) -> bool {
 {% endfor %}
     }
     let sums = group_sum(own, few.lane);
+    // The first of the ranking, which weighs 1, is kept whatever the goal.
     let light = (weight(few, vec4<f32>(bound)).x < draw.min_p);
-    let by_weight = select(light, sums.y >= goal * 1.00001, draw.top_p < 1.0);
+    let by_weight = select(light, sums.y >= max(goal * 1.00001, 1.0), draw.top_p < 1.0);
     return select(by_weight, sums.x >= f32(draw.top_k), ranked(draw));
 }
 {% else %}

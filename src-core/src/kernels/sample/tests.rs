@@ -258,7 +258,7 @@ fn a_token_counts_as_seen_from_the_step_that_feeds_it() {
 
 #[test]
 fn equal_logits_are_ranked_by_id() {
-    for (top_k, top_p, last) in [(3, 1.0, 2), (0, 0.25, 24), (50, 0.5, 24)] {
+    for (top_k, top_p, last) in [(3, 1.0, 2), (0, 0.25, 24), (50, 0.5, 24), (0, 0.0, 0)] {
         let draw = Draw { top_k, top_p, uniform: ALMOST_ONE, ..PLAIN };
         assert_eq!(draw_one(&[0.25; 100], draw), Some(last), "{draw:?}");
         assert_eq!(draw_one(&[0.25; 100], Draw { uniform: 0.0, ..draw }), Some(0));
