@@ -15,7 +15,8 @@ struct Shape {
 @group(0) @binding(3) var<storage, read_write> delta: array<f32>;          // [B, T, H]
 
 @compute @workgroup_size(ROW_LANES)
-fn forward(lane: Lane) {
+fn forward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.rows { return; }
     let start = row * shape.quads;

@@ -34,7 +34,8 @@ fn forward(
 }
 
 @compute @workgroup_size(ROW_LANES)
-fn backward(lane: Lane) {
+fn backward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let part = row_index(lane);
     if part >= shape.parts { return; }
     let factor = -lambda[0];

@@ -56,7 +56,8 @@ fn base_of(start: u32, lane: Lane) -> f32 {
 }
 
 @compute @workgroup_size(ROW_LANES)
-fn softcap_only(lane: Lane) {
+fn softcap_only({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.rows { return; }
     for (var v = lane.index; v < shape.quads; v += ROW_LANES) {
@@ -65,7 +66,8 @@ fn softcap_only(lane: Lane) {
 }
 
 @compute @workgroup_size(ROW_LANES)
-fn forward(lane: Lane) {
+fn forward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.rows { return; }
     let start = row * shape.quads;
@@ -95,7 +97,8 @@ fn gradient(quad: u32, z: vec4<f32>, lse: f32, goal: u32, w: f32) -> vec4<f32> {
 // A row that fits the registers of its lanes, {{ held }} quads each, is read once. Of a longer one z is computed twice, or on CPU
 // adapters, where loads and stores are cheap beside a tanh, put where the logits were.
 @compute @workgroup_size(ROW_LANES)
-fn backward(lane: Lane) {
+fn backward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.rows { return; }
     let start = row * shape.quads;

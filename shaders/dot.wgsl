@@ -28,7 +28,8 @@ struct Shape {
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size(ROW_LANES)
-fn product(lane: Lane) {
+fn product({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let part = row_index(lane);
     if part >= shape.parts { return; }
 
@@ -42,7 +43,8 @@ fn product(lane: Lane) {
 
 // A unit is one part of four columns; its lanes take different rows.
 @compute @workgroup_size(ROW_LANES)
-fn weighted(lane: Lane) {
+fn weighted({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let unit = row_index(lane);
     if unit >= shape.heads * shape.wide * shape.parts { return; }
     let part = unit % shape.parts;
@@ -65,7 +67,8 @@ fn weighted(lane: Lane) {
 }
 
 @compute @workgroup_size(ROW_LANES)
-fn finish(lane: Lane) {
+fn finish({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let column = row_index(lane);
     if column >= shape.count { return; }
     var sum = 0.0;

@@ -41,7 +41,8 @@ fn factor(at: u32, lane: Lane) -> f32 {
 }
 
 @compute @workgroup_size(ROW_LANES)
-fn forward(lane: Lane) {
+fn forward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.rows { return; }
     // Where a token could not be drawn its id is −1.

@@ -30,7 +30,8 @@ struct Shape {
 @group(0) @binding(8) var<storage, read> scale: array<f32>;                // [N, K]  s
 
 @compute @workgroup_size(ROW_LANES)
-fn forward(lane: Lane) {
+fn forward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.rows { return; }
     let start = row * shape.quads;
@@ -54,7 +55,8 @@ fn term(i: u32, c: u32, head: u32) -> vec4<f32> {
 const BLOCK = 1024u;
 
 @compute @workgroup_size(ROW_LANES)
-fn backward(lane: Lane) {
+fn backward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let unit = row_index(lane);
     let v = unit / shape.chunks;
     if v >= shape.rows { return; }

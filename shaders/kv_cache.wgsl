@@ -62,7 +62,8 @@ const GATE_QUADS = 3u;
 {% endmacro %}
 
 @compute @workgroup_size(ROW_LANES)
-fn store(lane: Lane) {
+fn store({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.rows { return; }
     let all = shape.heads + 2u * shape.kv_heads;

@@ -31,7 +31,8 @@ struct Shape {
 #include "shared/matvec_finish.wgsl"
 
 @compute @workgroup_size(ROW_LANES)
-fn forward(lane: Lane) {
+fn forward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = lane.workgroup.z * {{ rows }}u;
     let column = row_index(lane);                            // in quads
     if column >= shape.n_quads { return; }

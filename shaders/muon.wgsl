@@ -59,7 +59,8 @@ fn whole(matrix: u32, axis: u32) -> vec2<f32> {
 }
 
 @compute @workgroup_size(ROW_LANES)
-fn momentum(lane: Lane) {
+fn momentum({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.count * shape.rows { return; }
     let start = row / shape.rows * shape.stride + row % shape.rows * shape.quads;
@@ -80,7 +81,8 @@ fn momentum(lane: Lane) {
 
 // The sum of q over a segment of the axis, and how many elements of it are not nothing: Σ q / max(q, 1e-12).
 @compute @workgroup_size(ROW_LANES)
-fn totals(lane: Lane) {
+fn totals({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let part = row_index(lane);
     let count = segments(shape.axis);
     if part >= shape.count * count { return; }
@@ -98,7 +100,8 @@ fn totals(lane: Lane) {
 }
 
 @compute @workgroup_size(ROW_LANES)
-fn scale(lane: Lane) {
+fn scale({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.count * shape.rows { return; }
     let start = row / shape.rows * shape.stride + row % shape.rows * shape.quads;
@@ -112,7 +115,8 @@ fn scale(lane: Lane) {
 }
 
 @compute @workgroup_size(ROW_LANES)
-fn variance(lane: Lane) {
+fn variance({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let part = row_index(lane);
     let count = segments(shape.kept);
     if part >= shape.count * count { return; }
@@ -135,7 +139,8 @@ fn variance(lane: Lane) {
 }
 
 @compute @workgroup_size(ROW_LANES)
-fn update(lane: Lane) {
+fn update({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.count * shape.rows { return; }
     let matrix = row / shape.rows;

@@ -24,7 +24,8 @@ struct Shape {
 @group(0) @binding(7) var<storage, read_write> dx: array<vec4<f32>>;       // [N, C]
 
 @compute @workgroup_size(ROW_LANES)
-fn forward(lane: Lane) {
+fn forward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.rows { return; }
     let start = row * shape.quads;
@@ -44,7 +45,8 @@ fn forward(lane: Lane) {
 }
 
 @compute @workgroup_size(ROW_LANES)
-fn backward(lane: Lane) {
+fn backward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.rows { return; }
     let start = row * shape.quads;

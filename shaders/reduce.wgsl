@@ -26,7 +26,8 @@ fn term(v: vec4<f32>) -> vec4<f32> {
 }
 
 @compute @workgroup_size(ROW_LANES)
-fn rows(lane: Lane) {
+fn rows({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.count * shape.rows { return; }
     let start = row / shape.rows * shape.stride + row % shape.rows * shape.quads;

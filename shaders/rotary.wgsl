@@ -36,7 +36,8 @@ fn angles(row: u32) -> u32 {
 }
 
 @compute @workgroup_size(ROW_LANES)
-fn forward(lane: Lane) {
+fn forward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.rows { return; }
     let first = row * 2u * shape.half_quads;
@@ -65,7 +66,8 @@ fn forward(lane: Lane) {
 }
 
 @compute @workgroup_size(ROW_LANES)
-fn backward(lane: Lane) {
+fn backward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.rows { return; }
     let first = row * 2u * shape.half_quads;

@@ -26,7 +26,8 @@ fn count(which: vec4<bool>) -> u32 {
 }
 
 @compute @workgroup_size(ROW_LANES)
-fn forward(lane: Lane) {
+fn forward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let index = lane.workgroup.y;
     let block = lane.workgroup.x;
     let quad = block * ROW_LANES + lane.index;

@@ -35,7 +35,8 @@ struct Shape {
 const GATE_QUADS = 6u;
 
 @compute @workgroup_size(ROW_LANES)
-fn forward(lane: Lane) {
+fn forward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.rows { return; }
     let start = row * shape.quads;
@@ -56,7 +57,8 @@ fn forward(lane: Lane) {
 }
 
 @compute @workgroup_size(ROW_LANES)
-fn backward(lane: Lane) {
+fn backward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let part = row_index(lane);
     if part >= shape.parts { return; }
 

@@ -33,7 +33,8 @@ struct Shape {
 const GATE_QUADS = 3u;
 
 @compute @workgroup_size(ROW_LANES)
-fn forward(lane: Lane) {
+fn forward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.rows { return; }
     let n = row / shape.heads;
@@ -54,7 +55,8 @@ fn forward(lane: Lane) {
 }
 
 @compute @workgroup_size(ROW_LANES)
-fn backward(lane: Lane) {
+fn backward({{ lane_arguments() }}) {
+    let lane = {{ lane_of_arguments() }};
     let n = row_index(lane);
     if n >= shape.rows { return; }
     let token = u32(ids[n]);

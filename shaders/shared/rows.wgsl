@@ -11,15 +11,31 @@
 const ROW_LANES = {{ lanes }}u;
 
 struct Lane {
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) index: u32,    // along the row
+    workgroup: vec3<u32>,
+    groups: vec3<u32>,
+    index: u32,    // along the row
 {% if subgroup_least > 0 and not whole %}
-    @builtin(subgroup_invocation_id) of_subgroup: u32,
-    @builtin(subgroup_id) subgroup: u32,
-    @builtin(num_subgroups) subgroups: u32,
+    of_subgroup: u32,
+    subgroup: u32,
+    subgroups: u32,
 {% endif %}
 }
+
+{# An entry point's arguments, and a lane of them. Built-in values may not stand in a structure that an entry point takes: in
+   HLSL naga gives those of subgroups no meaning there, and writes the workgroup's number for the number of workgroups. #}
+{% macro lane_arguments() %}
+    @builtin(workgroup_id) built_in_workgroup: vec3<u32>,
+    @builtin(num_workgroups) built_in_groups: vec3<u32>,
+    @builtin(local_invocation_index) built_in_index: u32,
+{% if subgroup_least > 0 and not whole %}
+    @builtin(subgroup_invocation_id) built_in_of_subgroup: u32,
+    @builtin(subgroup_id) built_in_subgroup: u32,
+    @builtin(num_subgroups) built_in_subgroups: u32,
+{% endif %}
+{% endmacro %}
+{% macro lane_of_arguments() -%}
+Lane(built_in_workgroup, built_in_groups, built_in_index{% if subgroup_least > 0 and not whole %}, built_in_of_subgroup, built_in_subgroup, built_in_subgroups{% endif %})
+{%- endmacro %}
 
 // The workgroup's number in a grid that may be folded.
 fn row_index(lane: Lane) -> u32 {

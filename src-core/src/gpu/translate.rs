@@ -64,6 +64,12 @@ fn metal(module: &Module, info: &ModuleInfo, entry: &str) -> Result<(), String> 
 }
 
 fn direct_x(module: &Module, info: &ModuleInfo, entry: &str) -> Result<(), String> {
+    // naga 30.0.1 writes the workgroup's number for the number of workgroups where that is a member of a structure.
+    let entry_point = module.entry_points.iter().find(|point| point.name == entry);
+    let structure = |argument: &naga::FunctionArgument| matches!(module.types[argument.ty].inner, naga::TypeInner::Struct { .. });
+    if entry_point.is_some_and(|point| point.function.arguments.iter().any(structure)) {
+        return Err("an entry point takes built-in values in a structure".to_owned());
+    }
     let options = back::hlsl::Options { shader_model: back::hlsl::ShaderModel::V6_2, fake_missing_bindings: true, ..Default::default() };
     let pipeline = back::hlsl::PipelineOptions { entry_point: Some((ShaderStage::Compute, entry.to_owned())) };
     let mut text = String::new();

@@ -38,7 +38,7 @@ fn rows<'a>(results: &'a Results, kernel: &'a str, words: &'a [&'a str], gpu: &'
         .filter_map(move |(key, rows)| Some((key.as_str(), rows.get(gpu)?)))
 }
 
-const PRODUCT: [&str; 3] = ["layout=nn", "side=128", "add=none"];
+const PRODUCT: [&str; 3] = ["layout=nn", "side=128", "add=nothing"];
 
 /// Products by 128 × 128 tiles: at least 75 % fused multiply-adds in the innermost loop, at most 70,000 cycles on DG2.
 fn products(results: &Results) -> Vec<Target> {

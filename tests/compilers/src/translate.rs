@@ -76,9 +76,16 @@ impl Parsed {
 
     /// HLSL, and the name that the entry point has in it.
     pub fn hlsl(&self, model: hlsl::ShaderModel) -> Result<(String, String), String> {
+        let entry = self.module.entry_points.iter().find(|entry| entry.name == self.entry).expect("process_overrides kept it");
+        let structure = |argument: &naga::FunctionArgument| matches!(self.module.types[argument.ty].inner, naga::TypeInner::Struct { .. });
+        if entry.function.arguments.iter().any(structure) {
+            return Err("HLSL: built-in values in a structure, where naga takes the workgroup's number for the number of workgroups".into());
+        }
         let options = hlsl::Options {
             shader_model: model,
             fake_missing_bindings: true,
+            // Where wgpu-hal puts the number of workgroups.
+            special_constants_binding: Some(hlsl::BindTarget { space: 255, ..Default::default() }),
             zero_initialize_workgroup_memory: false,
             restrict_indexing: true,
             force_loop_bounding: false,
