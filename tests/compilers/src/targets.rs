@@ -164,28 +164,30 @@ fn tile_slots(pass: &str, key: &str, stats: &Stats) -> Option<f64> {
     Some(own + inside.sum::<f64>())
 }
 
-/// Decode attention: slots of a subgroup for a position of the context, at D = 128.
+/// Decode attention at D = 128: the slots of the loop over the positions that the workgroup takes in a turn. All subgroups of
+/// the workgroup issue them, so what a position costs in all is told too.
 fn decode_slots(results: &Results) -> Vec<Target> {
-    let mut most: Option<(f64, String)> = None;
+    let mut most = [(0.0, ""); 2];
     for gpu in &crate::gpus::GPUS {
         for (key, stats) in rows(results, "attention_decode_row/forward", &["head_dim=128"], gpu.name) {
-            let Some(nest) = stats.main_loop() else { continue };
-            let lanes = value(key, "lanes").unwrap_or(stats.subgroup).max(1);
-            let team = value(key, "team").unwrap_or(lanes);
-            // Four positions a turn and team; a subgroup may hold several teams.
-            let positions = 4.0 * (f64::from(stats.subgroup.min(lanes)) / f64::from(team)).max(1.0);
+            let (Some(nest), Some(lanes)) = (stats.main_loop(), value(key, "lanes")) else { continue };
+            // Each team takes four positions a turn.
+            let positions = f64::from(4 * lanes / value(key, "team").unwrap_or(lanes));
             let slots = f64::from(nest.work.slots) / positions;
-            if most.as_ref().is_none_or(|(most, _)| slots > *most) {
-                most = Some((slots, format!("{}: {key}", gpu.name)));
+            let all = slots * f64::from(lanes.div_ceil(stats.subgroup.max(1)));
+            for (most, slots) in most.iter_mut().zip([slots, all]) {
+                if slots > most.0 {
+                    *most = (slots, gpu.name);
+                }
             }
         }
     }
-    let (slots, place) = most.unwrap_or((f64::MAX, "not told".into()));
+    let [(slots, gpu), (all, on)] = most;
     vec![Target {
-        what: "attention_decode_row at D = 128, all GPUs that say: slots a position".into(),
+        what: "attention_decode_row at D = 128, all GPUs that say: the loop's slots over the positions of its turn".into(),
         wanted: "≤ 60".into(),
-        measured: format!("{slots:.1} ({place})"),
-        met: slots <= 60.0,
+        measured: format!("{slots:.1} ({gpu}); by all subgroups of the workgroup together {all:.1} ({on})"),
+        met: slots > 0.0 && slots <= 60.0,
     }]
 }
 
