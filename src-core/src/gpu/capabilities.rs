@@ -2,7 +2,6 @@
 //! derive from it, so that a test can say "as if subgroups varied" and get every form that such an adapter would get.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 
 use super::{GpuError, quirks};
 
@@ -175,13 +174,6 @@ impl MatrixShapes {
     /// The sides of the tiles, in ascending order.
     pub fn sides(self) -> impl Iterator<Item = u32> {
         [(self.eight, 8), (self.sixteen, 16)].into_iter().filter_map(|(has, side)| has.then_some(side))
-    }
-}
-
-impl Subgroups {
-    /// All sizes from the least to the most.
-    pub fn range(self) -> RangeInclusive<u32> {
-        self.least..=self.most
     }
 }
 
