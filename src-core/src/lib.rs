@@ -3,7 +3,7 @@
 //! Modules call downwards only: `cli → bench → train → eval → engine → model → kernels → gpu`; `optim` stands on `kernels`;
 //! `tasks` stands on `data`, and that and `checkpoint` on `tokenizer` and `tools`; importing, a part of `checkpoint`, also
 //! knows the configuration of a `model` and the downloads of `data`. `model` knows no tokenizer, `engine` no
-//! training, `tasks` no model, `gpu` no tensor maths.
+//! training, `tasks` no model, `gpu` no tensor maths; `files` knows nothing of the others, and all that read files stand on it.
 
 pub mod bench;
 #[cfg(feature = "burn")]
@@ -13,6 +13,7 @@ pub mod cli;
 pub mod data;
 pub mod engine;
 pub mod eval;
+pub mod files;
 pub mod gpu;
 pub mod kernels;
 pub mod model;
