@@ -3,7 +3,6 @@
 use serde::Serialize;
 use tiktoken_rs::CoreBPE;
 
-use super::split::pieces;
 use super::{Tokenizer, TokenizerError};
 
 /// Short texts of several kinds, by name.
@@ -82,6 +81,29 @@ impl Comparison {
     }
 }
 
+/// Cuts `text` into pieces of at least `piece` bytes (but the last) and about `longest` at most.
+///
+/// A cut before a space that follows a letter or digit changes no word: in these patterns no word holds a letter or digit
+/// and then white space, and nothing looks behind itself.
+fn pieces(text: &str, piece: usize, longest: usize) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let bytes = rest.as_bytes();
+        let harmless = |at: &usize| bytes[*at] == b' ' && bytes[*at - 1].is_ascii_alphanumeric();
+        let end = if rest.len() <= piece {
+            rest.len()
+        } else {
+            (piece.max(1)..rest.len().min(longest)).find(harmless).unwrap_or_else(|| rest.ceil_char_boundary(longest))
+        };
+        let (head, tail) = rest.split_at(end);
+        rest = tail;
+        Some(head)
+    })
+}
+
 fn count(tokenizer: &CoreBPE, text: &str) -> u64 {
     pieces(text, PIECE / 2, PIECE).map(|piece| tokenizer.encode_ordinary(piece).len() as u64).sum()
 }
@@ -90,8 +112,25 @@ fn count(tokenizer: &CoreBPE, text: &str) -> u64 {
 mod tests {
     use std::convert::Infallible;
 
+    use proptest::prelude::*;
+
     use super::super::TrainOptions;
+    use super::super::split::Splitter;
     use super::*;
+
+    fn words(text: &str) -> Vec<&str> {
+        let mut words = Vec::new();
+        Splitter::new().words(text, |word| words.push(word));
+        words
+    }
+
+    proptest! {
+        #[test]
+        fn cutting_a_text_into_pieces_changes_no_word(text in "[a-c1é ,.'\r\n\t日]{0,200}", piece in 1usize..20) {
+            let cut: Vec<&str> = pieces(&text, piece, usize::MAX).flat_map(words).collect();
+            prop_assert_eq!(cut, words(&text));
+        }
+    }
 
     #[test]
     fn bytes_per_token_of_each_contender() {

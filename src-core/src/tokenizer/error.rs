@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::train::LARGEST_VOCABULARY;
+use crate::files::StandIn;
 
 /// A tokenizer could not be read, trained or written.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,14 @@ pub enum TokenizerError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// It is something else, left in the file's place.
+    #[error("{} {found}", path.display())]
+    StandIn {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        found: StandIn,
     },
     /// The text is not JSON, or not a tokenizer's JSON.
     #[error("the tokenizer is not a readable tokenizer.json: {0}")]
@@ -62,12 +71,11 @@ pub enum TokenizerError {
     /// There is nothing to learn from.
     #[error("the text is empty: there is nothing to train a tokenizer on")]
     EmptyText,
-    /// The trainer's 31-bit counters would overflow.
-    #[error("two neighbouring bytes occur {count} times in this text, more than the trainer can count; use a smaller --max-chars")]
-    TooMuchText {
-        /// How often the most frequent pair occurs.
-        count: u64,
-    },
+    /// The different words of the text are longer than the trainer can number.
+    #[error(
+        "the different words of this text have more than 4 billion bytes, more than the trainer can count; read fewer characters of it"
+    )]
+    TooMuchText,
     /// The documents could not be read.
     #[error(transparent)]
     Documents(Box<dyn std::error::Error + Send + Sync>),

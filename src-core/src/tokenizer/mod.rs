@@ -35,6 +35,7 @@ pub use split::SPLIT_PATTERN;
 pub use template::CHAT_TEMPLATE;
 pub use train::{LARGEST_VOCABULARY, SMALLEST_VOCABULARY, TrainOptions, Trained};
 
+use crate::files::StandIn;
 use split::Splitter;
 use vocabulary::{Token, Vocabulary};
 
@@ -80,7 +81,7 @@ impl Tokenizer {
             .map_err(TokenizerError::Library)?;
         let special: HashMap<String, u32> = vocabulary.special().map(|(name, id)| (name.to_owned(), id)).collect();
         let bos = *special.get(BOS).ok_or_else(|| TokenizerError::Unusable(format!("it has no special token {BOS}")))?;
-        Ok(Self { vocabulary, splitter: Splitter::new()?, model, special, bos })
+        Ok(Self { vocabulary, splitter: Splitter::new(), model, special, bos })
     }
 
     /// Reads a `tokenizer.json` in the form of Hugging Face's `tokenizers`.
@@ -93,17 +94,22 @@ impl Tokenizer {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(TokenizerError::Missing { path: path.to_owned() }),
             opened => opened.map_err(io)?,
         };
-        let mut text = String::new();
-        let read = file.take(LARGEST_FILE + 1).read_to_string(&mut text).map_err(io)?;
+        let mut bytes = Vec::new();
+        let read = file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(io)?;
+        if let Some(found) = StandIn::of(&bytes) {
+            return Err(TokenizerError::StandIn { path: path.to_owned(), found });
+        }
         let in_file = |source| TokenizerError::InFile { path: path.to_owned(), source: Box::new(source) };
         if read as u64 > LARGEST_FILE {
             return Err(in_file(TokenizerError::Unusable(format!("it is longer than {LARGEST_FILE} bytes"))));
         }
+        let text = String::from_utf8(bytes).map_err(|_| in_file(TokenizerError::Unusable("it is not UTF-8 text".to_owned())))?;
         Self::from_json(&text).map_err(in_file)
     }
 
     /// Reads the text of a `tokenizer.json`. The split pattern must be [`SPLIT_PATTERN`], every one of the 256 bytes a
-    /// token, the ids without holes, and `<|bos|>` among the special tokens.
+    /// token, the ids without holes, and `<|bos|>` among the special tokens. Truncation and padding are passed over: they
+    /// say what a program did with the ids, and [`encode`](Self::encode) gives all of them.
     pub fn from_json(text: &str) -> Result<Self, TokenizerError> {
         Self::new(format::read(text)?)
     }
