@@ -146,7 +146,7 @@ fn a_cut_file_is_refused() {
 #[test]
 fn a_file_that_cannot_be_right_is_refused_by_what_is_wrong() {
     let json: Value = serde_json::from_str(&LURED.to_json()).unwrap();
-    let cases: [(&str, Value, &str); 19] = [
+    let cases: [(&str, Value, &str); 20] = [
         ("/model/vocab/a", json!(4_000_000_000u32), "outside a vocabulary of 300"),
         ("/model/vocab/a", json!(98), "stands for two tokens"),
         ("/model/vocab/a", json!(1e300), "invalid"),
@@ -158,7 +158,8 @@ fn a_file_that_cannot_be_right_is_refused_by_what_is_wrong() {
         ("/model/merges/1", json["model"]["merges"][0].clone(), "merge 1 is there twice"),
         ("/model/type", json!("Unigram"), "not a byte-level BPE"),
         ("/model/dropout", json!(0.5), "dropout"),
-        ("/model/unk_token", json!("<unk>"), "an unknown token"),
+        ("/model/continuing_subword_prefix", json!("##"), "not a byte-level BPE"),
+        ("/model/end_of_word_suffix", json!("</w>"), "not a byte-level BPE"),
         ("/added_tokens", json!([]), "no special token <|bos|>"),
         ("/added_tokens/0/content", json!("<|eos|>"), "no special token <|bos|>"),
         ("/added_tokens/0/special", json!(false), "not a special token"),
@@ -175,6 +176,57 @@ fn a_file_that_cannot_be_right_is_refused_by_what_is_wrong() {
     }
     for text in ["", " ", "null", "[]", "{}", "\u{0}", &"[".repeat(100_000)] {
         assert!(matches!(Tokenizer::from_json(text), Err(TokenizerError::Json(_))));
+    }
+}
+
+/// Settings that change no id, because a program sets them anew or because every byte has a token.
+#[test]
+fn a_file_with_settings_that_change_no_id_is_read() {
+    let json: Value = serde_json::from_str(&LURED.to_json()).unwrap();
+    let bytes = json["decoder"].clone();
+    let split = json["pre_tokenizer"].clone();
+    let cases = [
+        ("/model/byte_fallback", json!(true)),
+        ("/model/unk_token", json!("<unk>")),
+        ("/model/fuse_unk", json!(true)),
+        ("/model/dropout", json!(0.0)),
+        ("/model/continuing_subword_prefix", json!("")),
+        ("/model/end_of_word_suffix", json!("")),
+        ("/truncation", json!({ "direction": "Right", "max_length": 64, "strategy": "LongestFirst", "stride": 0 })),
+        (
+            "/padding",
+            json!({ "strategy": { "Fixed": 8 }, "direction": "Left", "pad_to_multiple_of": 8, "pad_id": 0, "pad_type_id": 0, "pad_token": "<|bos|>" }),
+        ),
+        ("/normalizer", json!({ "type": "Sequence", "normalizers": [] })),
+        ("/pre_tokenizer", json!({ "type": "Sequence", "pretokenizers": [split] })),
+        ("/post_processor", json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true })),
+        ("/decoder", json!({ "type": "Sequence", "decoders": [{ "type": "ByteFallback" }, bytes] })),
+        ("/decoder", Value::Null),
+        ("/version", json!("2.0")),
+    ];
+    for (place, value) in cases {
+        let mut json = json.clone();
+        *json.pointer_mut(place).unwrap() = value.clone();
+        let tokenizer = Tokenizer::from_json(&json.to_string()).unwrap_or_else(|error| panic!("{place} = {value}: {error}"));
+        assert_eq!(tokenizer.hash(), LURED.hash(), "{place} = {value}");
+    }
+    let mut old = json;
+    old["model"].as_object_mut().unwrap().remove("type");
+    assert_eq!(Tokenizer::from_json(&old.to_string()).unwrap().hash(), LURED.hash());
+}
+
+#[test]
+fn what_lies_in_a_files_place_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    for (bytes, words) in [
+        (&b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n"[..], "tokenizer.json is a Git LFS pointer"),
+        (b"<!DOCTYPE html><html></html>", "tokenizer.json is a web page"),
+        (b"{\"\xff\": 1}", "it is not UTF-8 text"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = Tokenizer::from_file(&path).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
     }
 }
 

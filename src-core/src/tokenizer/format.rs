@@ -1,7 +1,8 @@
 //! `tokenizer.json`, the form of Hugging Face's `tokenizers`: reading what others wrote, writing ours.
 //!
 //! The file can describe far more than a byte-level BPE. What would make it encode differently from how nc-core
-//! encodes is refused here by name, never ignored.
+//! encodes is refused here by name, never ignored. What makes no difference is read over: truncation and padding, which
+//! transformers sets anew in each call, and all that is for bytes without a token, because every byte must have one.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,11 +24,10 @@ const LONGEST_PART: usize = 1 << 16;
 
 #[derive(serde::Deserialize)]
 struct File<'a> {
-    truncation: Option<IgnoredAny>,
-    padding: Option<IgnoredAny>,
     #[serde(default)]
     added_tokens: Vec<AddedToken>,
-    normalizer: Option<IgnoredAny>,
+    #[serde(borrow)]
+    normalizer: Option<&'a RawValue>,
     #[serde(borrow)]
     pre_tokenizer: &'a RawValue,
     #[serde(borrow)]
@@ -46,20 +46,23 @@ struct AddedToken {
 
 #[derive(serde::Deserialize)]
 struct Model<'a> {
-    #[serde(rename = "type")]
+    /// Older files leave it out.
+    #[serde(rename = "type", default = "bpe")]
     kind: String,
-    dropout: Option<IgnoredAny>,
-    unk_token: Option<IgnoredAny>,
+    #[serde(borrow)]
+    dropout: Option<&'a RawValue>,
     #[serde(borrow)]
     continuing_subword_prefix: Option<&'a RawValue>,
     #[serde(borrow)]
     end_of_word_suffix: Option<&'a RawValue>,
     #[serde(default)]
-    byte_fallback: bool,
-    #[serde(default)]
     ignore_merges: bool,
     vocab: HashMap<String, u32>,
     merges: Vec<Merge>,
+}
+
+fn bpe() -> String {
+    "BPE".to_owned()
 }
 
 /// A merge is a pair, or in older files both halves with a space between (no token holds a space: it is spelled `Ġ`).
@@ -105,18 +108,14 @@ pub(super) fn read(text: &str) -> Result<Vocabulary, TokenizerError> {
     }
     let file: File = serde_json::from_str(text)?;
 
-    let unused = [
-        ("a truncation", &file.truncation),
-        ("a padding", &file.padding),
-        ("a normalizer", &file.normalizer),
-        ("dropout", &file.model.dropout),
-        ("an unknown token", &file.model.unk_token),
-    ];
-    if let Some((what, _)) = unused.into_iter().find(|(_, value)| value.is_some()) {
-        return unusable(&format!("it has {what}, which nc-core does not support"));
+    if file.normalizer.is_some_and(|part| !looked_into(part).is_ok_and(|part| is_nothing(&part, "normalizers"))) {
+        return unusable("it has a normalizer, which nc-core does not support");
+    }
+    if file.model.dropout.is_some_and(|part| !looked_into(part).is_ok_and(|part| part.as_f64() == Some(0.0))) {
+        return unusable("it has dropout, which nc-core does not support");
     }
     let mut affixes = [file.model.continuing_subword_prefix, file.model.end_of_word_suffix].into_iter().flatten();
-    if file.model.kind != "BPE" || file.model.byte_fallback || affixes.any(|affix| affix.get() != "\"\"") {
+    if file.model.kind != "BPE" || affixes.any(|affix| affix.get() != "\"\"") {
         return unusable("its model is not a byte-level BPE");
     }
     if !file.post_processor.map_or(Ok(true), |part| looked_into(part).map(|part| is_harmless(&part)))? {
@@ -155,6 +154,19 @@ fn looked_into(part: &RawValue) -> Result<Value, TokenizerError> {
     Ok(serde_json::from_str(part.get())?)
 }
 
+/// Whether a part is none, or a sequence of none under `key`.
+fn is_nothing(part: &Value, key: &str) -> bool {
+    part.is_null() || part["type"] == "Sequence" && part[key].as_array().is_some_and(|parts| parts.iter().all(|part| is_nothing(part, key)))
+}
+
+/// The steps of a pre-tokenizer, those of sequences inside of it among them.
+fn steps<'a>(part: &'a Value, found: &mut Vec<&'a Value>) {
+    match part["pretokenizers"].as_array().filter(|_| part["type"] == "Sequence") {
+        Some(parts) => parts.iter().for_each(|part| steps(part, found)),
+        None => found.push(part),
+    }
+}
+
 /// Whether a post-processor does nothing that nc-core does not do by itself: a byte-level one moves offsets only, and
 /// `<|bos|>` is put in front of every text here. Any other adds tokens.
 fn is_harmless(post_processor: &Value) -> bool {
@@ -173,7 +185,9 @@ fn is_harmless(post_processor: &Value) -> bool {
 
 /// The text must be split by [`SPLIT_PATTERN`] and then spelled in bytes, with nothing added.
 fn check_split(pre_tokenizer: &Value) -> Result<(), TokenizerError> {
-    let [split, spell] = pre_tokenizer["pretokenizers"].as_array().map(Vec::as_slice).unwrap_or_default() else {
+    let mut found = Vec::new();
+    steps(pre_tokenizer, &mut found);
+    let [split, spell] = found[..] else {
         return Err(TokenizerError::Unusable("it does not split text by a pattern and then into bytes".to_owned()));
     };
     if split["pattern"]["Regex"] != SPLIT_PATTERN || split["behavior"] != "Isolated" || split["invert"] == true {
