@@ -9,6 +9,8 @@ use std::fmt;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
+use crate::files::StandIn;
+
 /// Bytes of the length in front of the header.
 pub(super) const PREFIX: u64 = 8;
 
@@ -59,6 +61,9 @@ pub enum FormatError {
     /// The header is unreasonably long.
     #[error("claims a header of {0} bytes, more than the {LONGEST} that are read")]
     HeaderTooLong(u64),
+    /// It is no safetensors file at all.
+    #[error("{0}")]
+    StandIn(StandIn),
     /// The header is not the JSON it should be, or names a tensor twice.
     #[error("has a header that cannot be read: {0}")]
     Header(serde_json::Error),

@@ -13,6 +13,7 @@ use super::home::Home;
 use super::lock::{RunLock, is_abandoned};
 use super::name;
 use super::tensor_file::read_at_most;
+use crate::files::StandIn;
 
 /// Folders that are being made, below `runs/`. A run's name never starts with a dot.
 const UNFINISHED: &str = ".new-";
@@ -232,7 +233,10 @@ fn read_config(folder: &Path) -> Result<Value, String> {
         io::ErrorKind::NotFound => "is missing".to_owned(),
         _ => format!("cannot be read: {error}"),
     })?;
-    serde_json::from_slice(&bytes).map_err(|error| format!("cannot be read: {error}"))
+    match StandIn::of(&bytes) {
+        Some(found) => Err(found.to_string()),
+        None => serde_json::from_slice(&bytes).map_err(|error| format!("cannot be read: {error}")),
+    }
 }
 
 /// Removes folders that killed processes left while they made a run. What cannot be removed does no harm.

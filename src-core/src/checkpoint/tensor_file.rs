@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::durable::CHUNK;
 use super::header::{self, FormatError, PREFIX, TensorSpec, short};
 use super::tensor_source::{Sink, SourceError, StreamError, TensorSource};
+use crate::files::StandIn;
 
 /// A safetensors file whose header has been checked, open for reading its tensors by name.
 #[derive(Debug)]
@@ -97,6 +98,9 @@ impl TensorFile {
         let failed = |source| TensorFileError::Io { path: path.to_path_buf(), source };
         let format = |problem| TensorFileError::Format { path: path.to_path_buf(), problem };
 
+        if let Some(found) = StandIn::in_file(&mut file).map_err(failed)? {
+            return Err(format(FormatError::StandIn(found)));
+        }
         let file_bytes = file.metadata().map_err(failed)?.len();
         if file_bytes < PREFIX {
             return Err(format(FormatError::TooShort(file_bytes)));

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{Context, Failure, corpus};
 use crate::checkpoint::Run;
+use crate::checkpoint::import::open_tokenizer;
 use crate::data::{self, Split};
 use crate::tokenizer::{Comparison, SAMPLES, Tokenizer, TrainOptions};
 
@@ -62,7 +63,7 @@ struct Which {
     /// Use this run's tokenizer
     #[arg(long, value_name = "NAME", conflicts_with = "file")]
     run: Option<String>,
-    /// Use this tokenizer.json
+    /// Use this tokenizer.json, or tokenizer.pkl of nanochat
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
@@ -238,5 +239,5 @@ fn open(which: &Which, context: &Context) -> Result<(Tokenizer, PathBuf), Failur
         (None, Some(file)) => file.clone(),
         (None, None) => context.home.tokenizer(),
     };
-    Ok((Tokenizer::from_file(&path)?, path))
+    Ok((open_tokenizer(&path)?, path))
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::loaded::{check_made_by, only_run, tokenizer_of};
 use super::{Context, Failure, corpus, interrupt, note, report};
 use crate::checkpoint::Run;
+use crate::checkpoint::import::open_tokenizer;
 use crate::data::{self, DataSet, Split};
 use crate::gpu::{Gpu, Numerics};
 use crate::model::params::largest_depth_that_fits;
@@ -32,7 +33,7 @@ pub struct Args {
     /// Files or folders of text: .parquet, .jsonl, .txt; the last file is validation [default: downloaded shards, else the sample corpus]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     data: Vec<PathBuf>,
-    /// The tokenizer [default: the one of `nc-core tokenizer train`; one is trained if there is none]
+    /// The tokenizer.json, or tokenizer.pkl of nanochat [default: the one of `nc-core tokenizer train`; one is trained if there is none]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
@@ -303,7 +304,7 @@ fn fresh(args: Args, context: &Context) -> Result<Plan, Failure> {
     let shared = context.home.tokenizer();
     let tokenizer = match (&source, &args.tokenizer) {
         (Some(run), _) => Some(tokenizer_of(run)?),
-        (None, Some(file)) => Some(Tokenizer::from_file(file)?),
+        (None, Some(file)) => Some(open_tokenizer(file)?),
         (None, None) => shared.exists().then(|| Tokenizer::from_file(&shared)).transpose()?,
     };
 

@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use super::TaskError;
 use crate::data::format::parquet::{contained, verify_pages, verify_whole};
 use crate::data::{DataError, Format};
+use crate::files::json::{self, JsonError};
 
 /// A longer line is no row but a file of another kind; it must not fill the memory before that shows.
 const LONGEST_LINE: u64 = 64 << 20;
@@ -68,7 +69,10 @@ enum Fault {
 /// A row as the type that a task expects; `expected` says in words what that is.
 pub fn parse<T: DeserializeOwned>(row: Value, expected: &str) -> Result<T, String> {
     // The parser's own words would quote the row.
-    serde_json::from_value(row).map_err(|_| format!("it does not have {expected}"))
+    json::from_value(&row).map_err(|error| match error {
+        JsonError::NotFinite { .. } => error.to_string(),
+        JsonError::Json { .. } => format!("it does not have {expected}"),
+    })
 }
 
 /// The row itself, or the one object in it that has the first of `columns` where the row does not.
@@ -102,11 +106,11 @@ fn lines(path: &Path) -> Result<impl Iterator<Item = Result<Value, Fault>> + use
         if bytes.trim_ascii().is_empty() {
             return Some(Ok(Value::Null));
         }
-        Some(match serde_json::from_slice(bytes) {
+        Some(match json::from_slice(bytes) {
             Ok(row @ Value::Object(_)) => Ok(row),
             Ok(_) => Err(Fault::Row("it is no JSON object".into())),
-            // The parser only saw this line: "at line 1 column 7" would mislead.
-            Err(error) => Err(Fault::Row(error.to_string().split(" at line ").next().unwrap_or("it is no JSON").to_owned())),
+            // Without the place: the parser only saw this line.
+            Err(error) => Err(Fault::Row(error.reason())),
         })
     }))
 }

@@ -7,6 +7,7 @@ use super::{Options, hugging_face, nanochat, recognise};
 use crate::checkpoint::header;
 use crate::data::download::hub::{self, Listing, RepoKind, Unlisted, is_plain};
 use crate::data::download::{Content, Download, DownloadError, Event, Patience};
+use crate::files::json;
 
 /// How many files are fetched at a time.
 const WORKERS: usize = 4;
@@ -217,11 +218,12 @@ fn check(path: &Path) -> Result<(), String> {
     match head[..read] {
         [] => Err("it is empty".to_owned()),
         [b'{', ..] => {
-            file.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
-            let json = serde_json::from_reader::<_, serde::de::IgnoredAny>(std::io::BufReader::new(file));
-            json.map(drop).map_err(|error| error.to_string())
+            let mut text = Vec::new();
+            file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut text)).map_err(|error| error.to_string())?;
+            json::from_slice::<serde::de::IgnoredAny>(&text).map(drop).map_err(|error| error.to_string())
         }
         [b'<', ..] => Err("it is a web page".to_owned()),
+        [b'v', b'e', b'r', b's', ..] => Err("it is a Git LFS pointer".to_owned()),
         [b'P', b'K', ..] => {
             let mut end = Vec::new();
             let start = SeekFrom::Start(bytes.saturating_sub(END_OF_ZIP));
@@ -274,6 +276,7 @@ mod tests {
             check(&path)
         };
         assert_eq!(check(b"{\"a\": 1}\n"), Ok(()));
+        assert_eq!(check(b"{\"a\": NaN}\n"), Ok(()));
         assert_eq!(check(&[b"PK\x03\x04", &[0; 100][..], b"PK\x05\x06", &[0; 18]].concat()), Ok(()));
         assert_eq!(check(&[&2u64.to_le_bytes()[..], b"{}"].concat()), Ok(()));
         assert_eq!(check(b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00."), Ok(()));

@@ -10,6 +10,7 @@ use super::assembled::{Assembled, Reading};
 use super::shards::Shards;
 use super::spelling::{self, Spelling};
 use super::{Found, ImportError, Kind, Options, Provenance, Weights, json, nanochat, recognise};
+use crate::files::json::{JsonError, from_value};
 use crate::model::{Architecture, Config};
 
 /// The file of settings.
@@ -74,13 +75,13 @@ const LEGACY: [(&str, &str); 3] =
 
 impl Settings {
     /// The settings in a file of any version; where it has a key under both names, the newer one counts.
-    fn of(mut keys: Map<String, Value>) -> Result<Self, serde_json::Error> {
+    fn of(mut keys: Map<String, Value>) -> Result<Self, JsonError> {
         for (old, new) in LEGACY {
             if let Some(value) = keys.remove(old) {
                 keys.entry(new).or_insert(value);
             }
         }
-        serde_json::from_value(Value::Object(keys))
+        from_value(&Value::Object(keys))
     }
 
     /// The same as a configuration of ours, with the vocabulary as `vocab_size` says.
@@ -252,6 +253,7 @@ fn our_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::json::from_str;
 
     const SETTINGS: &str = r#"{"model_type": "nanochat", "vocab_size": 512, "hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4,
         "intermediate_size": 512, "max_position_embeddings": 256, "rms_norm_eps": 1e-06, "hidden_act": "relu2",
@@ -260,7 +262,7 @@ mod tests {
     fn config(from: &str, to: &str) -> Result<Config, String> {
         let text = SETTINGS.replace(from, to);
         assert!(from.is_empty() || text != SETTINGS, "{from}");
-        let settings = serde_json::from_str(&text).and_then(Settings::of).map_err(|error| error.to_string())?;
+        let settings = from_str(&text).and_then(Settings::of).map_err(|error| error.to_string())?;
         settings.config(Path::new("config.json")).map_err(|error| error.to_string())
     }
 
@@ -278,6 +280,8 @@ mod tests {
         assert_eq!(both, now);
         assert_eq!([&legacy_cap, &legacy_rope, &legacy_bias], [&now; 3]);
         assert_eq!(config_of("\"attention_bias\": false", "\"num_key_value_heads\": 2").n_kv_head, 2);
+        let unread = "\"attention_bias\": false, \"initializer_range\": NaN, \"task_specific_params\": {\"best\": [-Infinity]}";
+        assert_eq!(config_of("\"attention_bias\": false", unread), now);
     }
 
     #[test]
@@ -290,7 +294,9 @@ mod tests {
             ("\"rope_type\": \"default\"", "\"rope_type\": \"yarn\"", "\"yarn\""),
             ("20.0, \"attention", "null, \"attention", "no cap"),
             ("20.0, \"attention", "-3, \"attention", "softcap is -3"),
-            ("1e-06", "NaN", "expected value"),
+            ("1e-06", "NaN", "`rms_norm_eps` is NaN, which is not a number"),
+            ("20000.0", "Infinity", "`rope_parameters.rope_theta` is Infinity"),
+            ("\"hidden_size\": 128", "\"hidden_size\": -Infinity", "`hidden_size` is -Infinity"),
             ("\"hidden_size\": 128", "\"hidden_size\": 18446744073709551615", "intermediate_size"),
             ("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 9223372036854775807", "goes up to 1000"),
             ("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 1e300", "expected usize"),

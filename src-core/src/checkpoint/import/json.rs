@@ -1,4 +1,5 @@
-//! Reading the small JSON files of strangers: bounded, and with the file's name in every error.
+//! Reading the small JSON files of strangers: bounded, with Python's `NaN` where nobody reads it, and with the file's name
+//! in every error.
 
 use std::path::Path;
 
@@ -6,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::ImportError;
 use crate::checkpoint::tensor_file::read_at_most;
+use crate::files::{StandIn, json};
 
 /// The longest file of settings that is read: a thousand times what one has.
 const LONGEST: u64 = 4 << 20;
@@ -16,5 +18,8 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ImportError> {
         std::io::ErrorKind::NotFound => ImportError::refused(path, "is missing"),
         _ => ImportError::io(path)(error),
     })?;
-    serde_json::from_slice(&bytes).map_err(|error| ImportError::refused(path, format!("cannot be read: {error}")))
+    if let Some(found) = StandIn::of(&bytes) {
+        return Err(ImportError::refused(path, found.to_string()));
+    }
+    json::from_slice(&bytes).map_err(|error| ImportError::refused(path, format!("cannot be read: {error}")))
 }

@@ -32,6 +32,7 @@ mod write;
 pub use error::ImportError;
 pub use nanochat::Stage;
 pub use recognise::open;
+pub use spelling::open_tokenizer;
 pub use write::Progress;
 
 use assembled::Assembled;

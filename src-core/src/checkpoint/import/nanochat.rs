@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::assembled::{Assembled, ForeignTensors, Reading};
 use super::spelling::{self, Spelling};
 use super::{Found, ImportError, Kind, Options, Provenance, Weights, architecture, json, recognise, shown_name};
+use crate::files::json::from_value;
 use crate::model::{Architecture, Config};
 
 /// A stage of training whose checkpoints nanochat keeps apart.
@@ -288,7 +289,7 @@ fn config_of(meta: &Meta, architecture: Architecture, path: &Path) -> Result<Con
         return Err(ImportError::refused(path, format!("has a model_config with {key:?}, which neither nc-core nor the reference knows")));
     }
     given.entry("window_pattern").or_insert_with(|| "L".into());
-    let parsed: Result<Config, _> = serde_json::from_value(Value::Object(given));
+    let parsed: Result<Config, _> = from_value(&Value::Object(given));
     let parsed = parsed.map_err(|error| ImportError::refused(path, format!("has a model_config that cannot be read: {error}")))?;
     let config = Config { architecture, ..parsed };
     config.validate().map_err(|source| ImportError::Config { path: path.to_path_buf(), source })?;
@@ -298,6 +299,7 @@ fn config_of(meta: &Meta, architecture: Architecture, path: &Path) -> Result<Con
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::json::from_str;
 
     fn folders(names: &[&str]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
@@ -332,7 +334,7 @@ mod tests {
     #[test]
     fn a_meta_file_needs_a_model_that_is_known() {
         let config = |text: &str| {
-            let meta: Meta = serde_json::from_str(text).map_err(|error| error.to_string())?;
+            let meta: Meta = from_str(text).map_err(|error| error.to_string())?;
             config_of(&meta, Architecture::CLASSIC, Path::new("meta.json")).map_err(|error| error.to_string())
         };
         let good = r#"{"step": 10, "val_bpb": null, "new_key": [1], "model_config":

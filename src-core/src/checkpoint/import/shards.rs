@@ -17,6 +17,7 @@ use crate::checkpoint::durable::CHUNK;
 use crate::checkpoint::header::{self, FormatError, PREFIX, Placed, TensorSpec, short};
 use crate::checkpoint::tensor_file::open_regular;
 use crate::checkpoint::{Sink, StreamError};
+use crate::files::StandIn;
 
 /// The file of a model that is in one.
 pub(super) const SINGLE: &str = "model.safetensors";
@@ -127,6 +128,9 @@ impl Shards {
             std::io::ErrorKind::NotFound => ImportError::refused(&path, "is missing"),
             _ => ImportError::io(&path)(error),
         })?;
+        if let Some(found) = StandIn::in_file(&mut file).map_err(ImportError::io(&path))? {
+            return Err(format(FormatError::StandIn(found)));
+        }
         let bytes = file.metadata().map_err(ImportError::io(&path))?.len();
         if bytes < PREFIX {
             return Err(format(FormatError::TooShort(bytes)));

@@ -1,13 +1,13 @@
 //! The tokenizer of a model that is imported: where it is, and whether it is that model's.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::ImportError;
 use crate::checkpoint::tensor_file::open_regular;
 use crate::checkpoint::torch::{TorchFile, read_tiktoken};
 use crate::model::Config;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, TokenizerError};
 
 /// The files that a tokenizer may be in, the first being preferred.
 pub(super) const FILES: [&str; 2] = ["tokenizer.pkl", "tokenizer.json"];
@@ -28,7 +28,7 @@ impl Spelling {
             let none = || ImportError::refused(path, format!("holds neither {} nor {}", FILES[0], FILES[1]));
             return beside(path)?.ok_or_else(none);
         }
-        let tokenizer = if is_json(path)? { Tokenizer::from_file(path)? } else { read_tiktoken(path)? };
+        let tokenizer = if is_pickle(path)? { read_tiktoken(path)? } else { Tokenizer::from_file(path)? };
         Ok(Self { tokenizer, path: path.to_path_buf() })
     }
 
@@ -93,11 +93,24 @@ impl Spelling {
     }
 }
 
-/// Whether a file begins as JSON does.
-fn is_json(path: &Path) -> Result<bool, ImportError> {
+/// Whether a file is a pickle: by its first byte, which protocols from 2 on have, or else by its name.
+fn is_pickle(path: &Path) -> Result<bool, ImportError> {
     let mut head = Vec::new();
     open_regular(path).and_then(|file| file.take(64).read_to_end(&mut head)).map_err(ImportError::io(path))?;
-    Ok(head.trim_ascii_start().first() == Some(&b'{'))
+    let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("pkl"));
+    Ok(head.first() == Some(&0x80) || named && head.trim_ascii_start().first() != Some(&b'{'))
+}
+
+/// Reads the tokenizer of a file that somebody names: a `tokenizer.json`, or a `tokenizer.pkl` as nanochat saves it. Nothing
+/// in the pickle is run. A folder stands for the one in it.
+///
+/// # Errors
+/// When there is no such file, or it holds no tokenizer that nc-core can use.
+pub fn open_tokenizer(path: &Path) -> Result<Tokenizer, ImportError> {
+    match path.metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(TokenizerError::Missing { path: path.to_path_buf() }.into()),
+        _ => Ok(Spelling::open(path)?.tokenizer),
+    }
 }
 
 /// The tokenizer in a folder, if one is there.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::tensor::TorchDtype;
+use crate::files::StandIn;
 use crate::tokenizer::TokenizerError;
 
 /// A `.pt` or `.pkl` file was not read.
@@ -16,6 +17,14 @@ pub enum TorchError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// It is something else, left in the file's place.
+    #[error("{path} {found}", path = path.display())]
+    StandIn {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        found: StandIn,
     },
     /// It is not the zip archive that `torch.save` writes.
     #[error("{path} {problem}", path = path.display())]

@@ -13,6 +13,7 @@ use super::tensor::{self, GLOBALS, Place, Refusal, TorchDtype, TorchTensor};
 use super::zip::{Archive, ZipError};
 use crate::checkpoint::header::short;
 use crate::checkpoint::tensor_file::open_regular;
+use crate::files::StandIn;
 
 /// The most elements that [`TorchFile::stream`] hands over at once: 512 KiB of f32.
 pub const LONGEST_PIECE: usize = 1 << 17;
@@ -32,8 +33,12 @@ pub struct TorchFile<R = File> {
 impl TorchFile {
     /// Opens a file: reads its directory and its pickle, and no tensor.
     pub fn open(path: &Path) -> Result<Self, TorchError> {
-        let file = open_regular(path).map_err(|source| TorchError::Io { path: path.to_path_buf(), source })?;
-        Self::from_reader(file, path)
+        let io = |source| TorchError::Io { path: path.to_path_buf(), source };
+        let mut file = open_regular(path).map_err(io)?;
+        match StandIn::in_file(&mut file).map_err(io)? {
+            Some(found) => Err(TorchError::StandIn { path: path.to_path_buf(), found }),
+            None => Self::from_reader(file, path),
+        }
     }
 }
 

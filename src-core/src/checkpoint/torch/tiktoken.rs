@@ -8,6 +8,7 @@ use super::error::{PickleProblem, TorchError};
 use super::pickle::{self, Global, Object, Pickle, Usage, Value};
 use crate::checkpoint::header::short;
 use crate::checkpoint::tensor_file::open_regular;
+use crate::files::StandIn;
 use crate::tokenizer::Tokenizer;
 
 /// The one global that such a pickle names.
@@ -21,7 +22,10 @@ pub fn read_tiktoken(path: &Path) -> Result<Tokenizer, TorchError> {
     let io = |source| TorchError::Io { path: path.to_path_buf(), source };
     let mut bytes = Vec::new();
     open_regular(path).and_then(|file| file.take(pickle::LONGEST as u64 + 1).read_to_end(&mut bytes)).map_err(io)?;
-    tiktoken_from_bytes(&bytes, path)
+    match StandIn::of(&bytes) {
+        Some(found) => Err(TorchError::StandIn { path: path.to_path_buf(), found }),
+        None => tiktoken_from_bytes(&bytes, path),
+    }
 }
 
 /// The same for bytes that are at hand; errors call them `path`.

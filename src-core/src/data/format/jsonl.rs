@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::data::DataError;
+use crate::files::json::{self, JsonError};
 
 /// A longer line is no document but a file of another kind; it must not fill the memory before that shows.
 const LONGEST_LINE: u64 = 256 << 20;
@@ -47,7 +48,7 @@ impl Reader {
             }
             let start = if self.offset == 0 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line) } else { &line };
             if !start.trim_ascii().is_empty() {
-                let parsed = serde_json::from_slice::<Line>(start).map_err(|error| self.broken(reason(&error)))?;
+                let parsed = json::from_slice::<Line>(start).map_err(|error| self.broken(reason(&error)))?;
                 documents.push(parsed.text);
             }
             self.offset += read as u64;
@@ -74,11 +75,11 @@ impl Reader {
 }
 
 /// What the parser says, without what it read: of a value of another kind it would quote the text.
-fn reason(error: &serde_json::Error) -> String {
-    let said = error.to_string();
+fn reason(error: &JsonError) -> String {
+    let said = error.reason();
     if error.is_data() && !said.starts_with("missing field") {
         return "it is no object with a string `text`".to_owned();
     }
     // The parser only saw this line: "at line 1 column 7" would mislead.
-    said.split(" at line ").next().unwrap_or(&said).to_owned()
+    said
 }

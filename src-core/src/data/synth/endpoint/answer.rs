@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::files::json;
 use crate::tokenizer::{Conversation, Message, Role};
 
 /// The most messages of a conversation.
@@ -18,7 +19,7 @@ struct Said {
 
 /// The conversation in the body of an answer, with `system` before it; or what is wrong with it.
 pub fn conversation(body: &[u8], system: Option<&Message>) -> Result<Conversation, &'static str> {
-    let answer: Value = serde_json::from_slice(body).map_err(|_| "it is no JSON")?;
+    let answer: Value = json::from_slice(body).map_err(|_| "it is no JSON")?;
     let content = answer.pointer("/choices/0/message/content").and_then(Value::as_str).ok_or("it holds no message")?;
     let said = messages(content)?;
     if said.is_empty() {
