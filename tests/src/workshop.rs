@@ -229,12 +229,22 @@ pub fn limit_file_size(command: &mut Command, bytes: u64) {
 /// it where it takes more. A busy machine makes no difference.
 #[cfg(target_os = "linux")]
 pub fn limit_refusal(command: &mut Command) {
+    limit(command, [(libc::RLIMIT_CPU, 1), (libc::RLIMIT_DATA, 200_000_000)]);
+}
+
+/// Lets `command` take 200 MB of memory: the system ends it where it takes more.
+#[cfg(target_os = "linux")]
+pub fn limit_memory(command: &mut Command) {
+    limit(command, [(libc::RLIMIT_DATA, 200_000_000)]);
+}
+
+#[cfg(target_os = "linux")]
+fn limit<const N: usize>(command: &mut Command, limits: [(libc::__rlimit_resource_t, libc::rlim_t); N]) {
     use std::os::unix::process::CommandExt;
-    const LIMITS: [(libc::__rlimit_resource_t, libc::rlim_t); 2] = [(libc::RLIMIT_CPU, 1), (libc::RLIMIT_DATA, 200_000_000)];
     // SAFETY: `setrlimit` may be called between fork and exec.
     unsafe {
-        command.pre_exec(|| {
-            for (resource, most) in LIMITS {
+        command.pre_exec(move || {
+            for (resource, most) in limits {
                 let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
                 if libc::setrlimit(resource, &limit) != 0 {
                     return Err(std::io::Error::last_os_error());

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nc_tests::nc_core;
-use nc_tests::workshop::{limit_refusal, refusal};
+use nc_tests::workshop::{limit_memory, limit_refusal, refusal, words};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
@@ -37,27 +37,100 @@ fn text(bytes: usize) -> ByteArray {
 
 /// Why a command that reads all of a file refuses it.
 fn refused(folder: &Path, what: &str, bytes: &[u8]) -> String {
-    let path = folder.join("shard.parquet");
-    fs::write(&path, bytes).unwrap();
-    let mut command = nc_core!(folder.join("home"));
-    command.args(["tokenizer", "train", "--vocab-size", "300", "--out", "never.json", "--data"]).arg(&path).current_dir(folder);
-    limit_refusal(&mut command);
-    let said = refusal(what, &command.output().unwrap());
-    assert!(said.contains("shard.parquet is not a readable parquet file") && !folder.join("never.json").exists(), "{what}: {said}");
+    let said = refused_by(&["tokenizer", "train", "--vocab-size", "300", "--out", "never.json", "--data"], folder, what, bytes);
+    assert!(!folder.join("never.json").exists(), "{what}: {said}");
     said
 }
 
-#[test]
-fn pages_that_unpack_to_much_more_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let bomb = file(packed().set_dictionary_enabled(false), &[text(100 << 20)]);
-    assert!(bomb.len() < 100_000, "{} bytes", bomb.len());
-    assert!(refused(folder.path(), "a page of 100 MiB", &bomb).contains("is larger than pages are: 104857604 bytes"));
+/// Why a command refuses a file, whose name comes last.
+fn refused_by(arguments: &[&str], folder: &Path, what: &str, bytes: &[u8]) -> String {
+    let path = folder.join("shard.parquet");
+    fs::write(&path, bytes).unwrap();
+    let mut command = nc_core!(folder.join("home"));
+    command.args(arguments).arg(&path).current_dir(folder);
+    limit_refusal(&mut command);
+    let said = refusal(what, &command.output().unwrap());
+    assert!(said.contains("shard.parquet is not a readable parquet file"), "{what}: {said}");
+    said
+}
 
-    // Of the largest size that is read, a batch of which is too much.
-    let rows = file(packed().set_dictionary_page_size_limit(1 << 30), &vec![text(20 << 20); 100]);
-    assert!(rows.len() < 100_000, "{} bytes", rows.len());
-    assert!(refused(folder.path(), "a dictionary that gives all rows one large text", &rows).contains("split its texts"));
+/// A number as headers of pages have it: its lowest bit is the sign, and seven bits are in a byte.
+fn varint(number: u32) -> Vec<u8> {
+    let mut left = u64::from(number) << 1;
+    let mut bytes = Vec::new();
+    while left >= 0x80 {
+        bytes.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    bytes.push(left as u8);
+    bytes
+}
+
+/// `bytes` with the one place that reads `from` as a number in a page's header reading `to`, and offsets as they were:
+/// both take as many bytes.
+fn claiming(bytes: &[u8], from: u32, to: u32) -> Vec<u8> {
+    let (from, to) = (varint(from), varint(to));
+    assert_eq!(from.len(), to.len());
+    // The second field of the header, behind its type.
+    let at = bytes.windows(from.len() + 1).position(|window| window[0] == 0x15 && window[1..] == from).unwrap() + 1;
+    [&bytes[..at], &to, &bytes[at + to.len()..]].concat()
+}
+
+#[test]
+fn pages_that_claim_more_than_they_hold_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let lz4 = [Compression::LZ4, Compression::LZ4_RAW];
+    let streamed = [Compression::GZIP(Default::default()), Compression::BROTLI(Default::default()), Compression::ZSTD(Default::default())];
+    let moderate = [Compression::SNAPPY].into_iter().chain(lz4).chain(streamed).map(|codec| (codec, 20, 60 << 20));
+    // What is unpacked whole is refused before it is.
+    let huge = [Compression::SNAPPY].into_iter().chain(lz4).map(|codec| (codec, 140, i32::MAX as u32));
+    for (codec, texts, claim) in moderate.chain(huge) {
+        let properties = WriterProperties::builder().set_compression(codec).set_data_page_size_limit(1 << 30).set_write_batch_size(4000);
+        let whole = file(properties.set_dictionary_enabled(false), &vec![text(1 << 20); texts]);
+        let bytes = claiming(&whole, texts as u32 * ((1 << 20) + 4), claim);
+        let told = refused_by(&["data", "info"], folder.path(), &format!("{codec}, {claim}"), &bytes);
+        assert!(told.contains("its page at byte 4 is damaged"), "{told}");
+    }
+}
+
+#[test]
+fn a_text_beyond_any_document_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for dictionary in [false, true] {
+        let whole = file(WriterProperties::builder().set_dictionary_enabled(dictionary), &[text(10)]);
+        // The length in front of the text.
+        let at = whole.windows(5).position(|window| window == [10, 0, 0, 0, b'x']).unwrap();
+        let bytes = [&whole[..at], &((256u32 << 20) + 1).to_le_bytes(), &whole[at + 4..]].concat();
+        let path = folder.path().join("shard.parquet");
+        fs::write(&path, bytes).unwrap();
+        let mut command = nc_core!(folder.path().join("home"));
+        command.args(["data", "info"]).arg(&path);
+        limit_refusal(&mut command);
+        let said = refusal("a text of 256 MiB and a byte", &command.output().unwrap());
+        assert!(said.contains("holds a text of 268435457 bytes") && said.contains("split it"), "{said}");
+    }
+}
+
+/// What made readers take memory without end: pages of 100 MiB and more, and rows that name one large text again and
+/// again. They are legal, and they are read in little memory.
+#[test]
+fn large_pages_are_read_in_little_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shard.parquet");
+    for (what, properties, texts) in [
+        ("a page of 220 MiB", packed().set_dictionary_enabled(false).set_write_batch_size(4000), vec![text(100 << 10); 2200]),
+        ("a dictionary of 80 MiB", packed().set_dictionary_page_size_limit(1 << 30), (0..80).map(|at| text((1 << 20) + at)).collect()),
+        ("a text of 8 MiB in 50 rows", packed().set_dictionary_page_size_limit(1 << 30), vec![text(8 << 20); 50]),
+    ] {
+        fs::write(&path, file(properties, &texts)).unwrap();
+        let mut command = nc_core!(folder.path().join("home"));
+        command.args(["data", "info", "--json"]).arg(&path);
+        limit_memory(&mut command);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{what}: {}", words(&output));
+        let info: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(info["files"][0]["documents"], texts.len(), "{what}");
+    }
 }
 
 #[test]

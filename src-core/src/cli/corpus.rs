@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Context, Failure};
-use crate::data::PUBLIC_SHARDS;
+use super::{Context, Failure, note};
+use crate::data::{DataSet, PUBLIC_SHARDS, Split};
+
+/// How much of what was passed over is told, in lines.
+const MOST_LINES: usize = 10;
 
 /// The folder of the downloaded shards if there are any, else that of the sample corpus.
 pub fn downloaded_or_shipped(context: &Context) -> Result<PathBuf, Failure> {
@@ -23,4 +26,23 @@ pub fn shipped() -> Result<PathBuf, Failure> {
         .map(|folder| folder.join("assets").join("corpus"))
         .find(|folder| folder.is_dir())
         .ok_or_else(|| Failure::input("the sample corpus assets/corpus is not here; name files or folders of text with --data"))
+}
+
+/// Which files are validation and why, in words.
+pub fn validation(set: &DataSet) -> String {
+    let files = set.files_of(Split::Val);
+    let first = files.first().map(|file| file.path.file_name().unwrap_or_default().display().to_string()).unwrap_or_default();
+    let more = if files.len() > 1 { format!(" and {} more", files.len() - 1) } else { String::new() };
+    format!("{first}{more} ({})", set.validation_by())
+}
+
+/// Tells on standard error what was found beside the data and is not read.
+pub fn tell_passed_over(set: &DataSet) {
+    let passed_over = set.passed_over();
+    for over in passed_over.iter().take(MOST_LINES) {
+        note(&format!("passed over: {} {}", over.path.display(), over.reason));
+    }
+    if passed_over.len() > MOST_LINES {
+        note(&format!("passed over: {} more", passed_over.len() - MOST_LINES));
+    }
 }

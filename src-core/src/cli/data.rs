@@ -1,14 +1,18 @@
 //! `nc-core data`: fetch the public shards, say what a data set holds, and make conversations.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::{Context, Failure, corpus, synth};
-use crate::data::{DataSet, Split, Tally};
+use crate::data::{DataFile, DataSet, FileTally, Format, PassedOver, Split, Tally, ValidationBy};
 
 #[cfg(feature = "net")]
 pub(super) mod download;
+
+/// Lines for files before the rest is only counted.
+const MOST_FILES: usize = 20;
 
 /// Options of `nc-core data`.
 #[derive(clap::Args)]
@@ -22,7 +26,7 @@ enum Command {
     /// Fetch shards of karpathy/climbmix-400b-shuffle; goes on where it was stopped
     #[cfg(feature = "net")]
     Download(download::Args),
-    /// Count the files, bytes and documents of each split
+    /// Read all of the data as training would, and count the files, bytes and documents of each split
     Info(InfoArgs),
     /// Write conversations about the model itself, from facts and templates
     Synth(Box<synth::Args>),
@@ -31,7 +35,7 @@ enum Command {
 /// Options of `nc-core data info`.
 #[derive(clap::Args)]
 struct InfoArgs {
-    /// Files (.parquet, .jsonl, .txt) or folders of them [default: the downloaded shards, else the sample corpus]
+    /// Files or folders of text: .parquet, .jsonl, .txt, also .jsonl.gz, .txt.zst [default: the downloaded shards, else the sample corpus]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
 }
@@ -52,30 +56,64 @@ struct Info {
     files: Vec<FileInfo>,
     train: Tally,
     val: Tally,
+    validation_by: ValidationBy,
+    passed_over: Vec<PassedOver>,
 }
 
 #[derive(Serialize)]
 struct FileInfo {
     path: PathBuf,
+    format: Format,
     bytes: u64,
-    documents: u64,
+    #[serde(flatten)]
+    tally: FileTally,
 }
 
 fn info(args: InfoArgs, context: &Context) -> Result<(), Failure> {
     let paths = if args.paths.is_empty() { vec![corpus::downloaded_or_shipped(context)?] } else { args.paths };
     let set = DataSet::open(&paths)?;
-    let documents = set.count_documents()?;
-    let files = set.files().iter().zip(&documents).map(|(file, documents)| FileInfo {
+    let counted = set.count()?;
+    let file = |(file, tally): (&DataFile, &FileTally)| FileInfo {
         path: file.path.clone(),
+        format: file.format,
         bytes: file.bytes,
-        documents: *documents,
-    });
-    let info = Info { files: files.collect(), train: set.tally(Split::Train, &documents), val: set.tally(Split::Val, &documents) };
+        tally: *tally,
+    };
+    let info = Info {
+        files: set.files().iter().zip(&counted).map(file).collect(),
+        train: set.tally(Split::Train, &counted),
+        val: set.tally(Split::Val, &counted),
+        validation_by: set.validation_by(),
+        passed_over: set.passed_over().to_vec(),
+    };
     let describe = |tally: &Tally| format!("{} documents in {}, {} bytes", tally.documents, files_in_words(tally.files), tally.bytes);
-    let one = if set.files().len() == 1 { " (held out of the one file)" } else { "" };
-    let names = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-    let words = format!("{names}\ntraining:   {}\nvalidation: {}{one}", describe(&info.train), describe(&info.val));
-    context.finish(&serde_json::json!(info), &words)
+    let mut words = vec![
+        paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+        format!("training:   {}", describe(&info.train)),
+        format!("validation: {}: {}", describe(&info.val), corpus::validation(&set)),
+    ];
+    words.extend(info.files.iter().take(MOST_FILES).map(|file| file.to_string()));
+    if let Some(more) = info.files.len().checked_sub(MOST_FILES + 1) {
+        words.push(format!("  and {} more; --json lists them", files_in_words(more + 1)));
+    }
+    if info.val.documents == 0 {
+        words.push("there is no document for validation, which training needs: add a second one".to_owned());
+    }
+    corpus::tell_passed_over(&set);
+    context.finish(&serde_json::json!(info), &words.join("\n"))
+}
+
+impl fmt::Display for FileInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FileTally { documents, passed_over, longest, .. } = self.tally;
+        let name = self.path.file_name().unwrap_or_default().display();
+        write!(f, "  {name}: {documents} documents, the longest of {longest} bytes; {} bytes on disk", self.bytes)?;
+        match passed_over {
+            0 => Ok(()),
+            1 => write!(f, "; 1 row or line without text was passed over"),
+            more => write!(f, "; {more} rows or lines without text were passed over"),
+        }
+    }
 }
 
 fn files_in_words(files: usize) -> String {

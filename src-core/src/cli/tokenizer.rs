@@ -40,7 +40,7 @@ enum Command {
 
 #[derive(clap::Args)]
 struct TrainArgs {
-    /// Files or folders of text: .parquet, .jsonl, .txt; the last file is validation [default: the sample corpus]
+    /// Files or folders of text: .parquet, .jsonl, .txt, also .jsonl.gz, .txt.zst; a file named val or test is validation, else the last one [default: the sample corpus]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     data: Vec<PathBuf>,
     /// Ids in the vocabulary, special tokens included

@@ -30,7 +30,7 @@ pub struct Args {
     /// Begin with the newest weights of another run, which also decide the model and the tokenizer
     #[arg(long, value_name = "RUN", conflicts_with_all = ["tokenizer", "depth", "architecture", "aspect_ratio", "head_dim", "max_seq_len", "window_pattern"])]
     from: Option<String>,
-    /// Files or folders of text: .parquet, .jsonl, .txt; the last file is validation [default: downloaded shards, else the sample corpus]
+    /// Files or folders of text: .parquet, .jsonl, .txt, also .jsonl.gz, .txt.zst; a file named val or test is validation, else the last one [default: downloaded shards, else the sample corpus]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     data: Vec<PathBuf>,
     /// The tokenizer.json, or tokenizer.pkl of nanochat [default: the one of `nc-core tokenizer train`; one is trained if there is none]
@@ -300,7 +300,9 @@ fn fresh(args: Args, context: &Context) -> Result<Plan, Failure> {
     let data = if args.data.is_empty() { vec![corpus::downloaded_or_shipped(context)?] } else { args.data.clone() };
     // A run may be resumed from another folder.
     let data = data.iter().map(std::path::absolute).collect::<Result<Vec<_>, _>>()?;
-    DataSet::open(&data)?;
+    let set = DataSet::open(&data)?;
+    corpus::tell_passed_over(&set);
+    note(&format!("validation: {}", corpus::validation(&set)));
     let shared = context.home.tokenizer();
     let tokenizer = match (&source, &args.tokenizer) {
         (Some(run), _) => Some(tokenizer_of(run)?),

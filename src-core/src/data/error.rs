@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::files::{Fingerprint, Split};
+use crate::files::StandIn;
 
 /// Training data could not be found, read, tokenised or resumed.
 #[derive(Debug, thiserror::Error)]
@@ -17,16 +18,29 @@ pub enum DataError {
         /// The path as given.
         path: PathBuf,
     },
-    /// A file was named whose extension says nothing about its format.
-    #[error("{} is neither .parquet nor .jsonl nor .txt; rename it to say which it is", .path.display())]
-    UnknownExtension {
+    /// A file was named that is in no format that is read, as far as its name says.
+    #[error("{} {advice}", .path.display())]
+    UnknownFormat {
         /// The file.
         path: PathBuf,
+        /// What it seems to be, and what to do.
+        advice: &'static str,
     },
     /// A folder holds no file of a known format.
-    #[error("{} holds no .parquet, .jsonl or .txt file (`nc-core data download` fetches some)", .path.display())]
+    #[error("{} holds no .parquet, .jsonl or .txt file{hint}", .path.display())]
     NoUsableFiles {
         /// The folder.
+        path: PathBuf,
+        /// What it holds instead, and what to do.
+        hint: String,
+    },
+    /// A folder holds test and validation sets only.
+    #[error(
+        "there is nothing to train on: by their names all files are test or validation sets, {} too; name the files one by one to train on them all the same",
+        .path.display()
+    )]
+    NothingToTrainOn {
+        /// The first of the files.
         path: PathBuf,
     },
     /// A file has no bytes, or nothing but blanks.
@@ -60,6 +74,53 @@ pub enum DataError {
         line: u64,
         /// What the parser said.
         reason: String,
+    },
+    /// A file is something else than its name says.
+    #[error("{} {stand_in}", .path.display())]
+    StandIn {
+        /// The file.
+        path: PathBuf,
+        /// What stands in its place.
+        stand_in: StandIn,
+    },
+    /// A file of JSON is an array.
+    #[error("{} is one JSON array, not a JSON object a line; make lines of it with `jq -c '.[]' FILE.json > FILE.jsonl`", .path.display())]
+    JsonArray {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A compressed file cannot be unpacked.
+    #[error("{} cannot be unpacked ({reason}); fetch it again, or compress it again", .path.display())]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// A file was compressed so that unpacking takes more memory than is given to it.
+    #[error(
+        "{} needs more than 128 MiB of memory to be unpacked; unpack it with `zstd -d --long=31`, or compress it again without --long or --ultra",
+        .path.display()
+    )]
+    LargeWindow {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A document is too long.
+    #[error("{} holds a text of {bytes} bytes, and the longest that is read has 256 MiB; split it", .path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The text's bytes.
+        bytes: u64,
+    },
+    /// A parquet file uses something that is not read.
+    #[error("{} is a parquet file of a kind that is not read ({kind}); write it again with pyarrow, pandas or DuckDB", .path.display())]
+    ParquetKind {
+        /// The file.
+        path: PathBuf,
+        /// What it uses.
+        kind: String,
     },
     /// A parquet file cannot be decoded.
     #[error("{} is not a readable parquet file ({reason}); remove it and fetch it again", .path.display())]

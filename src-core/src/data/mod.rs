@@ -11,17 +11,19 @@ mod documents;
 pub mod download;
 mod error;
 mod files;
+mod folder;
 pub mod format;
 pub mod loader;
+mod names;
 pub mod packing;
 pub mod prefetch;
 pub mod synth;
 
 pub use conversations::{ConversationFileError, read_conversations};
-pub use count::Tally;
+pub use count::{FileTally, Tally};
 pub use documents::{BatchReader, Documents, Position, documents};
 pub use error::DataError;
-pub use files::{DataFile, DataSet, Fingerprint, Format, HELD_OUT_EVERY, Split};
+pub use files::{DataFile, DataSet, Fingerprint, Format, HELD_OUT_EVERY, PassedOver, Split, ValidationBy};
 
 /// The folder under `$NC_HOME/data` that the public shards go to.
 pub const PUBLIC_SHARDS: &str = "climbmix";

@@ -1,19 +1,32 @@
 //! Readers of single files, one module a format. Each hands out documents in file order and knows where it stands, so
 //! that reading can go on later from exactly there.
+//!
+//! In every format a document without any character but blanks is none: it is passed over, and counted as such. That
+//! goes for a row of a parquet file that is null, for `"text": null` in a line of JSON, and for an empty string in
+//! either.
 
 pub mod jsonl;
 pub mod parquet;
+pub mod source;
 pub mod text;
 
 use super::DataError;
 use super::files::{DataFile, Format};
+
+/// The longest document that is read, and the longest line of JSON, in bytes. What is longer is no document but a file
+/// of another kind; it must not fill the memory before that shows.
+pub const LONGEST_DOCUMENT: u64 = 256 << 20;
+
+/// [`Reader::read`] ends a batch when its documents have this many bytes, however few they are.
+pub const LARGEST_BATCH: usize = 32 << 20;
 
 /// A place within a file, between two documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The row group of a parquet file; 0 for other formats.
     pub row_group: usize,
-    /// The row within the row group, or the bytes from the start of a file of text.
+    /// The row within the row group, or the bytes from the start of a file of text, counted after unpacking it where
+    /// it is compressed.
     pub offset: u64,
 }
 
@@ -21,14 +34,14 @@ pub struct Place {
 pub enum Reader {
     /// A parquet file.
     Parquet(Box<parquet::Reader>),
-    /// A `.jsonl` file.
+    /// A file of JSON Lines.
     JsonLines(jsonl::Reader),
-    /// A `.txt` file.
+    /// A file of text.
     Text(text::Reader),
 }
 
 impl Reader {
-    /// Opens `file` at `place`.
+    /// Opens `file` at `place`. A compressed file is unpacked up to there.
     pub fn open(file: &DataFile, place: Place) -> Result<Self, DataError> {
         Ok(match file.format {
             Format::Parquet => Self::Parquet(Box::new(parquet::Reader::open(&file.path, place)?)),
@@ -37,12 +50,39 @@ impl Reader {
         })
     }
 
-    /// Reads at most `max` documents, of one row group where the format has such. None are left when none come.
-    pub fn read(&mut self, max: usize) -> Result<Vec<String>, DataError> {
+    /// Reads the next document; `None` after the last. Opened at the [`place`](Self::place) of before, another reader
+    /// reads the same one.
+    pub fn next_document(&mut self) -> Result<Option<String>, DataError> {
         match self {
-            Self::Parquet(reader) => reader.read(max),
-            Self::JsonLines(reader) => reader.read(max),
-            Self::Text(reader) => reader.read(max),
+            Self::Parquet(reader) => reader.next_document(),
+            Self::JsonLines(reader) => reader.next_document(),
+            Self::Text(reader) => reader.next_document(),
+        }
+    }
+
+    /// Reads at most `max` documents, of one row group where the format has such, and fewer where they are so long
+    /// that [`LARGEST_BATCH`] bytes are read first. None are left when none come.
+    pub fn read(&mut self, max: usize) -> Result<Vec<String>, DataError> {
+        let mut documents = Vec::new();
+        let mut bytes = 0;
+        while documents.len() < max && bytes < LARGEST_BATCH {
+            let next = match &mut *self {
+                Self::Parquet(reader) if !documents.is_empty() => reader.next_in_group()?,
+                reader => reader.next_document()?,
+            };
+            let Some(document) = next else { break };
+            bytes += document.len();
+            documents.push(document);
+        }
+        Ok(documents)
+    }
+
+    /// Goes to `place`, as a reader that is opened there. Forward, which takes least, nothing is read or unpacked twice.
+    pub fn seek(&mut self, place: Place) -> Result<(), DataError> {
+        match self {
+            Self::Parquet(reader) => reader.seek(place),
+            Self::JsonLines(reader) => reader.seek(place.offset),
+            Self::Text(reader) => reader.seek(place.offset),
         }
     }
 
@@ -54,4 +94,18 @@ impl Reader {
             Self::Text(reader) => Place { row_group: 0, offset: reader.offset() },
         }
     }
+
+    /// Rows and lines without a text that this reader has passed over.
+    pub fn passed_over(&self) -> u64 {
+        match self {
+            Self::Parquet(reader) => reader.passed_over(),
+            Self::JsonLines(reader) => reader.passed_over(),
+            Self::Text(_) => 0,
+        }
+    }
+}
+
+/// Whether a text is no document.
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
 }

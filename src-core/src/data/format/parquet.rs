@@ -1,72 +1,93 @@
-//! Documents of a parquet file: the rows of its column `text`, read with the low-level column reader, row group by row
-//! group and page by page, so that memory holds a batch and not a shard.
+//! Documents of a parquet file: the rows of its column `text`, row group by row group, page by page and text by text.
+//! The parquet library reads what stands at the end of the file; [`rows`] reads the pages, so that memory holds a text
+//! and not a page, which may have two gigabytes.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use parquet::basic::Type;
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use parquet::data_type::ByteArrayType;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
 
-use super::Place;
+use super::{Place, is_blank};
 use crate::data::DataError;
+use crate::files::StandIn;
 
 mod claims;
 mod contained;
+mod delta;
+mod dictionary;
+mod header;
+mod hybrid;
+mod rows;
+mod stream;
 mod thrift;
 
 pub use contained::contained;
-
-/// The most bytes that the texts of one batch may have. A dictionary can give every row the same large text.
-const LARGEST_BATCH: usize = 256 << 20;
+use rows::{Fault, Rows};
 
 /// A parquet file that is open for reading.
 pub struct Reader {
     path: PathBuf,
-    file: SerializedFileReader<File>,
+    metadata: ParquetMetaData,
     column: usize,
     place: Place,
+    passed_over: u64,
     /// The column's pages in the current row group, standing at `place`.
-    rows: Option<ColumnReaderImpl<ByteArrayType>>,
+    rows: Option<Rows>,
 }
 
 impl Reader {
     /// Opens the file and checks that it has a column `text` of strings.
     pub fn open(path: &Path, place: Place) -> Result<Self, DataError> {
-        let file = whole(path)?;
-        let column = contained(path, || text_column(path, &file))??;
-        Ok(Self { path: path.to_path_buf(), file, column, place, rows: None })
+        let metadata = whole(path)?;
+        let column = contained(path, || text_column(path, &metadata))??;
+        Ok(Self { path: path.to_path_buf(), metadata, column, place, passed_over: 0, rows: None })
     }
 
-    /// The rows that the file says it has.
-    pub fn num_rows(&self) -> u64 {
-        u64::try_from(self.file.metadata().file_metadata().num_rows()).unwrap_or(0)
-    }
-
-    /// See [`super::Reader::read`].
-    pub fn read(&mut self, max: usize) -> Result<Vec<String>, DataError> {
-        let path = self.path.clone();
-        contained(&path, || self.read_next(max))?
-    }
-
-    fn read_next(&mut self, max: usize) -> Result<Vec<String>, DataError> {
-        while self.place.row_group < self.file.num_row_groups() {
-            let rows = self.file.metadata().row_group(self.place.row_group).num_rows();
-            if self.place.offset >= u64::try_from(rows).unwrap_or(0) {
-                self.place = Place { row_group: self.place.row_group + 1, offset: 0 };
-                self.rows = None;
-                continue;
+    /// See [`super::Reader::next_document`].
+    pub fn next_document(&mut self) -> Result<Option<String>, DataError> {
+        while self.place.row_group < self.metadata.num_row_groups() {
+            let document = self.next_in_group()?;
+            if document.is_some() {
+                return Ok(document);
             }
-            let documents = self.read_rows(max)?;
-            if !documents.is_empty() {
-                return Ok(documents);
+            self.place = Place { row_group: self.place.row_group + 1, offset: 0 };
+            self.rows = None;
+        }
+        Ok(None)
+    }
+
+    /// The next document of the row group that the reader is in; `None` after its last.
+    pub fn next_in_group(&mut self) -> Result<Option<String>, DataError> {
+        let rows = match self.metadata.row_groups().get(self.place.row_group) {
+            Some(group) => u64::try_from(group.num_rows()).unwrap_or(0),
+            None => 0,
+        };
+        while self.place.offset < rows {
+            let document = self.read_row()?;
+            if document.is_some() {
+                return Ok(document);
             }
         }
-        Ok(Vec::new())
+        Ok(None)
+    }
+
+    /// See [`super::Reader::seek`].
+    pub fn seek(&mut self, place: Place) -> Result<(), DataError> {
+        let from = std::mem::replace(&mut self.place, place);
+        match &mut self.rows {
+            Some(rows) if from.row_group == place.row_group && from.offset <= place.offset => {
+                let skipped = rows.skip(place.offset - from.offset);
+                let page = rows.page_start();
+                skipped.map_err(|fault| unreadable(&self.path, page, fault))
+            }
+            _ => {
+                self.rows = None;
+                Ok(())
+            }
+        }
     }
 
     /// See [`super::Reader::place`].
@@ -74,25 +95,34 @@ impl Reader {
         self.place
     }
 
-    /// Reads at most `max` rows of the current row group; rows without a value give no document.
-    fn read_rows(&mut self, max: usize) -> Result<Vec<String>, DataError> {
+    /// See [`super::Reader::passed_over`].
+    pub fn passed_over(&self) -> u64 {
+        self.passed_over
+    }
+
+    /// Reads the next row of the current row group; one without a text gives no document.
+    fn read_row(&mut self) -> Result<Option<String>, DataError> {
+        let group = self.place.row_group;
         let rows = match &mut self.rows {
             Some(rows) => rows,
-            closed => closed.insert(open_rows(&self.path, &self.file, self.column, self.place)?),
+            closed => {
+                let rows = closed.insert(open_rows(&self.path, &self.metadata, self.column, group)?);
+                let skipped = rows.skip(self.place.offset);
+                skipped.map_err(|fault| unreadable(&self.path, rows.page_start(), fault))?;
+                rows
+            }
         };
-        let (mut values, mut levels) = (Vec::new(), Vec::new());
-        let (read, _, _) = rows.read_records(max, Some(&mut levels), None, &mut values).map_err(decoding(&self.path))?;
-        if read == 0 {
-            return Err(broken(&self.path, format!("row group {} ends early", self.place.row_group)));
+        let row = rows.next().map_err(|fault| unreadable(&self.path, rows.page_start(), fault))?;
+        let text = match row.ok_or_else(|| broken(&self.path, format!("row group {group} ends early")))? {
+            Some(bytes) => String::from_utf8(bytes).map_err(|_| broken(&self.path, format!("a text of row group {group} is not UTF-8")))?,
+            None => String::new(),
+        };
+        self.place.offset += 1;
+        if is_blank(&text) {
+            self.passed_over += 1;
+            return Ok(None);
         }
-        self.place.offset += read as u64;
-        let bytes: usize = values.iter().map(|value| value.len()).sum();
-        if bytes > LARGEST_BATCH {
-            let problem = format!("{read} rows of row group {} hold {bytes} bytes of text; split its texts", self.place.row_group);
-            return Err(broken(&self.path, problem));
-        }
-        let not_text = |_| broken(&self.path, format!("a text of row group {} is not UTF-8", self.place.row_group));
-        values.iter().map(|value| value.as_utf8().map(str::to_owned).map_err(not_text)).collect()
+        Ok(Some(text))
     }
 }
 
@@ -112,7 +142,7 @@ pub fn verify_whole(path: &Path) -> Result<(), DataError> {
 pub fn verify_pages(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), DataError> {
     let metadata = whole(path)?;
     let mut pages = File::open(path).map_err(DataError::io(path))?;
-    for group in metadata.metadata().row_groups() {
+    for group in metadata.row_groups() {
         let named = |column: &&ColumnChunkMetaData| column.column_path().parts().first().is_some_and(|name| wanted(name));
         for column in group.columns().iter().filter(named) {
             claims::check_pages(path, &mut pages, column)?;
@@ -121,60 +151,68 @@ pub fn verify_pages(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), Da
     Ok(())
 }
 
-/// The file, if it is whole. What is checked here the library takes for granted.
-fn whole(path: &Path) -> Result<SerializedFileReader<File>, DataError> {
+/// What stands at the end of the file, if the file is whole.
+fn whole(path: &Path) -> Result<ParquetMetaData, DataError> {
     let mut file = File::open(path).map_err(DataError::io(path))?;
     let mut mark = [0; 4];
     if file.read_exact(&mut mark).is_err() || &mark != b"PAR1" {
+        if let Some(stand_in) = StandIn::in_file(&mut file).map_err(DataError::io(path))? {
+            return Err(DataError::StandIn { path: path.to_path_buf(), stand_in });
+        }
         return Err(broken(path, "it does not start as one".into()));
     }
     let bytes = file.metadata().map_err(DataError::io(path))?.len();
     claims::check_metadata(path, &mut file)?;
-    let file = contained(path, || SerializedFileReader::new(file))?.map_err(decoding(path))?;
-    for (at, group) in file.metadata().row_groups().iter().enumerate() {
+    let metadata = contained(path, || ParquetMetaDataReader::new().parse_and_finish(&file))?.map_err(decoding(path))?;
+    for (at, group) in metadata.row_groups().iter().enumerate() {
         for column in group.columns() {
-            let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
-            let end = start.checked_add(column.compressed_size()).and_then(|end| u64::try_from(end).ok());
-            if start < 0 || column.compressed_size() < 0 || end.is_none_or(|end| end > bytes) {
+            let (start, end) = claims::range(column);
+            if start == 0 || column.compressed_size() < 0 || end > bytes {
                 return Err(broken(path, format!("row group {at} lies beyond its end")));
             }
         }
     }
-    Ok(file)
+    Ok(metadata)
 }
 
-/// The column's reader in the row group of `place`, standing at its row.
-fn open_rows(
-    path: &Path,
-    file: &SerializedFileReader<File>,
-    column: usize,
-    place: Place,
-) -> Result<ColumnReaderImpl<ByteArrayType>, DataError> {
-    let mut pages = File::open(path).map_err(DataError::io(path))?;
-    claims::check_pages(path, &mut pages, file.metadata().row_group(place.row_group).column(column))?;
-    let group = file.get_row_group(place.row_group).map_err(decoding(path))?;
-    let ColumnReader::ByteArrayColumnReader(mut rows) = group.get_column_reader(column).map_err(decoding(path))? else {
-        return Err(broken(path, format!("row group {} holds another type than the schema says", place.row_group)));
-    };
-    let skip = usize::try_from(place.offset).map_err(|_| broken(path, "a row group is too long".into()))?;
-    rows.skip_records(skip).map_err(decoding(path))?;
-    Ok(rows)
+/// The column's rows in a row group, from the first on.
+fn open_rows(path: &Path, metadata: &ParquetMetaData, column: usize, group: usize) -> Result<Rows, DataError> {
+    let chunk = metadata.row_group(group).column(column);
+    if chunk.column_type() != Type::BYTE_ARRAY {
+        return Err(broken(path, format!("row group {group} holds another type than the schema says")));
+    }
+    Ok(Rows::new(File::open(path).map_err(DataError::io(path))?, chunk))
 }
 
 /// The index of the leaf column `text`, which must hold at most one byte string a row.
-fn text_column(path: &Path, file: &SerializedFileReader<File>) -> Result<usize, DataError> {
-    let schema = file.metadata().file_metadata().schema_descr();
+fn text_column(path: &Path, metadata: &ParquetMetaData) -> Result<usize, DataError> {
+    let schema = metadata.file_metadata().schema_descr();
+    let found = |found: String| DataError::TextColumnType { path: path.to_path_buf(), found };
     let Some(column) = schema.columns().iter().position(|column| column.path().parts() == ["text"]) else {
+        if schema.columns().iter().any(|column| column.path().parts().first().is_some_and(|name| name == "text")) {
+            return Err(found("lists or other columns".into()));
+        }
         let columns = schema.columns().iter().map(|column| column.path().string()).collect::<Vec<_>>().join(", ");
         return Err(DataError::NoTextColumn { path: path.to_path_buf(), columns });
     };
     let text = schema.column(column);
     if text.physical_type() != Type::BYTE_ARRAY || text.max_rep_level() > 0 {
         let list = if text.max_rep_level() > 0 { "lists of " } else { "" };
-        let found = format!("{list}{}", text.physical_type());
-        return Err(DataError::TextColumnType { path: path.to_path_buf(), found });
+        return Err(found(format!("{list}{}", text.physical_type())));
     }
     Ok(column)
+}
+
+/// Why a row of the page that starts at byte `page` cannot be read.
+fn unreadable(path: &Path, page: u64, fault: Fault) -> DataError {
+    let path = path.to_path_buf();
+    match fault {
+        Fault::TooLong(bytes) => DataError::TooLong { path, bytes },
+        Fault::Io(source) if source.raw_os_error().is_some() => DataError::Io { path, source },
+        Fault::Io(error) if error.kind() == ErrorKind::Unsupported => DataError::ParquetKind { path, kind: error.to_string() },
+        Fault::Io(error) if error.kind() == ErrorKind::UnexpectedEof => broken(&path, format!("its page at byte {page} ends too early")),
+        Fault::Io(error) => broken(&path, format!("its page at byte {page} is damaged: {error}")),
+    }
 }
 
 fn decoding(path: &Path) -> impl FnOnce(ParquetError) -> DataError {

@@ -7,10 +7,10 @@
 //!
 //! Where a cut falls depends only on the bytes that follow the previous one, so a byte offset is all there is to save.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::source::Source;
 use crate::data::DataError;
 
 /// The longest document, in bytes.
@@ -25,7 +25,7 @@ const BLOCK: usize = 1 << 16;
 /// A `.txt` file that is open for reading.
 pub struct Reader {
     path: PathBuf,
-    file: File,
+    source: Source,
     offset: u64,
     /// Bytes read from the file; those from `start` on are still to be cut.
     buffer: Vec<u8>,
@@ -36,29 +36,42 @@ pub struct Reader {
 impl Reader {
     /// Opens the file at a document that starts `offset` bytes into it.
     pub fn open(path: &Path, offset: u64) -> Result<Self, DataError> {
-        let mut file = File::open(path).map_err(DataError::io(path))?;
-        file.seek(SeekFrom::Start(offset)).map_err(DataError::io(path))?;
-        Ok(Self { path: path.to_path_buf(), file, offset, buffer: Vec::new(), start: 0, at_end: false })
+        let source = Source::open(path, offset)?;
+        Ok(Self { path: path.to_path_buf(), source, offset, buffer: Vec::new(), start: 0, at_end: false })
     }
 
-    /// See [`super::Reader::read`].
-    pub fn read(&mut self, max: usize) -> Result<Vec<String>, DataError> {
-        let mut documents = Vec::new();
-        while documents.len() < max {
+    /// See [`super::Reader::next_document`].
+    pub fn next_document(&mut self) -> Result<Option<String>, DataError> {
+        loop {
             self.fill()?;
             let window = &self.buffer[self.start..];
             if window.is_empty() {
-                break;
+                return Ok(None);
             }
             let cut = cut(window, self.at_end);
             let text = self.text(&window[..cut.document])?;
-            if !text.is_empty() {
-                documents.push(text.to_owned());
-            }
+            let document = (!text.is_empty()).then(|| text.to_owned());
             self.start += cut.next;
             self.offset += cut.next as u64;
+            if document.is_some() {
+                return Ok(document);
+            }
         }
-        Ok(documents)
+    }
+
+    /// See [`super::Reader::seek`].
+    pub fn seek(&mut self, offset: u64) -> Result<(), DataError> {
+        let at_hand = self.buffer.len() - self.start;
+        match offset.checked_sub(self.offset).and_then(|more| usize::try_from(more).ok()) {
+            Some(more) if more <= at_hand => self.start += more,
+            _ => {
+                self.source.seek(offset)?;
+                self.buffer.clear();
+                (self.start, self.at_end) = (0, false);
+            }
+        }
+        self.offset = offset;
+        Ok(())
     }
 
     /// Where the next document starts.
@@ -74,7 +87,7 @@ impl Reader {
         self.buffer.drain(..self.start);
         self.start = 0;
         let wanted = BLOCK.saturating_sub(self.buffer.len()) as u64;
-        let read = (&mut self.file).take(wanted).read_to_end(&mut self.buffer).map_err(DataError::io(&self.path))?;
+        let read = self.source.by_ref().take(wanted).read_to_end(&mut self.buffer).map_err(|error| self.source.fault(error))?;
         self.at_end = (read as u64) < wanted;
         Ok(())
     }
@@ -137,49 +150,51 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read_all(bytes: &[u8], batch: usize) -> Vec<String> {
+    /// All documents, each read by a reader that is opened where the one before it ended.
+    fn read_all(bytes: &[u8]) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.txt");
         std::fs::write(&path, bytes).unwrap();
-        let mut reader = Reader::open(&path, 0).unwrap();
-        let mut documents = Vec::new();
+        let (mut reader, mut documents) = (Reader::open(&path, 0).unwrap(), Vec::new());
         loop {
-            let read = reader.read(batch).unwrap();
-            if read.is_empty() {
-                assert_eq!(reader.offset(), bytes.len() as u64);
-                return documents;
+            let mut again = Reader::open(&path, reader.offset()).unwrap();
+            let document = reader.next_document().unwrap();
+            assert_eq!((again.next_document().unwrap(), again.offset()), (document.clone(), reader.offset()));
+            match document {
+                Some(document) => documents.push(document),
+                None => break,
             }
-            documents.extend(read);
-            reader = Reader::open(&path, reader.offset()).unwrap();
         }
+        assert_eq!(reader.offset(), bytes.len() as u64);
+        documents
     }
 
     #[test]
     fn form_feeds_and_end_marks_separate_documents() {
-        assert_eq!(read_all("\u{feff}one\x0c\n\n two\n<|endoftext|>\nthree\n\nfour\n".as_bytes(), 2), ["one", " two", "three\n\nfour"]);
-        assert_eq!(read_all(b"\n \n\x0c\x0c", 2), Vec::<String>::new());
+        assert_eq!(read_all("\u{feff}one\x0c\n\n two\n<|endoftext|>\nthree\n\nfour\n".as_bytes()), ["one", " two", "three\n\nfour"]);
+        assert_eq!(read_all(b"\n \n\x0c\x0c"), Vec::<String>::new());
     }
 
     #[test]
     fn long_text_is_cut_at_blank_lines_then_sentences_then_lines_then_words() {
         let paragraph = format!("{}\n\n", "word ".repeat(150).trim_end());
-        let documents = read_all(paragraph.repeat(5).as_bytes(), 128);
+        let documents = read_all(paragraph.repeat(5).as_bytes());
         assert_eq!(documents.iter().map(|text| text.matches("\n\n").count() + 1).collect::<Vec<_>>(), [2, 2, 1]);
 
-        let sentences = read_all("It was dark.  Very dark. ".repeat(200).as_bytes(), 128);
+        let sentences = read_all("It was dark.  Very dark. ".repeat(200).as_bytes());
         assert!(sentences.len() > 2 && sentences.iter().all(|text| text.ends_with('.')));
 
-        let lines = read_all("a line of words without an end\n".repeat(200).as_bytes(), 128);
+        let lines = read_all("a line of words without an end\n".repeat(200).as_bytes());
         assert!(lines.len() > 2 && lines.iter().all(|text| text.starts_with("a line") && text.ends_with("end")));
 
-        let words = read_all("word ".repeat(2000).as_bytes(), 128);
+        let words = read_all("word ".repeat(2000).as_bytes());
         assert!(words.len() > 4 && words.iter().all(|text| text.starts_with("word") && text.ends_with("word")));
     }
 
     #[test]
     fn characters_stay_whole_and_nothing_is_lost_without_any_blank() {
         let text = "αβγ€".repeat(3000);
-        let documents = read_all(text.as_bytes(), 3);
+        let documents = read_all(text.as_bytes());
         assert!(documents.iter().all(|document| document.len() <= LONGEST));
         assert_eq!(documents.concat(), text);
     }
@@ -190,21 +205,20 @@ mod tests {
         let path = dir.path().join("a.txt");
         for (bytes, at) in [(&b"abc\0def"[..], 3), (b"ab\xff\xfe", 2)] {
             std::fs::write(&path, bytes).unwrap();
-            let error = Reader::open(&path, 0).unwrap().read(1).unwrap_err();
+            let error = Reader::open(&path, 0).unwrap().next_document().unwrap_err();
             assert!(matches!(error, DataError::Binary { offset, .. } if offset == at), "{error}");
         }
     }
 
     proptest! {
-        /// Whatever the text, no word of it is lost, no document is too long, and batches do not move the cuts.
+        /// Whatever the text, no word of it is lost, no document is too long, and each can be read again at its place.
         #[test]
         fn every_word_survives(pieces in proptest::collection::vec("[a-zé.]{0,9}[ \n\r\u{c}]{0,3}|[a-z]{300,900} ?", 0..200)) {
             let text = pieces.concat();
-            let documents = read_all(text.as_bytes(), 128);
+            let documents = read_all(text.as_bytes());
             prop_assert!(documents.iter().all(|document| !document.is_empty() && document.len() <= LONGEST));
             let letters = |text: &str| text.chars().filter(|letter| !letter.is_whitespace()).collect::<String>();
             prop_assert_eq!(letters(&documents.concat()), letters(&text));
-            prop_assert_eq!(read_all(text.as_bytes(), 1), documents);
         }
     }
 }

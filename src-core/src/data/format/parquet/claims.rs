@@ -1,5 +1,8 @@
 //! What a parquet file claims about itself, checked before the library believes it: it takes memory for a page as large
 //! as its header says, and unpacks one of kilobytes to gigabytes.
+//!
+//! The column `text` is read by [`Rows`](super::rows::Rows), which takes no memory for a claim; [`check_pages`] is for
+//! tables of conversations, whose nested columns the library reads.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -8,21 +11,23 @@ use std::path::Path;
 use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::broken;
-use super::thrift::{FILE_METADATA, Fault, PAGE_HEADER, walk};
+use super::header::{Header, kind};
+use super::thrift::{FILE_METADATA, walk};
 use crate::data::DataError;
 
-/// The longest metadata that is read, in bytes: a hundred times what a shard of a gigabyte has.
-const LONGEST_METADATA: u64 = 8 << 20;
+/// The longest metadata that is read, in bytes. A shard of a gigabyte has some ten thousand, but writers that keep the
+/// smallest and the largest text of every row group whole need much more.
+const LONGEST_METADATA: u64 = 64 << 20;
 
-/// The longest header of a page that is read, in bytes: it may hold the smallest and the largest text of the page.
-const LONGEST_HEADER: u64 = 1 << 20;
+/// A page of at most this many bytes may be packed as small as can be.
+const LARGE_PAGE: u64 = 64 << 20;
 
-/// The largest page that is unpacked, in bytes. Writers aim at one mebibyte, and some put all of a row group into one.
-const LARGEST_PAGE: i64 = 64 << 20;
+/// A larger one must hold at least a byte for so many in the file, which text always does.
+const LARGEST_RATIO: u64 = 1 << 10;
 
 /// The most values of a page, and of a page of a dictionary, each of which takes 32 bytes in memory.
-const MOST_VALUES: i64 = 1 << 22;
-const LARGEST_DICTIONARY: i64 = 1 << 21;
+const MOST_VALUES: u64 = 1 << 22;
+const LARGEST_DICTIONARY: u64 = 1 << 21;
 
 /// Bytes at the end of a file: the length of the metadata, and the mark.
 const TAIL: u64 = 8;
@@ -51,57 +56,30 @@ pub(super) fn check_metadata(path: &Path, file: &mut File) -> Result<(), DataErr
     walk(&bytes, FILE_METADATA, &mut |_, _| {}).map(drop).map_err(|_| damaged())
 }
 
-/// What the header of a page claims.
-#[derive(Default)]
-struct Page {
-    unpacked: i64,
-    packed: i64,
-    values: i64,
-    dictionary: i64,
+/// The bytes from and to which a column chunk lies in its file. The place of its dictionary counts only where it makes
+/// sense: some writers put a zero there.
+pub(super) fn range(column: &ColumnChunkMetaData) -> (u64, u64) {
+    let data = column.data_page_offset();
+    let start = column.dictionary_page_offset().filter(|start| (1..data).contains(start)).unwrap_or(data);
+    let size = |number: i64| u64::try_from(number).unwrap_or(0);
+    (size(start), size(start).saturating_add(size(column.compressed_size())))
 }
 
 /// Checks the headers of a column chunk's pages, which lie one after the other. The chunk lies within the file.
 pub(super) fn check_pages(path: &Path, file: &mut File, column: &ColumnChunkMetaData) -> Result<(), DataError> {
-    let (start, length) = column.byte_range();
     let refused = |at: u64, problem: &str| broken(path, format!("its page at byte {at} {problem}"));
-    let (mut at, end) = (start, start + length);
+    let (mut at, end) = range(column);
     while at < end {
-        let (page, header) = read_header(file, at, end - at).map_err(DataError::io(path))?.ok_or_else(|| refused(at, "is damaged"))?;
-        let room = i64::try_from(end - at - header).unwrap_or(i64::MAX);
-        if page.packed < 0 || page.packed > room || page.unpacked < 0 || page.dictionary < 0 {
-            return Err(refused(at, "is damaged"));
-        }
-        if page.unpacked > LARGEST_PAGE || page.values > MOST_VALUES || page.dictionary > LARGEST_DICTIONARY {
-            let problem = format!("is larger than pages are: {} bytes and {} values", page.unpacked, page.values.max(page.dictionary));
+        let page = Header::read(file, at, end - at).map_err(DataError::io(path))?.ok_or_else(|| refused(at, "is damaged"))?;
+        let most = if page.kind == kind::DICTIONARY { LARGEST_DICTIONARY } else { MOST_VALUES };
+        let thin = page.unpacked > LARGE_PAGE && page.unpacked / LARGEST_RATIO > page.packed;
+        if thin || page.values > most {
+            let problem = format!("is larger than pages are: {} bytes and {} values", page.unpacked, page.values);
             return Err(refused(at, &problem));
         }
-        at += header + page.packed as u64;
+        at += page.length + page.packed;
     }
     Ok(())
-}
-
-/// The header at byte `at` and its length; nothing where there is no header of at most `left` bytes.
-fn read_header(file: &mut File, at: u64, left: u64) -> io::Result<Option<(Page, u64)>> {
-    const MOST_OFTEN: u64 = 4 << 10;
-    let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(at))?;
-    for most in [MOST_OFTEN, LONGEST_HEADER].map(|most| most.min(left)) {
-        file.by_ref().take(most - bytes.len() as u64).read_to_end(&mut bytes)?;
-        let mut page = Page::default();
-        let walked = walk(&bytes, PAGE_HEADER, &mut |way, number| match way {
-            [2] => page.unpacked = number,
-            [3] => page.packed = number,
-            [5 | 8, 1] => page.values = page.values.max(number),
-            [7, 1] => page.dictionary = number,
-            _ => {}
-        });
-        match walked {
-            Ok(length) => return Ok(Some((page, length as u64))),
-            Err(Fault::Ended) => {}
-            Err(Fault::Unknown) => break,
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]
@@ -127,8 +105,10 @@ mod tests {
             bytes
         };
         let field = if kind == 2 { 0x4C } else { 0x2C };
-        [vec![0x15], number(kind), vec![0x15], number(unpacked), vec![0x15], number(packed), vec![field, 0x15], number(values), vec![0, 0]]
-            .concat()
+        // The encoding of the values, and of a page of rows that of its levels.
+        let encodings = if kind == 2 { vec![0x15, 0] } else { vec![0x15, 0, 0x15, 6, 0x15, 6] };
+        let sizes = [vec![0x15], number(kind), vec![0x15], number(unpacked), vec![0x15], number(packed)].concat();
+        [sizes, vec![field, 0x15], number(values), encodings, vec![0, 0]].concat()
     }
 
     fn checked(chunk: &[u8]) -> Result<(), String> {
@@ -169,13 +149,17 @@ mod tests {
     fn a_header_may_be_long_but_not_without_end() {
         // An unknown field of text.
         let with = |length: u32| {
-            let text =
-                [&[0x08, 80][..], &[length as u8 | 0x80, (length >> 7) as u8 | 0x80, (length >> 14) as u8], &vec![b'x'; length as usize]];
+            let text = [
+                &[0x08, 80][..],
+                &[0, 7, 14, 21, 28].map(|shift| (length >> shift) as u8 | if shift < 28 { 0x80 } else { 0 }),
+                &vec![b'x'; length as usize],
+            ];
             let mut bytes = header(0, 1, 0, 1);
             bytes.splice(bytes.len() - 1..bytes.len() - 1, text.concat());
             bytes
         };
         assert_eq!(checked(&with(100_000)), Ok(()));
-        assert!(checked(&with(1_100_000)).unwrap_err().contains("its page at byte 3 is damaged"));
+        assert_eq!(checked(&with(1_900_000)), Ok(()));
+        assert!(checked(&with(68_000_000)).unwrap_err().contains("its page at byte 3 is damaged"));
     }
 }

@@ -141,8 +141,8 @@ pub(super) const PAGE_HEADER: Fields = &[
     (8, Struct(DATA_HEADER_2)),
 ];
 
-/// Walks through the struct that `bytes` begin with, tells `see` every number in its known fields with the numbers of the
-/// fields that lead to it, and gives the length of the struct.
+/// Walks through the struct that `bytes` begin with, tells `see` every number and truth value (1 or 0) in its known fields
+/// with the numbers of the fields that lead to it, and gives the length of the struct.
 pub(super) fn walk(bytes: &[u8], fields: Fields, see: &mut dyn FnMut(&[i16], i64)) -> Result<usize, Fault> {
     let mut walk = Walk { bytes, at: 0, way: Vec::new(), see };
     walk.fields(fields)?;
@@ -227,7 +227,8 @@ impl Walk<'_> {
             self.way.push(last);
             match code {
                 // The value is in the type.
-                code::TRUE | code::FALSE if matches!(kind, None | Some(Truth)) => {}
+                code::TRUE | code::FALSE if kind.is_none() => {}
+                code::TRUE | code::FALSE if matches!(kind, Some(Truth)) => (self.see)(&self.way, i64::from(code == code::TRUE)),
                 code::TRUE | code::FALSE => return Err(Fault::Unknown),
                 _ if matches!(kind, Some(Truth)) => return Err(Fault::Unknown),
                 _ => self.value(code, kind)?,
@@ -312,7 +313,7 @@ mod tests {
         let header = [0x15, 4, 0x15, 0xD8, 4, 0x15, 1, 0x4C, 0x15, 14, 0x15, 0, 0x12, 0, 0x98, 2, b'h', b'i', 0, 0xFF];
         let (result, seen) = walked(&header, PAGE_HEADER);
         assert_eq!(result, Ok(header.len() - 1));
-        let expected = [(vec![1], 2), (vec![2], 300), (vec![3], -1), (vec![7, 1], 7), (vec![7, 2], 0)];
+        let expected = [(vec![1], 2), (vec![2], 300), (vec![3], -1), (vec![7, 1], 7), (vec![7, 2], 0), (vec![7, 3], 0)];
         assert_eq!(seen, expected);
         for length in 0..header.len() - 1 {
             assert_eq!(walked(&header[..length], PAGE_HEADER).0, Err(Fault::Ended), "cut to {length}");
