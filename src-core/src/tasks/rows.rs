@@ -2,7 +2,6 @@
 //! lines. Everything that can be wrong is named by file and row, and never quoted: rows are what people wrote.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +14,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::TaskError;
+use crate::data::format::jsonl;
 use crate::data::format::parquet::{contained, verify_pages, verify_whole};
+use crate::data::format::source::Source;
 use crate::data::{DataError, Format};
 use crate::files::json::{self, JsonError};
 
@@ -89,28 +90,27 @@ fn unwrapped(row: Value, columns: &[&str]) -> Value {
     }
 }
 
-/// The lines of a `.jsonl` file; blank ones are null.
+/// The lines of a file of JSON Lines, which may be compressed; blank ones are null.
 fn lines(path: &Path) -> Result<impl Iterator<Item = Result<Value, Fault>> + use<>, TaskError> {
-    let file = File::open(path).map_err(TaskError::io(path))?;
-    let (mut file, path) = (BufReader::with_capacity(1 << 16, file), path.to_path_buf());
+    let mut source = Source::open(path, 0)?;
     let (mut line, mut first) = (Vec::new(), true);
     Ok(std::iter::from_fn(move || {
-        line.clear();
-        match (&mut file).take(LONGEST_LINE).read_until(b'\n', &mut line) {
+        match source.read_line(LONGEST_LINE, &mut line) {
             Ok(0) => return None,
             Ok(read) if read as u64 == LONGEST_LINE => return Some(Err(Fault::Row("it is longer than 64 MiB".into()))),
             Ok(_) => {}
-            Err(error) => return Some(Err(Fault::File(TaskError::io(&path)(error)))),
+            Err(error) => return Some(Err(Fault::File(error.into()))),
         }
         let bytes = if std::mem::take(&mut first) { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line) } else { &line };
-        if bytes.trim_ascii().is_empty() {
+        // With its line break, a line that ends too early would look like one with a stray control character.
+        let bytes = bytes.trim_ascii();
+        if bytes.is_empty() {
             return Some(Ok(Value::Null));
         }
         Some(match json::from_slice(bytes) {
             Ok(row @ Value::Object(_)) => Ok(row),
             Ok(_) => Err(Fault::Row("it is no JSON object".into())),
-            // Without the place: the parser only saw this line.
-            Err(error) => Err(Fault::Row(error.reason())),
+            Err(error) => Err(Fault::Row(jsonl::reason(bytes, &error))),
         })
     }))
 }

@@ -73,7 +73,7 @@ impl HubSet {
 /// is no such folder.
 fn files_of_split(folder: &Path, split: &str) -> Result<Vec<PathBuf>, TaskError> {
     let mut found = list(folder)?;
-    found.retain(|path| path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| is_of_split(stem, split)));
+    found.retain(|path| Format::stem_of(path).is_some_and(|stem| is_of_split(&stem, split)));
     if found.is_empty() {
         found = list(&folder.join(split))?;
     }
@@ -146,6 +146,8 @@ mod tests {
             "sums/test.jsonl",
             "sums/test-00000-of-00001.parquet",
             "sums/test_0.JSONL",
+            "sums/test.jsonl.gz",
+            "sums/test-0.ndjson.zst",
             "sums/test/0000.parquet",
             "sums/main/test-00000-of-00001.parquet",
             "some-one--all-sums/test.jsonl",
