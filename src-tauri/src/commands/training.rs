@@ -11,7 +11,7 @@ use crate::train::{self, Order};
 use crate::types::{Budget, PickedFile, TrainData, TrainEvent, TrainHistory, TrainPlan, TrainRequest, TrainRun};
 
 /// Files of text to train on.
-const TEXT: Kind = ("Text", &["txt", "jsonl", "parquet"]);
+const TEXT: Kind = ("Text", &["txt", "jsonl", "ndjson", "parquet", "gz", "zst"]);
 
 /// Files of a request at most.
 const MOST_FILES: usize = 1000;
