@@ -52,6 +52,27 @@ fn the_same_seed_gives_the_same_bytes_and_another_one_does_not() {
     assert!(weights("a") != weights("c"));
 }
 
+/// Backout's gradient at these depths is rounding, of which AdamW makes steps of its whole learning rate: within a few hundred
+/// of them λ passes 1, and the sign of every logit turns.
+#[test]
+fn backout_is_held_still_where_it_only_scales_the_stream() {
+    let workshop = workshop();
+    let lambda = |run: &str| {
+        let file = fs::read(workshop.checkpoint(run, 40).join("model.safetensors")).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
+        f32::from_le_bytes(tensors.tensor("backout_lambda").unwrap().data().try_into().unwrap())
+    };
+    for (run, depth, held) in [("one", "1", true), ("two", "2", true), ("three", "3", false)] {
+        let text = workshop.text();
+        let options = ["train", "--run", run, "--data", &text, "--depth", depth, "--aspect-ratio", "32", "--head-dim", "16"];
+        let shape = ["--max-seq-len", "32", "--device-batch-size", "2", "--total-batch-size", "64", "--warmup-steps", "0"];
+        workshop.succeed(&[&options[..], &shape, &["--num-iterations", "40", "--eval-every", "-1", "--sample-every", "-1"]].concat());
+        assert_eq!(lambda(run) == 0.2, held, "at depth {depth} λ is {}", lambda(run));
+        let losses: Vec<f64> = workshop.metrics(run).iter().filter_map(|line| line["loss"].as_f64()).collect();
+        assert!(losses.iter().all(|loss| *loss < losses[0] + 0.5), "{losses:?}");
+    }
+}
+
 #[test]
 fn a_run_begins_with_another_runs_weights_where_they_left_off() {
     let workshop = workshop();
@@ -181,7 +202,7 @@ fn faults_of_the_data_are_sentences_and_leave_no_run_behind() {
         (workshop.file("broken.jsonl", format!("{lines}{{\"text\": \"half\n")), "broken.jsonl, line 201"),
         (workshop.file("other.jsonl", format!("{lines}\"secret words\"\n")), "other.jsonl, line 201"),
         (workshop.file("words.parquet", "no parquet at all"), "is not a readable parquet file"),
-        (workshop.file("notes.md", "# notes"), "neither .parquet nor .jsonl nor .txt"),
+        (workshop.file("notes.md", "# notes"), "notes.md is not named as text; name it .txt"),
         (workshop.path("missing.txt"), "does not exist"),
         (workshop.file("one.txt", "one short document"), "no document for the validation split"),
     ];

@@ -234,6 +234,14 @@ impl Config {
         self.n_layer / 2
     }
 
+    /// Whether backout only scales the stream, which the final norm undoes: the middle layer is the last at depths 1 and 2.
+    ///
+    /// The gradient of `backout_lambda` is zero there but for rounding, and AdamW makes full steps of that. Nothing pulls it
+    /// back, and where it passes 1 the sign of every logit turns. So training holds it still at these depths.
+    pub fn backout_is_scale(&self) -> bool {
+        self.architecture.backout && self.middle_layer() + 1 == self.n_layer
+    }
+
     /// Whether layer `i` has a value embedding: where models have them, every other layer does, counted from the last.
     pub fn has_value_embed(&self, i: usize) -> bool {
         self.architecture.value_embeds && i % 2 == (self.n_layer + 1) % 2

@@ -31,6 +31,8 @@ pub struct ParamSpec {
     pub shape: Vec<usize>,
     /// Its group.
     pub group: Group,
+    /// Whether no step moves it: see [`Config::backout_is_scale`].
+    pub held: bool,
 }
 
 impl ParamSpec {
@@ -67,7 +69,10 @@ impl Config {
     pub fn param_specs(&self) -> Vec<ParamSpec> {
         let (channels, heads, kv, vocab, layers) = (self.n_embd, self.n_kv_head, self.kv_dim(), self.padded_vocab(), self.n_layer);
         let mut specs = Vec::new();
-        let mut add = |name: String, shape: &[usize], group| specs.push(ParamSpec { name, shape: shape.to_vec(), group });
+        let mut add = |name: String, shape: &[usize], group| {
+            let held = name == "backout_lambda" && self.backout_is_scale();
+            specs.push(ParamSpec { name, shape: shape.to_vec(), group, held });
+        };
         let parts = &self.architecture;
         if parts.lambdas {
             add("resid_lambdas".into(), &[layers], Group::ResidLambdas);

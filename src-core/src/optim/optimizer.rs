@@ -30,6 +30,8 @@ struct AdamwTensor {
     exp_avg_sq: Tensor,
     betas: Betas,
     slot: usize,
+    /// Left as it is; its moments stay zero.
+    held: bool,
 }
 
 struct MuonStack {
@@ -71,6 +73,7 @@ impl Optimizer {
                 exp_avg_sq: moment()?,
                 betas: rule.betas,
                 slot,
+                held: spec.held,
             });
         }
         let mut muon = Vec::new();
@@ -99,9 +102,9 @@ impl Optimizer {
         })
     }
 
-    /// Records one step. It leaves other values in the gradients of Muon's matrices: clear gradients before the next.
+    /// Records one step of all parameters but those that are held still. It leaves other values in the gradients of Muon's matrices: clear gradients before the next.
     pub fn record(&self, rec: &mut Recorder) {
-        for tensor in &self.adamw {
+        for tensor in self.adamw.iter().filter(|tensor| !tensor.held) {
             let moments = Moments { exp_avg: &tensor.exp_avg, exp_avg_sq: &tensor.exp_avg_sq };
             adamw::forward(rec, &tensor.param, &tensor.grad, moments, tensor.betas, &self.numbers, tensor.slot);
         }
