@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nc_core::data::format::{Place, Reader};
-use nc_core::data::loader::Loader;
+use nc_core::data::loader::{Changes, Loader};
 use nc_core::data::prefetch::{AHEAD, Prefetcher};
-use nc_core::data::{BatchReader, DataError, DataSet, Position, Split, documents};
+use nc_core::data::{BatchReader, DataError, DataSet, Digests, Position, Split, documents};
 use nc_core::tokenizer::Tokenizer;
 use parquet::basic::{Compression, Encoding};
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
@@ -45,7 +45,7 @@ fn golden_packing_equals_the_reference_batch_for_batch() {
         let tokenizer = Arc::new(Tokenizer::from_file(&case.join("tokenizer.json")).unwrap());
         let set = DataSet::open(&[case.join("base/base_data_climbmix")]).unwrap();
         for (split, name) in [(Split::Train, "train"), (Split::Val, "val")] {
-            let loader = Loader::new(set.clone(), split, Arc::clone(&tokenizer), rows, row_len);
+            let loader = Loader::new(set.clone(), set.fingerprint(&mut Digests::default()).unwrap(), split, Arc::clone(&tokenizer), rows, row_len);
             let mut ahead = Prefetcher::start(loader, AHEAD).unwrap();
             for at in 0..batches {
                 let batch = ahead.next_batch().unwrap().batch;
@@ -61,10 +61,12 @@ fn golden_packing_resumes_from_a_saved_state() {
     for case in packing_cases() {
         let tokenizer = Arc::new(Tokenizer::from_file(&case.join("tokenizer.json")).unwrap());
         let set = DataSet::open(&[case.join("base/base_data_climbmix")]).unwrap();
-        let mut loader = Loader::new(set.clone(), Split::Train, Arc::clone(&tokenizer), 2, 256);
+        let print = set.fingerprint(&mut Digests::default()).unwrap();
+        let mut loader = Loader::new(set.clone(), print.clone(), Split::Train, Arc::clone(&tokenizer), 2, 256);
         for _ in 0..24 {
             let saved = serde_json::to_string(&loader.state()).unwrap();
-            let mut again = Loader::resume(set.clone(), Arc::clone(&tokenizer), serde_json::from_str(&saved).unwrap(), 2, 256).unwrap();
+            let (saved, tokenizer) = (serde_json::from_str(&saved).unwrap(), Arc::clone(&tokenizer));
+            let mut again = Loader::resume(set.clone(), print.clone(), tokenizer, saved, Changes::Refuse, 2, 256).unwrap();
             let batch = loader.next_batch().unwrap();
             assert_eq!(again.next_batch().unwrap(), batch);
             assert_eq!(again.state(), loader.state());
@@ -113,7 +115,7 @@ fn parquet_comes_in_batches_within_a_row_group_and_goes_on_from_each() {
     let sizes: Vec<usize> = steps[1..].iter().map(|(_, batch)| batch.len()).collect();
     // Of the 300 rows of the first group 240 have a text, of the 128 of the last 103.
     assert_eq!(sizes, [128, 112, 1, 103, 1, 103]);
-    let read: Vec<&String> = steps.iter().flat_map(|(_, batch)| batch).collect();
+    let read: Vec<&String> = steps.iter().flat_map(|(_, batch)| batch).map(|found| &found.text).collect();
     let written: Vec<&String> = groups.iter().chain(&groups[2..]).flatten().flatten().collect();
     assert_eq!(read, written);
 

@@ -1,6 +1,6 @@
 //! The formula of `docs/MEMORY.md` against what the device counts while a step runs.
 
-use nc_core::data::loader::Batch;
+use nc_core::data::batch::Batch;
 use nc_core::engine::decoder::{Decoder, Feed};
 use nc_core::engine::memory::decoder_memory;
 use nc_core::gpu::{Forced, Gpu, Memory};

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::data::loader::Batch;
+use crate::data::batch::Batch;
 use crate::engine::EngineError;
 use crate::engine::decoder::{Decoder, Feed};
 use crate::gpu::{Gpu, GpuError};

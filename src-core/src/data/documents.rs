@@ -12,7 +12,7 @@ use super::format::{Place, Reader};
 const BATCH: usize = 128;
 
 /// A place in the files of a split, between two documents.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// The file, counted from 0 among the files of the split.
     pub file: usize,
@@ -22,6 +22,15 @@ pub struct Position {
     pub offset: u64,
     /// The documents of the file before this place, those of the other split counted too.
     pub record: u64,
+}
+
+/// A document, and the place where it can be read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The place.
+    pub at: Position,
+    /// The document.
+    pub text: String,
 }
 
 /// Reads the documents of a split once, in batches, and knows where it stands between them.
@@ -58,7 +67,7 @@ impl BatchReader {
     /// The next documents, at least one and at most `max`, all of one file and one row group; `None` after the last.
     ///
     /// Of a single file that serves both splits, `max` documents are read and those of the other split left out.
-    pub fn next_batch(&mut self, max: usize) -> Result<Option<Vec<String>>, DataError> {
+    pub fn next_batch(&mut self, max: usize) -> Result<Option<Vec<Found>>, DataError> {
         while let Some(file) = self.set.files_of(self.split).get(self.position.file) {
             let reader = match &mut self.open {
                 Some(reader) => reader,
@@ -79,8 +88,10 @@ impl BatchReader {
             let first = self.position.record;
             let Place { row_group, offset } = reader.place();
             self.position = Position { row_group, offset, record: first + read.len() as u64, ..self.position };
-            let kept: Vec<String> =
-                (first..).zip(read).filter(|(record, _)| self.set.keeps(self.split, *record)).map(|(_, text)| text).collect();
+            let file = self.position.file;
+            let found = |(record, (Place { row_group, offset }, text))| Found { at: Position { file, row_group, offset, record }, text };
+            let kept: Vec<Found> =
+                (first..).zip(read).map(found).filter(|found| self.set.keeps(self.split, found.at.record)).collect();
             if !kept.is_empty() {
                 return Ok(Some(kept));
             }
@@ -92,7 +103,7 @@ impl BatchReader {
 /// The documents of a split, one after the other, once. Ends after the first error.
 pub struct Documents {
     batches: BatchReader,
-    batch: std::vec::IntoIter<String>,
+    batch: std::vec::IntoIter<Found>,
     over: bool,
 }
 
@@ -112,8 +123,8 @@ impl Iterator for Documents {
     type Item = Result<String, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(text) = self.batch.next() {
-            return Some(Ok(text));
+        if let Some(found) = self.batch.next() {
+            return Some(Ok(found.text));
         }
         if self.over {
             return None;
@@ -121,7 +132,7 @@ impl Iterator for Documents {
         match self.batches.next_batch(BATCH) {
             Ok(Some(batch)) => {
                 self.batch = batch.into_iter();
-                self.batch.next().map(Ok)
+                self.batch.next().map(|found| Ok(found.text))
             }
             Ok(None) => {
                 self.over = true;

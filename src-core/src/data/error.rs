@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::files::{Fingerprint, Split};
+use super::files::Split;
 use crate::files::StandIn;
 
 /// Training data could not be found, read, tokenised or resumed.
@@ -147,16 +147,16 @@ pub enum DataError {
         found: String,
     },
     /// A saved loader state belongs to another data set.
-    #[error("this run was reading other data (it read {saved}; this is {found}); give the same files, or start a new run")]
+    #[error("the data is not what this run was trained on: {changed}")]
     OtherData {
-        /// What the state was saved from.
-        saved: Fingerprint,
-        /// What it was to go on with.
-        found: Fingerprint,
+        /// What differs.
+        changed: String,
     },
-    /// A saved loader state holds documents that another tokenizer made.
-    #[error("the saved position in the data was made with another tokenizer; resume with the run's own, or start a new run")]
-    OtherTokenizer,
+    /// The documents that a saved loader state names read otherwise than they did.
+    #[error(
+        "the documents that waited when the run was saved read otherwise now: with another tokenizer, or changed; resume with the run's own tokenizer and data"
+    )]
+    OtherDocuments,
     /// A saved loader state belongs to other conversations.
     #[error(
         "this run was reading other conversations ({saved} of them; now there are {found}, or the same number of others); give the same files, or start a new run"

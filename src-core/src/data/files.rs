@@ -11,8 +11,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
+use super::fingerprint::{Digests, Fingerprint};
 use super::folder::Folder;
 use super::names::{self, Role};
 use super::{DataError, format};
@@ -75,23 +74,6 @@ pub struct DataFile {
     pub format: Format,
     /// Its size on disk.
     pub bytes: u64,
-}
-
-/// Tells data sets apart: a state saved while reading one must not go on in another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fingerprint {
-    /// The number of files.
-    pub files: usize,
-    /// Their bytes together.
-    pub bytes: u64,
-    /// SHA-256 over the files' names and sizes, in order, as hexadecimal digits.
-    pub sha256: String,
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} files, {} bytes, {}", self.files, self.bytes, self.sha256.get(..8).unwrap_or(&self.sha256))
-    }
 }
 
 /// Why a file is the one for validation.
@@ -218,17 +200,12 @@ impl DataSet {
         self.validation_by != ValidationBy::HeldOut || (record % HELD_OUT_EVERY == 1) == (split == Split::Val)
     }
 
-    /// Names and sizes of the files, folded into a digest.
-    pub fn fingerprint(&self) -> Fingerprint {
-        let mut hash = Sha256::new();
-        for file in &self.files {
-            let name = file.path.file_name().unwrap_or_default().as_encoded_bytes();
-            hash.update((name.len() as u64).to_le_bytes());
-            hash.update(name);
-            hash.update(file.bytes.to_le_bytes());
-        }
-        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Fingerprint { files: self.files.len(), bytes: self.files.iter().map(|file| file.bytes).sum(), sha256 }
+    /// What tells these files apart from others; reads those whose digest `known` has not.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn fingerprint(&self, known: &mut Digests) -> Result<Fingerprint, DataError> {
+        Fingerprint::of(&self.files, known)
     }
 }
 
@@ -317,18 +294,6 @@ mod tests {
         assert_eq!(names(set.files_of(Split::Val)), ["a.txt"]);
         assert!((0..100).all(|record| set.keeps(Split::Train, record) != set.keeps(Split::Val, record)));
         assert!(set.keeps(Split::Val, 1) && set.keeps(Split::Val, 21) && !set.keeps(Split::Val, 20));
-    }
-
-    #[test]
-    fn the_fingerprint_depends_on_names_sizes_and_order() {
-        let dir = folder_of(&["a.txt", "b.txt"]);
-        let (a, b) = (dir.path().join("a.txt"), dir.path().join("b.txt"));
-        let print = |paths: &[PathBuf]| DataSet::open(paths).unwrap().fingerprint();
-        let first = print(&[a.clone(), b.clone()]);
-        assert_eq!(first, print(&[dir.path().to_path_buf()]));
-        assert_ne!(first, print(&[b.clone(), a.clone()]));
-        std::fs::write(&b, "longer than before").unwrap();
-        assert_ne!(first, print(&[a, b]));
     }
 
     #[test]

@@ -4,26 +4,32 @@
 //! [`Loader`](loader::Loader) packs tokenised documents into rows by best fit and can be stopped and resumed to the
 //! bit; a [`Prefetcher`](prefetch::Prefetcher) runs it on a thread of its own.
 
+pub mod batch;
 pub mod conversations;
 mod count;
 mod documents;
 #[cfg(feature = "net")]
 pub mod download;
+pub mod encode;
 mod error;
 mod files;
+mod fingerprint;
 mod folder;
 pub mod format;
 pub mod loader;
 mod names;
 pub mod packing;
 pub mod prefetch;
+mod short_epoch;
 pub mod synth;
+mod waiting;
 
 pub use conversations::{ConversationFileError, read_conversations};
 pub use count::{FileTally, Tally};
-pub use documents::{BatchReader, Documents, Position, documents};
+pub use documents::{BatchReader, Documents, Found, Position, documents};
 pub use error::DataError;
-pub use files::{DataFile, DataSet, Fingerprint, Format, HELD_OUT_EVERY, PassedOver, Split, ValidationBy};
+pub use files::{DataFile, DataSet, Format, HELD_OUT_EVERY, PassedOver, Split, ValidationBy};
+pub use fingerprint::{Digests, Fingerprint};
 
 /// The folder under `$NC_HOME/data` that the public shards go to.
 pub const PUBLIC_SHARDS: &str = "climbmix";

@@ -7,48 +7,12 @@
 //! choice costs a look-up: the queue's head is the first of equals.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
-
-/// The token ids of a document, `<|bos|>` first. Shared, because a saved state refers to the same documents.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "Vec<u32>")]
-pub struct Document(Arc<[u32]>);
-
-impl Document {
-    /// The token ids.
-    pub fn tokens(&self) -> &[u32] {
-        &self.0
-    }
-}
-
-impl From<Vec<u32>> for Document {
-    fn from(tokens: Vec<u32>) -> Self {
-        Self(tokens.into())
-    }
-}
-
-impl Serialize for Document {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter())
-    }
-}
 
 /// What can be packed into a row.
 pub trait Packable {
     /// Positions of the row that it takes.
     fn positions(&self) -> usize;
 }
-
-impl Packable for Document {
-    fn positions(&self) -> usize {
-        self.0.len()
-    }
-}
-
-/// Documents that wait to be packed.
-pub type Waiting = BestFit<Document>;
 
 /// What waits to be packed, in a form that finds the best fit at once.
 #[derive(Clone, Debug)]
@@ -141,31 +105,30 @@ mod tests {
         best.or(shortest).map(|at| documents.remove(at))
     }
 
+    impl Packable for Vec<u32> {
+        fn positions(&self) -> usize {
+            self.len()
+        }
+    }
+
     proptest! {
         #[test]
         fn every_choice_is_that_of_the_plain_rule(
             steps in proptest::collection::vec((proptest::collection::vec(1usize..24, 0..9), 1usize..26), 1..120),
         ) {
-            let (mut waiting, mut plain) = (Waiting::default(), Vec::new());
+            let (mut waiting, mut plain) = (BestFit::default(), Vec::new());
             let mut name = 0;
             for (lengths, room) in steps {
                 for length in lengths {
                     name += 1;
                     plain.push(vec![name; length]);
-                    waiting.push(vec![name; length].into());
+                    waiting.push(vec![name; length]);
                 }
-                prop_assert_eq!(waiting.take(room).map(|document| document.tokens().to_vec()), plain_take(&mut plain, room));
+                prop_assert_eq!(waiting.take(room), plain_take(&mut plain, room));
                 prop_assert_eq!(waiting.len(), plain.len());
-                let order: Vec<_> = waiting.in_order().iter().map(|document| document.tokens().to_vec()).collect();
+                let order: Vec<_> = waiting.in_order().into_iter().cloned().collect();
                 prop_assert_eq!(&order, &plain);
             }
         }
-    }
-
-    #[test]
-    fn a_document_is_stored_as_a_list_of_numbers() {
-        let document = Document::from(vec![7, 8]);
-        assert_eq!(serde_json::to_string(&document).unwrap(), "[7,8]");
-        assert_eq!(serde_json::from_str::<Document>("[7,8]").unwrap(), document);
     }
 }

@@ -7,29 +7,14 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::DataError;
-use super::loader::{Batch, LoaderState};
+use super::batch::{Batch, BatchSource};
 
 /// Batches that are made ahead when nobody says otherwise.
 pub const AHEAD: usize = 4;
 
-/// What makes batches: a loader of any stage.
-pub trait BatchSource: Send + 'static {
-    /// All that it needs to go on after a batch as if it had never stopped. Cheap to make.
-    type State: Send + 'static;
-
-    /// Does one part of the work that the next batch needs; false when nothing is left to do but to make the batch.
-    fn refill(&mut self) -> Result<bool, DataError>;
-
-    /// The next batch. After an error the source is of no further use.
-    fn next_batch(&mut self) -> Result<Batch, DataError>;
-
-    /// The state after the last batch.
-    fn state(&self) -> Self::State;
-}
-
 /// A batch, and the loader's state right after it: what a checkpoint saves to go on with the batch that follows.
 #[derive(Clone, Debug)]
-pub struct Prefetched<S = LoaderState> {
+pub struct Prefetched<S> {
     /// The batch.
     pub batch: Batch,
     /// The state after it. It shares the waiting documents with the states beside it.
@@ -38,7 +23,7 @@ pub struct Prefetched<S = LoaderState> {
 
 /// A loader at work on another thread. Dropping it stops the thread, at the latest when the documents in its hands are
 /// tokenised.
-pub struct Prefetcher<S = LoaderState> {
+pub struct Prefetcher<S> {
     /// `None` only while dropping.
     batches: Option<Receiver<Result<Prefetched<S>, DataError>>>,
     stop: Arc<AtomicBool>,
@@ -116,15 +101,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::data::files::Split;
-    use crate::data::loader::tests::{Bytes, corpus};
-    use crate::data::loader::{Encode, Loader};
+    use crate::data::encode::Encode;
+    use crate::data::loader::tests::{Bytes, corpus, fresh, resume};
 
     #[test]
     fn batches_and_states_are_those_of_the_loader() {
         let (_dir, set) = corpus(1500);
-        let mut plain = Loader::new(set.clone(), Split::Train, Bytes, 3, 64);
-        let mut ahead = Prefetcher::start(Loader::new(set, Split::Train, Bytes, 3, 64), AHEAD).unwrap();
+        let mut plain = fresh(&set, Bytes, 3, 64);
+        let mut ahead = Prefetcher::start(fresh(&set, Bytes, 3, 64), AHEAD).unwrap();
         for _ in 0..50 {
             let Prefetched { batch, state } = ahead.next_batch().unwrap();
             assert_eq!(batch, plain.next_batch().unwrap());
@@ -136,10 +120,10 @@ mod tests {
     #[test]
     fn a_run_stopped_after_any_prefetched_batch_goes_on_with_the_next() {
         let (_dir, set) = corpus(700);
-        let mut ahead = Prefetcher::start(Loader::new(set.clone(), Split::Train, Bytes, 2, 64), 1).unwrap();
-        let steps: Vec<Prefetched> = (0..30).map(|_| ahead.next_batch().unwrap()).collect();
+        let mut ahead = Prefetcher::start(fresh(&set, Bytes, 2, 64), 1).unwrap();
+        let steps: Vec<Prefetched<_>> = (0..30).map(|_| ahead.next_batch().unwrap()).collect();
         for pair in steps.windows(2) {
-            let again = Loader::resume(set.clone(), Bytes, pair[0].state.clone(), 2, 64).unwrap();
+            let again = resume(&set, Bytes, pair[0].state.clone(), 2, 64).unwrap();
             let next = Prefetcher::start(again, AHEAD).unwrap().next_batch().unwrap();
             assert_eq!((next.batch, next.state), (pair[1].batch.clone(), pair[1].state.clone()));
         }
@@ -163,13 +147,13 @@ mod tests {
     #[test]
     fn dropping_stops_a_thread_that_waits_and_one_that_works() {
         let (_dir, set) = corpus(200);
-        let mut waiting = Prefetcher::start(Loader::new(set.clone(), Split::Train, Bytes, 1, 8), 1).unwrap();
+        let mut waiting = Prefetcher::start(fresh(&set, Bytes, 1, 8), 1).unwrap();
         waiting.next_batch().unwrap();
         drop(waiting);
 
         // 1000 documents come from this set in ten batches of 100: dropped during the first, few may follow.
         let asked = Arc::new(AtomicUsize::new(0));
-        let working = Prefetcher::start(Loader::new(set, Split::Train, Counting(Arc::clone(&asked)), 1, 8), 1).unwrap();
+        let working = Prefetcher::start(fresh(&set, Counting(Arc::clone(&asked)), 1, 8), 1).unwrap();
         while asked.load(Ordering::SeqCst) == 0 {
             std::thread::yield_now();
         }
@@ -196,13 +180,13 @@ mod tests {
     #[test]
     fn errors_and_panics_reach_the_consumer() {
         let (dir, set) = corpus(200);
-        let mut faulty = Prefetcher::start(Loader::new(set.clone(), Split::Train, Faulty, 1, 8), 1).unwrap();
+        let mut faulty = Prefetcher::start(fresh(&set, Faulty, 1, 8), 1).unwrap();
         let error = faulty.next_batch().unwrap_err();
         assert!(matches!(error, DataError::Panicked) && !error.to_string().contains("secret"), "{error}");
         assert!(matches!(faulty.next_batch(), Err(DataError::Stopped)));
 
         std::fs::write(dir.path().join("b.jsonl"), "not JSON").unwrap();
-        let mut broken = Prefetcher::start(Loader::new(set, Split::Train, Bytes, 1, 8), 1).unwrap();
+        let mut broken = Prefetcher::start(fresh(&set, Bytes, 1, 8), 1).unwrap();
         assert!(matches!(broken.next_batch(), Err(DataError::BrokenLine { line: 1, .. })));
     }
 }

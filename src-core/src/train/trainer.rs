@@ -1,6 +1,6 @@
 //! The GPU side of training: a step's command streams, recorded once and replayed.
 
-use crate::data::loader::Batch;
+use crate::data::batch::Batch;
 use crate::eval::bits_per_byte::BitsPerByte;
 use crate::gpu::{Gpu, GpuError, Numerics, Readback, Recorder, Recording};
 use crate::kernels::embedding;

@@ -61,18 +61,20 @@ impl Reader {
     }
 
     /// Reads at most `max` documents, of one row group where the format has such, and fewer where they are so long
-    /// that [`LARGEST_BATCH`] bytes are read first. None are left when none come.
-    pub fn read(&mut self, max: usize) -> Result<Vec<String>, DataError> {
+    /// that [`LARGEST_BATCH`] bytes are read first. None are left when none come. Each stands with the place where it can be
+    /// read again.
+    pub fn read(&mut self, max: usize) -> Result<Vec<(Place, String)>, DataError> {
         let mut documents = Vec::new();
         let mut bytes = 0;
         while documents.len() < max && bytes < LARGEST_BATCH {
+            let place = self.place();
             let next = match &mut *self {
                 Self::Parquet(reader) if !documents.is_empty() => reader.next_in_group()?,
                 reader => reader.next_document()?,
             };
             let Some(document) = next else { break };
             bytes += document.len();
-            documents.push(document);
+            documents.push((place, document));
         }
         Ok(documents)
     }

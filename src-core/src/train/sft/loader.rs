@@ -12,9 +12,8 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::data::loader::Batch;
+use crate::data::batch::{Batch, BatchSource};
 use crate::data::packing::{BestFit, Packable};
-use crate::data::prefetch::BatchSource;
 use crate::data::{DataError, IGNORED};
 use crate::tasks::Task;
 use crate::tokenizer::{Conversation, ConversationError, Rendered, Tokenizer};
