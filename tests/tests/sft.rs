@@ -221,7 +221,7 @@ fn an_interrupted_run_saves_says_how_to_go_on_and_ends_with_the_same_bytes() {
     running.wait_for("step 00002/");
     running.signal(libc::SIGINT);
     let (code, stdout, stderr) = running.end();
-    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(code, Some(75), "{stderr}");
     assert!(stderr.contains("stopping after this step"), "{stderr}");
     assert!(stdout.contains("stopped at ") && stdout.contains("next: nc-core sft --resume --run int"), "{stdout}");
     workshop.succeed(&["sft", "--resume", "--run", "int"]);

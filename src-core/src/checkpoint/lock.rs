@@ -7,7 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::durable::{remove_folder, sha256_of, sync_folder};
+use serde_json::Value;
+
+use super::durable::{remove_folder, sha256_of, sync_folder, write_new};
 use super::error::RunError;
 use super::run::Run;
 
@@ -53,6 +55,21 @@ impl RunLock {
     /// The run that is held.
     pub fn run(&self) -> &Run {
         &self.run
+    }
+
+    /// Writes `config.json` anew, whole or not at all.
+    pub fn replace_config(&self, config: &Value) -> Result<(), RunError> {
+        let (path, new) = (self.run.config_path(), self.run.folder().join(".config.json.new"));
+        let replace = || {
+            match fs::remove_file(&new) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            write_new(&new, format!("{config:#}\n").as_bytes())?;
+            fs::rename(&new, &path)?;
+            sync_folder(self.run.folder())
+        };
+        replace().map_err(RunError::io("write", &path))
     }
 
     /// The hash of `tokenizer.json` when the lock was taken; none where the run has no tokenizer.

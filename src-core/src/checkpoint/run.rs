@@ -176,6 +176,11 @@ impl Run {
         &self.folder
     }
 
+    /// `config.json`.
+    pub(super) fn config_path(&self) -> PathBuf {
+        self.folder.join(CONFIG_FILE)
+    }
+
     /// `tokenizer.json`.
     pub fn tokenizer_path(&self) -> PathBuf {
         self.folder.join(TOKENIZER_FILE)

@@ -51,9 +51,17 @@ const LOGGED: &str = "warn,nc_core::tasks=info,wgpu_hal=error,wgpu_hal::vulkan::
 /// key that is typed.
 const DUMPS: [&str; 2] = ["ureq_proto", "rustyline"];
 
+/// What the process's exit code says.
+const EXIT_CODES: &str = "Exit codes:
+  0    Done
+  1    The program or the device failed
+  2    Input, files or surroundings to be mended
+  75   Training was stopped by a signal before its end, and saved: go on with --resume
+  130  Stopped at once";
+
 /// nanochat on any GPU: train, evaluate and sample language models with WGSL compute shaders.
 #[derive(Parser)]
-#[command(name = "nc-core", version, propagate_version = true, after_help = ENVIRONMENT)]
+#[command(name = "nc-core", version, propagate_version = true, after_help = format!("{ENVIRONMENT}\n\n{EXIT_CODES}"))]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -135,8 +143,26 @@ fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Parses the arguments, runs the subcommand and turns its outcome into an exit code: 0, 2 for input or surroundings
-/// that the user can mend, 1 for a failure of the program or the device.
+/// How a subcommand that trains ended.
+pub enum Ended {
+    /// With its last step.
+    Done,
+    /// By a signal, before that.
+    Interrupted,
+}
+
+impl From<Ended> for ExitCode {
+    /// For an interrupted one EX_TEMPFAIL of BSD's sysexits, "try again later": job systems and `train && sft` must not take
+    /// it for a finished one.
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Done => Self::SUCCESS,
+            Ended::Interrupted => Self::from(75),
+        }
+    }
+}
+
+/// Parses the arguments, runs the subcommand and turns its outcome into one of [`EXIT_CODES`].
 pub fn main() -> ExitCode {
     if std::env::var_os("NODEVICE_SELECT").is_none() {
         // SAFETY: nothing else runs yet. Mesa's device-select layer looks for a desktop to choose a GPU by, and says
@@ -158,7 +184,7 @@ pub fn main() -> ExitCode {
         .init();
     let cli = Cli::parse();
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             note(&format!("error: {failure}"));
             ExitCode::from(failure.code())
@@ -166,13 +192,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let context = Context { json: cli.global.json, adapter: cli.global.adapter, home: Home::locate()? };
     match cli.command {
         Command::Tokenizer(args) => tokenizer::run(args, &context),
         Command::Data(args) => data::run(args, &context),
-        Command::Train(args) => train::run(*args, &context),
-        Command::Sft(args) => sft::run(*args, &context),
+        Command::Train(args) => return train::run(*args, &context).map(ExitCode::from),
+        Command::Sft(args) => return sft::run(*args, &context).map(ExitCode::from),
         Command::Import(args) => import::run(args, &context),
         Command::Generate(args) => generate::run(args, &context),
         Command::Chat(args) => chat::run(args, &context),
@@ -180,5 +206,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Export(args) => export::run(args, &context),
         Command::Bench(args) => bench::run(args, &context),
         Command::Info(args) => info::run(args, &context),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

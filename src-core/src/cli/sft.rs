@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::loaded::{check_made_by, only_run, tokenizer_of};
 use super::train::every;
-use super::{Context, Failure, interrupt, report};
+use super::{Context, Ended, Failure, interrupt, report};
 use crate::checkpoint::{Run, RunError};
 use crate::gpu::{Gpu, Numerics};
 use crate::model::Config;
 use crate::optim::Horizon;
 use crate::tasks::{NAMES, TaskSpec, standard};
-use crate::train::{self, LoopOptions, Origin, RunConfig, Setting, SftOptions, Start, Training, run_config};
+use crate::train::{self, LoopOptions, Origin, Resume, RunConfig, Setting, SftOptions, Start, Training, run_config};
 
 /// The file below `data/` under the home folder that conversations about the model itself are looked for in.
 const IDENTITY: [&str; 2] = ["conversations", "identity.jsonl"];
@@ -30,7 +30,8 @@ pub struct Args {
     /// Name of the new run [default: that of the run to begin with, and -sft]
     #[arg(long, value_name = "NAME")]
     model_tag: Option<String>,
-    /// Go on with a run where its newest whole checkpoint stopped, with the options that it began with
+    /// Go on with a run where its newest whole checkpoint stopped, with the options that it began with; --data then names
+    /// the folder that holds its files now
     #[arg(long, conflicts_with_all = RECORDED)]
     resume: bool,
     /// Begin with the optimizer's moments too, not with the weights alone; this is the default
@@ -108,12 +109,11 @@ pub struct Args {
 }
 
 /// Options that a run's `config.json` records: a resumed run has them already.
-const RECORDED: [&str; 25] = [
+const RECORDED: [&str; 24] = [
     "step",
     "load_optimizer",
     "no_load_optimizer",
     "tasks",
-    "data",
     "offline",
     "seed",
     "num_iterations",
@@ -177,7 +177,7 @@ fn untrained(model: &Config, defaults: &Defaults) -> LoopOptions {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
+pub fn run(args: Args, context: &Context) -> Result<Ended, Failure> {
     let interrupt = interrupt::after_this_step()?;
     let named = match &args.run {
         Some(name) => name.clone(),
@@ -185,24 +185,27 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     };
     let named = Run::open(&context.home, &named)?;
     let tokenizer = tokenizer_of(&named)?;
-    let (name, start, gpu) = if args.resume { resume(&named, context)? } else { fresh(args, &named, context)? };
+    let (name, start, gpu) = if args.resume { resume(&args, &named, context)? } else { fresh(args, &named, context)? };
     let tokenizer = Arc::new(tokenizer);
     gpu.autotune_in(&context.home.cache());
     let setting = Setting { gpu: &gpu, home: &context.home, tokenizer: &tokenizer, interrupt: &interrupt };
     let outcome = train::train(setting, &name, start, &mut |event| report::event(&event, context.json))?;
     let next = if outcome.interrupted { format!("nc-core sft --resume --run {name}") } else { format!("nc-core chat --run {name}") };
-    report::finish(&name, &outcome, &next, context)
+    report::finish(&name, &outcome, &next, context)?;
+    Ok(if outcome.interrupted { Ended::Interrupted } else { Ended::Done })
 }
 
 type Plan = (String, Start, Gpu);
 
-fn resume(run: &Run, context: &Context) -> Result<Plan, Failure> {
+fn resume(args: &Args, run: &Run, context: &Context) -> Result<Plan, Failure> {
     let came_of_it = format!("{}-sft", run.name());
     check_made_by("sft", run).map_err(|failure| match context.home.run(&came_of_it).is_dir() {
         true => Failure::input(format!("{failure}; the run that was fine-tuned from it is {came_of_it}")),
         false => failure,
     })?;
-    Ok((run.name().to_owned(), Start::Resume, Gpu::open(context.adapter.as_deref())?))
+    let data = args.data.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
+    let how = Resume { data, ..Resume::default() };
+    Ok((run.name().to_owned(), Start::Resume(how), Gpu::open(context.adapter.as_deref())?))
 }
 
 fn fresh(args: Args, base: &Run, context: &Context) -> Result<Plan, Failure> {

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::loaded::{check_made_by, only_run, tokenizer_of};
-use super::{Context, Failure, corpus, interrupt, note, report};
+use super::{Context, Ended, Failure, corpus, interrupt, note, report};
 use crate::checkpoint::Run;
 use crate::checkpoint::import::open_tokenizer;
-use crate::data::{self, DataSet, Split};
+use crate::data::loader::Changes;
+use crate::data::{self, DataError, DataSet, Split};
 use crate::gpu::{Gpu, Numerics};
 use crate::model::params::largest_depth_that_fits;
 use crate::model::{Architecture, Config, ConfigError};
 use crate::optim::{Horizon, HorizonOptions};
 use crate::tokenizer::{Tokenizer, TokenizerError, TrainOptions};
-use crate::train::{self, LoopOptions, Origin, PretrainOptions, RunConfig, Setting, Source, Start, Training, run_config};
+use crate::train::{self, LoopOptions, Origin, PretrainOptions, Resume, RunConfig, Setting, Source, Start, TrainError, Training, run_config};
 
 /// Options of `nc-core train`, spelled as the reference's.
 ///
@@ -24,9 +25,13 @@ pub struct Args {
     /// Name of the run [default: d and the depth]
     #[arg(long, visible_alias = "run", value_name = "NAME")]
     model_tag: Option<String>,
-    /// Go on with a run where its newest whole checkpoint stopped, with the options that it began with
+    /// Go on with a run where its newest whole checkpoint stopped, with the options that it began with; --data then says
+    /// where its data is now
     #[arg(long, conflicts_with_all = RECORDED)]
     resume: bool,
+    /// With --resume: go on although files of the data were changed; not to the bit
+    #[arg(long, requires = "resume")]
+    changed_data: bool,
     /// Begin with the newest weights of another run, which also decide the model and the tokenizer
     #[arg(long, value_name = "RUN", conflicts_with_all = ["tokenizer", "depth", "architecture", "aspect_ratio", "head_dim", "max_seq_len", "window_pattern"])]
     from: Option<String>,
@@ -124,9 +129,8 @@ pub struct Args {
 }
 
 /// Options that a run's `config.json` records: a resumed run has them already.
-const RECORDED: [&str; 29] = [
+const RECORDED: [&str; 28] = [
     "from",
-    "data",
     "tokenizer",
     "architecture",
     "aspect_ratio",
@@ -265,18 +269,21 @@ impl Defaults {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
+pub fn run(args: Args, context: &Context) -> Result<Ended, Failure> {
     let interrupt = interrupt::after_this_step()?;
-    let (name, start, tokenizer, gpu) = if args.resume { resume(&args, context)? } else { fresh(args, context)? };
+    let resumed = args.resume;
+    let (name, start, tokenizer, gpu) = if resumed { resume(&args, context)? } else { fresh(args, context)? };
     gpu.autotune_in(&context.home.cache());
     let setting = Setting { gpu: &gpu, home: &context.home, tokenizer: &Arc::new(tokenizer), interrupt: &interrupt };
-    let outcome = train::train(setting, &name, start, &mut |event| report::event(&event, context.json))?;
+    let outcome = train::train(setting, &name, start, &mut |event| report::event(&event, context.json))
+        .map_err(|error| if resumed { not_resumed(error, &name) } else { error.into() })?;
     let next = if outcome.interrupted {
         format!("nc-core train --resume --run {name}")
     } else {
         format!("nc-core generate --run {name} --prompt \"The\"")
     };
-    report::finish(&name, &outcome, &next, context)
+    report::finish(&name, &outcome, &next, context)?;
+    Ok(if outcome.interrupted { Ended::Interrupted } else { Ended::Done })
 }
 
 type Plan = (String, Start, Tokenizer, Gpu);
@@ -290,7 +297,23 @@ fn resume(args: &Args, context: &Context) -> Result<Plan, Failure> {
     let run = Run::open(&context.home, &name)?;
     check_made_by("train", &run)?;
     let tokenizer = tokenizer_of(&run)?;
-    Ok((name, Start::Resume, tokenizer, Gpu::open(context.adapter.as_deref())?))
+    let data = args.data.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
+    let how = Resume { data, changes: if args.changed_data { Changes::Accept } else { Changes::Refuse } };
+    Ok((name, Start::Resume(how), tokenizer, Gpu::open(context.adapter.as_deref())?))
+}
+
+/// What to do where the data of a run is not what or where it was.
+fn not_resumed(error: TrainError, name: &str) -> Failure {
+    match &error {
+        TrainError::Data(DataError::NotFound { path }) => Failure::input(format!(
+            "{} does not exist: the run's data was moved or removed; say where it is now by `nc-core train --resume --run {name} --data PATH`",
+            path.display()
+        )),
+        TrainError::Data(DataError::OtherData { .. }) => Failure::input(format!(
+            "{error}; give the data that it was trained on (--data PATH), go on with this one all the same, though not to the bit, by `nc-core train --resume --run {name} --changed-data`, or begin a new run with its weights by `nc-core train --from {name} --data PATH`"
+        )),
+        _ => error.into(),
+    }
 }
 
 fn fresh(args: Args, context: &Context) -> Result<Plan, Failure> {

@@ -74,6 +74,11 @@ impl TaskSpec {
         Self { name: name.to_owned(), repeats, size: None }
     }
 
+    /// Whether the conversations are those of a file.
+    pub fn is_file(&self) -> bool {
+        is_file(&self.name)
+    }
+
     /// Whether the conversations are made up rather than read.
     fn is_generated(&self) -> bool {
         [SimpleSpelling::NAME, SpellingBee::NAME].contains(&self.name.as_str())

@@ -26,6 +26,6 @@ pub use event::{Event, Length, StepReport};
 pub use metrics::validation;
 pub use options::{LoopOptions, PretrainOptions, SftOptions};
 pub use origin::Origin;
-pub use run::{Outcome, Setting, Start, train};
+pub use run::{Outcome, Resume, Setting, Start, train};
 pub use run_config::{RUN_CONFIG_FORMAT, RunConfig, Source, Training, run_config};
 pub use tensors::restore;

@@ -1,13 +1,14 @@
 //! Pretraining: what the loop trains on where a model is to learn to continue text.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::event::Length;
 use super::stage::Stage;
-use super::{LoopOptions, PretrainOptions, RunConfig, TrainError, samples};
+use super::{LoopOptions, PretrainOptions, RunConfig, TrainError, Training, samples};
 use crate::checkpoint::home::Home;
-use crate::data::loader::{Loader, LoaderState};
-use crate::data::{DataSet, Split};
+use crate::data::loader::{Changes, Loader, LoaderState};
+use crate::data::{DataSet, Digests, Fingerprint, Split};
 use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::optim::{Schedule, StepValues};
@@ -17,6 +18,7 @@ use crate::tokenizer::Tokenizer;
 pub(super) struct Pretraining {
     options: PretrainOptions,
     data: DataSet,
+    fingerprint: Fingerprint,
     tokenizer: Arc<Tokenizer>,
     sequence_len: usize,
     schedule: Schedule,
@@ -27,7 +29,7 @@ impl Stage for Pretraining {
     type State = LoaderState;
     type Loader = Loader<Arc<Tokenizer>>;
 
-    fn open(_home: &Home, config: &RunConfig, options: &PretrainOptions, tokenizer: &Arc<Tokenizer>) -> Result<Self, TrainError> {
+    fn open(home: &Home, config: &RunConfig, options: &PretrainOptions, tokenizer: &Arc<Tokenizer>) -> Result<Self, TrainError> {
         let schedule = Schedule {
             num_iterations: options.num_iterations,
             warmup_steps: options.warmup_steps,
@@ -35,8 +37,10 @@ impl Stage for Pretraining {
             final_lr_frac: options.common.final_lr_frac,
             weight_decay: options.weight_decay,
         };
+        let data = DataSet::open(&options.data)?;
         Ok(Self {
-            data: DataSet::open(&options.data)?,
+            fingerprint: data.fingerprint(&mut Digests::open(&home.cache()))?,
+            data,
             options: options.clone(),
             tokenizer: tokenizer.clone(),
             sequence_len: config.model.sequence_len,
@@ -52,16 +56,25 @@ impl Stage for Pretraining {
         &self.options.common
     }
 
-    fn training(&self, rows: usize, saved: Option<LoaderState>) -> Result<Self::Loader, TrainError> {
-        let (data, tokenizer) = (self.data.clone(), self.tokenizer.clone());
+    fn relocate(options: &mut PretrainOptions, data: &[PathBuf]) {
+        options.data = data.to_vec();
+    }
+
+    fn training_of(options: PretrainOptions) -> Training {
+        Training::Base(options)
+    }
+
+    fn training(&self, rows: usize, saved: Option<LoaderState>, changes: Changes) -> Result<Self::Loader, TrainError> {
+        let (data, fingerprint, tokenizer) = (self.data.clone(), self.fingerprint.clone(), self.tokenizer.clone());
         Ok(match saved {
-            Some(state) => Loader::resume(data, tokenizer, state, rows, self.sequence_len)?,
-            None => Loader::new(data, Split::Train, tokenizer, rows, self.sequence_len),
+            Some(state) => Loader::resume(data, fingerprint, tokenizer, state, changes, rows, self.sequence_len)?,
+            None => Loader::new(data, fingerprint, Split::Train, tokenizer, rows, self.sequence_len),
         })
     }
 
     fn validation(&self, rows: usize) -> Result<Self::Loader, TrainError> {
-        Ok(Loader::new(self.data.clone(), Split::Val, self.tokenizer.clone(), rows, self.sequence_len))
+        let (data, fingerprint, tokenizer) = (self.data.clone(), self.fingerprint.clone(), self.tokenizer.clone());
+        Ok(Loader::new(data, fingerprint, Split::Val, tokenizer, rows, self.sequence_len))
     }
 
     fn length(&self) -> Length {

@@ -1,5 +1,6 @@
 //! From a run's folder to its outcome: making or opening the run, locking it, and starting the loop of its stage.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -9,12 +10,13 @@ use super::event::Event;
 use super::origin::Origin;
 use super::pretrain::Pretraining;
 use super::run_config::{RunConfig, Training, run_config};
-use super::session::Session;
+use super::session::{Begin, Session};
 use super::sft::FineTuning;
 use super::stage::Stage;
 use super::state::Saved;
 use crate::checkpoint::home::Home;
 use crate::checkpoint::{Run, RunLock};
+use crate::data::loader::Changes;
 use crate::gpu::Gpu;
 use crate::tokenizer::Tokenizer;
 
@@ -29,7 +31,17 @@ pub enum Start {
         origin: Option<Box<Origin>>,
     },
     /// Where the newest whole checkpoint of the run stopped; from the beginning if it never got to save one.
-    Resume,
+    Resume(Resume),
+}
+
+/// What is different from when a run began.
+#[derive(Clone, Debug, Default)]
+pub struct Resume {
+    /// Where its data lies now, if not where it lay: the same files for a base run, a folder of them for one on
+    /// conversations. The run remembers it.
+    pub data: Vec<PathBuf>,
+    /// What to do where the data was changed.
+    pub changes: Changes,
 }
 
 /// How a run ended.
@@ -80,12 +92,12 @@ pub fn train(setting: Setting<'_>, name: &str, start: Start, tell: &mut dyn FnMu
             Training::Sft(options) => begin::<FineTuning>(setting, name, *config, &options, origin, tell),
             Training::Imported(_) => Err(TrainError::Imported { run: name.to_owned() }),
         },
-        Start::Resume => {
+        Start::Resume(how) => {
             let lock = Run::open(setting.home, name)?.lock()?;
             let config = run_config(lock.run())?;
             match config.training.clone() {
-                Training::Base(options) => resume::<Pretraining>(setting, &lock, config, &options, tell),
-                Training::Sft(options) => resume::<FineTuning>(setting, &lock, config, &options, tell),
+                Training::Base(options) => resume::<Pretraining>(setting, &lock, config, options, &how, tell),
+                Training::Sft(options) => resume::<FineTuning>(setting, &lock, config, options, &how, tell),
                 Training::Imported(_) => Err(TrainError::Imported { run: name.to_owned() }),
             }
         }
@@ -114,7 +126,7 @@ fn begin<S: Stage>(
         trained |= matches!(event, Event::Step(_) | Event::Saved { .. });
         tell(event);
     };
-    let outcome = Session::open(setting, &lock, config, stage, None, origin, &mut listen)
+    let outcome = Session::open(setting, &lock, config, stage, Begin { saved: None, changes: Changes::Refuse, origin }, &mut listen)
         .and_then(|mut session| session.run(setting.interrupt, &mut listen));
     if outcome.is_err() && !trained {
         // A run that never got anywhere would only stand in the way of the next try. Nobody else can have taken it up
@@ -128,13 +140,14 @@ fn begin<S: Stage>(
 fn resume<S: Stage>(
     setting: Setting<'_>,
     lock: &RunLock,
-    config: RunConfig,
-    options: &S::Options,
+    mut config: RunConfig,
+    mut options: S::Options,
+    how: &Resume,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Outcome, TrainError> {
     check_vocabulary(&config, setting.tokenizer)?;
     let saved: Option<Saved<S::State>> = Saved::newest(lock.run(), tell)?;
-    if let Some(saved) = saved.as_ref().filter(|saved| S::progress(options, saved.checkpoint.step, &saved.state.loader) >= 1.0) {
+    if let Some(saved) = saved.as_ref().filter(|saved| S::progress(&options, saved.checkpoint.step, &saved.state.loader) >= 1.0) {
         return Ok(complete::<S>(saved));
     }
     let origin = match (&saved, &config.from) {
@@ -143,8 +156,18 @@ fn resume<S: Stage>(
         }
         _ => None,
     };
-    let stage = S::open(setting.home, &config, options, setting.tokenizer)?;
-    Session::open(setting, lock, config, stage, saved, origin, tell)?.run(setting.interrupt, tell)
+    if !how.data.is_empty() {
+        S::relocate(&mut options, &how.data);
+        config.training = S::training_of(options.clone());
+    }
+    let stage = S::open(setting.home, &config, &options, setting.tokenizer)?;
+    let stored = serde_json::to_value(&config).unwrap_or_default();
+    let mut session = Session::open(setting, lock, config, stage, Begin { saved, changes: how.changes, origin }, tell)?;
+    if !how.data.is_empty() {
+        // Only where the data is right: the next one who resumes the run finds it there.
+        lock.replace_config(&stored)?;
+    }
+    session.run(setting.interrupt, tell)
 }
 
 /// The outcome of a run that has nothing left to train.

@@ -24,8 +24,9 @@ use super::tensorboard::EventWriter;
 use super::tensors::GpuTensors;
 use super::trainer::{PendingLoss, Trainer};
 use crate::checkpoint::{self, RunLock, Snapshot};
-use crate::data::loader::Batch;
-use crate::data::prefetch::{self, BatchSource, Prefetcher};
+use crate::data::batch::{Batch, BatchSource};
+use crate::data::loader::Changes;
+use crate::data::prefetch::{self, Prefetcher};
 use crate::eval::bits_per_byte::BitsPerByte;
 use crate::gpu::{Gpu, Numerics};
 
@@ -59,9 +60,11 @@ pub(super) struct Session<'a, S: Stage> {
     min_val_bpb: Option<f64>,
     training_seconds: f64,
     seconds_before: f64,
+    /// The step that was submitted last, until it is waited for.
+    pending: Option<Submitted>,
 }
 
-/// A step on its way.
+/// A step that the device works on.
 struct Submitted {
     step: u64,
     epoch: u64,
@@ -72,17 +75,27 @@ struct Submitted {
     losses: PendingLoss,
 }
 
+/// What a session begins with.
+pub(super) struct Begin<L> {
+    /// A checkpoint of the run.
+    pub saved: Option<Saved<L>>,
+    /// What to do where the data is not what the checkpoint was made on.
+    pub changes: Changes,
+    /// Where there is no checkpoint yet: that of another run.
+    pub origin: Option<Box<Origin>>,
+}
+
 impl<'a, S: Stage> Session<'a, S> {
-    /// Allocates and fills everything: from a checkpoint of the run, else from `origin`, else as a new model begins.
+    /// Allocates and fills everything: from a checkpoint of the run, else from that of another, else as a new model begins.
     pub fn open(
         setting: Setting<'a>,
         lock: &'a RunLock,
         config: RunConfig,
         stage: S,
-        saved: Option<Saved<S::State>>,
-        origin: Option<Box<Origin>>,
+        begin: Begin<S::State>,
         tell: &mut dyn FnMut(Event),
     ) -> Result<Self, TrainError> {
+        let Begin { saved, changes, origin } = begin;
         let Setting { gpu, tokenizer, .. } = setting;
         let run = lock.run();
         let (checkpoint, saved) = saved.map(|saved| (saved.checkpoint, saved.state)).unzip();
@@ -104,7 +117,7 @@ impl<'a, S: Stage> Session<'a, S> {
 
         let (smooth_loss, min_val_bpb, seconds) =
             saved.as_ref().map_or_else(Default::default, |state| (state.smooth_loss, state.min_val_bpb, state.training_seconds));
-        let source = stage.training(trainer.rows(), saved.map(|state| state.loader))?;
+        let source = stage.training(trainer.rows(), saved.map(|state| state.loader), changes)?;
         let loader = source.state();
         // What an earlier process drew of later steps is to be forgotten.
         let drawn = run.tensorboard_path().exists();
@@ -129,13 +142,36 @@ impl<'a, S: Stage> Session<'a, S> {
             min_val_bpb,
             training_seconds: seconds,
             seconds_before: seconds,
+            pending: None,
             stage,
             config,
         })
     }
 
     /// Trains until the end of the run, or until `interrupt` is set: then the step in progress is finished and saved.
+    ///
+    /// # Errors
+    /// The first one ends the run. What was trained until then is saved where it is of use.
     pub fn run(&mut self, interrupt: &AtomicBool, tell: &mut dyn FnMut(Event)) -> Result<Outcome, TrainError> {
+        let outcome = self.train(interrupt, tell);
+        if let Err(error) = &outcome
+            && leaves_good_weights(error)
+            && let Err(second) = self.rescue(tell)
+        {
+            tracing::warn!("what was trained since the last checkpoint is lost: {second}");
+        }
+        outcome
+    }
+
+    /// Saves the steps that were made since the last checkpoint.
+    fn rescue(&mut self, tell: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
+        if let Some(done) = self.pending.take() {
+            self.log(done, None, tell)?;
+        }
+        if self.step > self.saved_step.unwrap_or(0) { self.save(tell) } else { Ok(()) }
+    }
+
+    fn train(&mut self, interrupt: &AtomicBool, tell: &mut dyn FnMut(Event)) -> Result<Outcome, TrainError> {
         tell(Event::Start {
             step: self.step,
             length: self.stage.length(),
@@ -149,7 +185,6 @@ impl<'a, S: Stage> Session<'a, S> {
         if !self.stage.validates() && self.stage.common().eval_every.is_some() {
             tell(Event::NoValidation);
         }
-        let mut pending: Option<Submitted> = None;
         let finished = loop {
             let at_end = self.progress() >= 1.0;
             // After the last step there is nothing to stop: what is left of the run is its last validation and saving.
@@ -165,7 +200,7 @@ impl<'a, S: Stage> Session<'a, S> {
                 )
             };
             if eval || sample || save || at_end || stop {
-                if let Some(done) = pending.take() {
+                if let Some(done) = self.pending.take() {
                     self.log(done, None, tell)?;
                 }
                 if eval && !self.validate(&|| !at_end && interrupt.load(Ordering::Relaxed), tell)? {
@@ -186,7 +221,7 @@ impl<'a, S: Stage> Session<'a, S> {
 
             let begun = Instant::now();
             let submitted = self.submit(begun)?;
-            if let Some(done) = pending.replace(submitted) {
+            if let Some(done) = self.pending.replace(submitted) {
                 self.log(done, Some(begun), tell)?;
             }
         };
@@ -217,12 +252,17 @@ impl<'a, S: Stage> Session<'a, S> {
         let step = self.step;
         let values = self.stage.values(step, self.progress());
         let mut batches = Vec::with_capacity(self.accumulation);
+        let mut loader = None;
         for _ in 0..self.accumulation {
             let next = self.batches.next_batch()?;
             batches.push(next.batch);
-            self.loader = next.state;
+            loader = Some(next.state);
         }
         let losses = self.trainer.step(batches, self.stage.moment_steps() + step, values)?;
+        // Only now: where a batch of the step was missing, a checkpoint begins with all of them again.
+        if let Some(state) = loader {
+            self.loader = state;
+        }
         self.step += 1;
         let (epoch, progress) = (S::epoch(&self.loader), self.progress());
         Ok(Submitted { step, epoch, lr_multiplier: values.lr_multiplier, progress, begun, losses })
@@ -344,4 +384,9 @@ impl<'a, S: Stage> Session<'a, S> {
         tell(Event::Saved { step: self.step, path });
         Ok(())
     }
+}
+
+/// Whether the weights are those of whole steps, and worth keeping, where this ends a run.
+fn leaves_good_weights(error: &TrainError) -> bool {
+    !matches!(error, TrainError::Diverged { .. } | TrainError::Gpu(_) | TrainError::Checkpoint(_))
 }

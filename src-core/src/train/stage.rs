@@ -1,14 +1,16 @@
 //! What is peculiar to a stage of training. The loop around it is [`session`](super::session)'s, and is the same for all.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::event::Length;
-use super::{LoopOptions, RunConfig, TrainError};
+use super::{LoopOptions, RunConfig, TrainError, Training};
 use crate::checkpoint::home::Home;
-use crate::data::prefetch::BatchSource;
+use crate::data::batch::BatchSource;
+use crate::data::loader::Changes;
 use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::optim::StepValues;
@@ -35,8 +37,14 @@ pub(super) trait Stage: Sized {
     /// Those of them that every stage has.
     fn common(&self) -> &LoopOptions;
 
+    /// Lets `options` find the same data in another place.
+    fn relocate(options: &mut Self::Options, data: &[PathBuf]);
+
+    /// The stage's options as a run's configuration holds them.
+    fn training_of(options: Self::Options) -> Training;
+
     /// Batches of `rows` rows to train on, from the beginning or from where a checkpoint left off.
-    fn training(&self, rows: usize, saved: Option<Self::State>) -> Result<Self::Loader, TrainError>;
+    fn training(&self, rows: usize, saved: Option<Self::State>, changes: Changes) -> Result<Self::Loader, TrainError>;
 
     /// Batches of `rows` rows to validate on, from the beginning.
     fn validation(&self, rows: usize) -> Result<Self::Loader, TrainError>;

@@ -10,7 +10,7 @@ use nc_core::checkpoint::home::Home;
 use nc_core::data::{self, DataSet, Split};
 use nc_core::gpu::Gpu;
 use nc_core::tokenizer::{Tokenizer, TokenizerError, TrainOptions};
-use nc_core::train::{self, Event, Length, Origin, Outcome, RunConfig, Setting, Start, Training, run_config};
+use nc_core::train::{self, Event, Length, Origin, Outcome, Resume, RunConfig, Setting, Start, Training, run_config};
 
 use super::order::Line;
 use super::{Order, plan};
@@ -93,7 +93,7 @@ impl Child {
         let name = &self.order.name;
         if home.run(name).exists() {
             let tokenizer = Tokenizer::from_file(&Run::open(home, name)?.tokenizer_path())?;
-            return self.train(home, gpu, tokenizer, name, TrainPhase::Pretraining, Start::Resume);
+            return self.train(home, gpu, tokenizer, name, TrainPhase::Pretraining, Start::Resume(Resume::default()));
         }
         DataSet::open(&self.order.data)?;
         let Some(tokenizer) = self.tokenizer(plan::vocab_size(gpu))? else { return Ok(false) };
@@ -115,7 +115,7 @@ impl Child {
         let base = Run::open(home, &self.order.name)?;
         let tokenizer = Tokenizer::from_file(&base.tokenizer_path())?;
         let start = if home.run(name).exists() {
-            Start::Resume
+            Start::Resume(Resume::default())
         } else {
             let origin = Origin::open(&base, None, true)?;
             let config = plan::fine_tuning(&self.order, &run_config(&base)?, origin.source().clone(), conversations)?;

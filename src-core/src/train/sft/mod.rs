@@ -1,11 +1,13 @@
 //! Supervised fine-tuning: what the loop trains on where a model is to learn to answer.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::event::Length;
 use super::stage::Stage;
-use super::{LoopOptions, RunConfig, SftOptions, TrainError, samples};
+use super::{LoopOptions, RunConfig, SftOptions, TrainError, Training, samples};
 use crate::checkpoint::home::Home;
+use crate::data::loader::Changes;
 use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::optim::StepValues;
@@ -67,7 +69,27 @@ impl Stage for FineTuning {
         &self.options.common
     }
 
-    fn training(&self, rows: usize, saved: Option<SftState>) -> Result<Self::Loader, TrainError> {
+    /// `data` is a folder. Files of conversations that are not where they were are looked for in it by name.
+    fn relocate(options: &mut SftOptions, data: &[PathBuf]) {
+        let Some(folder) = data.first() else { return };
+        for task in &mut options.tasks {
+            let Ok(mut spec) = task.parse::<TaskSpec>() else { continue };
+            let found = Path::new(&spec.name).file_name().map(|name| folder.join(name)).filter(|path| path.exists());
+            if let Some(found) = found.filter(|_| spec.is_file()) {
+                spec.name = found.to_string_lossy().into_owned();
+                *task = spec.to_string();
+            }
+        }
+        if options.data.is_some() {
+            options.data = Some(folder.clone());
+        }
+    }
+
+    fn training_of(options: SftOptions) -> Training {
+        Training::Sft(options)
+    }
+
+    fn training(&self, rows: usize, saved: Option<SftState>, _changes: Changes) -> Result<Self::Loader, TrainError> {
         let (task, tokenizer) = (self.training.clone(), self.tokenizer.clone());
         Ok(match saved {
             Some(state) => SftLoader::resume(task, tokenizer, state, rows, self.sequence_len)?,
