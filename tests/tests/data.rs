@@ -290,11 +290,24 @@ fn info_names_what_is_validation_and_what_is_passed_over() {
     let output = info(&[dir.path().to_str().unwrap()]);
     let (told, passed) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(told.contains("training:   2 documents in 2 files"), "{told}");
-    assert!(told.contains("validation.txt (by its name)") && told.contains("  train-1.jsonl: 1 documents"), "{told}");
+    assert!(told.contains("validation.txt (by its name)") && told.contains("  train-1.jsonl: 1 document,"), "{told}");
     for (name, reason) in [("table.csv", "is a table"), ("more", "is a folder"), ("test.txt", "is a test set")] {
         assert!(passed.lines().any(|line| line.contains(name) && line.contains(reason)), "{name}: {passed}");
     }
     assert_eq!(passed.lines().count(), 3, "{passed}");
+}
+
+#[test]
+fn a_last_file_that_is_most_of_the_data_is_pointed_out() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.txt"), "a few words").unwrap();
+    let last = dir.path().join("more.jsonl");
+    for (lines, told) in [(1000, true), (0, false)] {
+        std::fs::write(&last, format!("{{\"text\":\"\u{e9}\"}}{}", "\n{\"text\": \"line\"}".repeat(lines))).unwrap();
+        std::fs::write(dir.path().join("b.txt"), "some more words").unwrap();
+        let said = String::from_utf8(info(&[dir.path().to_str().unwrap()]).stderr).unwrap();
+        assert_eq!(said.contains("most of the data is not trained on: more.jsonl"), told, "{said}");
+    }
 }
 
 #[test]

@@ -211,7 +211,7 @@ fn what_cannot_be_used_is_named_by_file_and_row_and_not_quoted() {
     let path = place.path("data/gsm8k/train.jsonl");
     std::fs::write(&path, "\n{\"question\": \"secret\", ").unwrap();
     let said = place.refused("gsm8k");
-    assert!(said.contains("line 2: EOF") && !said.contains("secret") && !said.contains("column"), "{said}");
+    assert!(said.contains("line 2: the line ends too early") && !said.contains("secret") && !said.contains("column"), "{said}");
     std::fs::write(&path, "\n \n").unwrap();
     assert!(place.refused("gsm8k").contains("holds no conversation for gsm8k"));
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Context, Failure, note};
-use crate::data::{DataSet, PUBLIC_SHARDS, Split};
+use crate::data::{DataSet, PUBLIC_SHARDS, Split, ValidationBy};
 
 /// How much of what was passed over is told, in lines.
 const MOST_LINES: usize = 10;
@@ -36,13 +36,20 @@ pub fn validation(set: &DataSet) -> String {
     format!("{first}{more} ({})", set.validation_by())
 }
 
-/// Tells on standard error what was found beside the data and is not read.
-pub fn tell_passed_over(set: &DataSet) {
+/// Tells on standard error what was found beside the data and is not read, and where validation takes most of it.
+pub fn tell_what_is_left_out(set: &DataSet) {
     let passed_over = set.passed_over();
     for over in passed_over.iter().take(MOST_LINES) {
         note(&format!("passed over: {} {}", over.path.display(), over.reason));
     }
     if passed_over.len() > MOST_LINES {
         note(&format!("passed over: {} more", passed_over.len() - MOST_LINES));
+    }
+    let bytes = |split| set.files_of(split).iter().map(|file| file.bytes).sum::<u64>();
+    if set.validation_by() == ValidationBy::Last && bytes(Split::Val) > bytes(Split::Train) {
+        note(&format!(
+            "most of the data is not trained on: {}, has more bytes than all files before it; give another file a name with `val` in it to validate on that",
+            validation(set)
+        ));
     }
 }

@@ -86,7 +86,14 @@ fn info(args: InfoArgs, context: &Context) -> Result<(), Failure> {
         validation_by: set.validation_by(),
         passed_over: set.passed_over().to_vec(),
     };
-    let describe = |tally: &Tally| format!("{} documents in {}, {} bytes", tally.documents, files_in_words(tally.files), tally.bytes);
+    let describe = |tally: &Tally| {
+        format!(
+            "{} in {}, {} bytes",
+            counted_in_words(tally.documents, "document"),
+            counted_in_words(tally.files as u64, "file"),
+            tally.bytes
+        )
+    };
     let mut words = vec![
         paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
         format!("training:   {}", describe(&info.train)),
@@ -94,12 +101,12 @@ fn info(args: InfoArgs, context: &Context) -> Result<(), Failure> {
     ];
     words.extend(info.files.iter().take(MOST_FILES).map(|file| file.to_string()));
     if let Some(more) = info.files.len().checked_sub(MOST_FILES + 1) {
-        words.push(format!("  and {} more; --json lists them", files_in_words(more + 1)));
+        words.push(format!("  and {} more; --json lists them", counted_in_words(more as u64 + 1, "file")));
     }
     if info.val.documents == 0 {
         words.push("there is no document for validation, which training needs: add a second one".to_owned());
     }
-    corpus::tell_passed_over(&set);
+    corpus::tell_what_is_left_out(&set);
     context.finish(&serde_json::json!(info), &words.join("\n"))
 }
 
@@ -107,7 +114,8 @@ impl fmt::Display for FileInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let FileTally { documents, passed_over, longest, .. } = self.tally;
         let name = self.path.file_name().unwrap_or_default().display();
-        write!(f, "  {name}: {documents} documents, the longest of {longest} bytes; {} bytes on disk", self.bytes)?;
+        let documents = counted_in_words(documents, "document");
+        write!(f, "  {name}: {documents}, the longest of {longest} bytes; {} bytes on disk", self.bytes)?;
         match passed_over {
             0 => Ok(()),
             1 => write!(f, "; 1 row or line without text was passed over"),
@@ -116,6 +124,6 @@ impl fmt::Display for FileInfo {
     }
 }
 
-fn files_in_words(files: usize) -> String {
-    format!("{files} file{}", if files == 1 { "" } else { "s" })
+fn counted_in_words(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -324,7 +324,7 @@ fn fresh(args: Args, context: &Context) -> Result<Plan, Failure> {
     // A run may be resumed from another folder.
     let data = data.iter().map(std::path::absolute).collect::<Result<Vec<_>, _>>()?;
     let set = DataSet::open(&data)?;
-    corpus::tell_passed_over(&set);
+    corpus::tell_what_is_left_out(&set);
     note(&format!("validation: {}", corpus::validation(&set)));
     let shared = context.home.tokenizer();
     let tokenizer = match (&source, &args.tokenizer) {
