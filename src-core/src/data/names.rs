@@ -117,7 +117,7 @@ pub(super) fn advice(path: &Path) -> &'static str {
             "is a table, not text; write its column of texts as `text` into a parquet file (DuckDB reads and writes both), or as JSON Lines"
         }
         "json" => {
-            "may be anything; name it .jsonl if each line is an object of its own, and make lines of an array with `jq -c '.[]' FILE.json > FILE.jsonl`"
+            "is not JSON Lines by its name; name it .jsonl if each line is an object of its own, and make lines of an array with `jq -c '.[]' FILE.json > FILE.jsonl`"
         }
         "zip" | "tar" | "gz" | "tgz" | "zst" | "7z" | "rar" => "is an archive; unpack it and name what was in it",
         "xz" | "bz2" | "lz4" | "lzma" | "br" | "z" => {
