@@ -113,6 +113,33 @@ fn lines_of_a_pipe_are_turns_and_commands() {
 }
 
 #[test]
+fn a_file_is_replaced_only_where_that_is_said_and_a_tilde_is_the_home_folder() {
+    let workshop = workshop();
+    let kept = workshop.file("kept.jsonl", "kept");
+    let home = workshop.path("person");
+    fs::create_dir(&home).unwrap();
+    let talk = |input: &str| {
+        let mut command = workshop.command(&["chat", "--run", "script"]);
+        let mut child = command.env("HOME", &home).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let refused = talk(&format!("one\n/save {kept}\n"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("kept.jsonl already: choose another name, or replace it with /save!"));
+    assert_eq!((refused.status.code(), fs::read_to_string(&kept).unwrap().as_str()), (Some(1), "kept"));
+    let folder = talk(&format!("one\n/save! {home}\n"));
+    assert!(String::from_utf8_lossy(&folder.stderr).contains("is a folder"), "{}", words(&folder));
+
+    if cfg!(unix) {
+        good(&talk(&format!("one\n/save! {kept}\n/save ~/talk.jsonl\n/load ~/talk.jsonl\ntwo\n/save! ~/talk.jsonl\n")));
+        let saved =
+            |path: &str| serde_json::from_str::<Value>(&fs::read_to_string(path).unwrap()).unwrap()["messages"].as_array().unwrap().len();
+        assert_eq!((saved(&kept), saved(&format!("{home}/talk.jsonl"))), (2, 4));
+        assert!(!std::path::Path::new("~").exists());
+    }
+}
+
+#[test]
 fn a_conversation_that_waits_for_an_answer_gets_it_when_loaded() {
     let workshop = workshop();
     let waiting = workshop.file("waiting.jsonl", r#"[{"role": "user", "content": "<|assistant_end|>"}]"#);

@@ -133,6 +133,25 @@ fn ctrl_c_stops_the_answer_and_not_the_program() {
 }
 
 #[test]
+fn lines_that_come_at_once_are_each_answered() {
+    let workshop = Workshop::without_tokenizer(|home| nc_core!(home));
+    Script::writing(200, "well").install(&workshop.home(), "patient");
+    let mut terminal = Terminal::start(workshop.command(&["chat"]));
+    terminal.screen("> ");
+    // As a paste comes from a terminal that does not mark it as one.
+    terminal.press("one\rtwo\r/wrong\rthree\r/stats\r");
+    for _ in 0..3 {
+        terminal.screen("well");
+    }
+    terminal.told("error: there is no such command");
+    terminal.told("prompt: ");
+    terminal.screen("> ");
+    terminal.press("four\r/quit\r");
+    terminal.screen("well");
+    assert_eq!(terminal.end().0, Some(0));
+}
+
+#[test]
 fn mistakes_are_told_and_nothing_else_gets_out() {
     let workshop = Workshop::without_tokenizer(|home| nc_core!(home));
     // Escape sequences would clear the screen and change its colour.

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
+use directories::BaseDirs;
+
 /// A line that begins with `/`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     Help,
     Clear,
-    Save(PathBuf),
+    /// To a file; `true` if in the place of one that is there.
+    Save(PathBuf, bool),
     Load(PathBuf),
     /// The system text; none takes it away.
     System(Option<String>),
@@ -23,7 +26,8 @@ pub enum Command {
 pub const HELP: &str = "\
 /help             this list
 /clear            begin a new conversation; the system text stays
-/save FILE        write the conversation to a file, one line of JSON
+/save FILE        write the conversation to a new file, one line of JSON
+/save! FILE       the same, in the place of a file that is there
 /load FILE        go on with a conversation from such a file
 /system [TEXT]    what the assistant is told before you begin; without TEXT, nothing
 /temperature T    0 takes the likeliest token each time; higher is more varied
@@ -34,7 +38,7 @@ pub const HELP: &str = "\
 /quit             leave (Ctrl-D too)
 
 A line that ends with \\ goes on with the next one. Ctrl-C stops an answer.
-A message that begins with a slash is written with two.";
+A message that begins with a slash is written with two. In names of files, ~ is your home folder.";
 
 /// A line as it was meant.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,12 +77,13 @@ impl Line {
 fn parse(name: &str, rest: &str) -> Result<Command, String> {
     let none = |command: Command| if rest.is_empty() { Ok(command) } else { Err(format!("/{name} takes nothing after it")) };
     let file = |command: fn(PathBuf) -> Command| {
-        if rest.is_empty() { Err(format!("/{name} needs the name of a file")) } else { Ok(command(rest.into())) }
+        if rest.is_empty() { Err(format!("/{name} needs the name of a file")) } else { Ok(command(at_home(rest))) }
     };
     match name {
         "help" | "?" => none(Command::Help),
         "clear" => none(Command::Clear),
-        "save" => file(Command::Save),
+        "save" => file(|path| Command::Save(path, false)),
+        "save!" => file(|path| Command::Save(path, true)),
         "load" => file(Command::Load),
         "system" => Ok(Command::System(Some(rest.to_owned()).filter(|text| !text.is_empty()))),
         "temperature" => match rest.parse::<f64>() {
@@ -91,6 +96,15 @@ fn parse(name: &str, rest: &str) -> Result<Command, String> {
         "stats" => none(Command::Stats),
         "quit" | "exit" => none(Command::Quit),
         _ => Err("there is no such command; /help lists them".into()),
+    }
+}
+
+/// A path as a shell would understand it: `~` at its beginning is the home folder.
+fn at_home(path: &str) -> PathBuf {
+    let inside = path.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with(std::path::is_separator));
+    match (inside, BaseDirs::new()) {
+        (Some(rest), Some(folders)) => folders.home_dir().join(rest.trim_start_matches(std::path::is_separator)),
+        _ => path.into(),
     }
 }
 
@@ -107,7 +121,9 @@ mod tests {
             (" hello\nthere ", Line::Message("hello\nthere".into())),
             ("//etc is a folder", Line::Message("/etc is a folder".into())),
             ("/help", command(Command::Help)),
-            ("/save my chat.jsonl", command(Command::Save("my chat.jsonl".into()))),
+            ("/save my chat.jsonl", command(Command::Save("my chat.jsonl".into(), false))),
+            ("/save! a~b", command(Command::Save("a~b".into(), true))),
+            ("/load ~other/x", command(Command::Load("~other/x".into()))),
             ("/load\tx", command(Command::Load("x".into()))),
             ("/system You are brief.", command(Command::System(Some("You are brief.".into())))),
             ("/system", command(Command::System(None))),
@@ -124,9 +140,19 @@ mod tests {
     }
 
     #[test]
+    fn a_tilde_is_the_home_folder() {
+        let home = BaseDirs::new().unwrap().home_dir().to_path_buf();
+        for (text, path) in [("~/a b.jsonl", home.join("a b.jsonl")), ("~", home.clone()), ("~//x", home.join("x"))] {
+            assert_eq!(Line::parse(&format!("/load {text}")), Line::Command(Command::Load(path.clone())));
+            assert_eq!(Line::parse(&format!("/save {text}")), Line::Command(Command::Save(path, false)));
+        }
+    }
+
+    #[test]
     fn a_mistake_is_named_and_what_was_typed_is_not_repeated() {
         for (text, words) in [
             ("/save", "/save needs the name of a file"),
+            ("/save!", "/save! needs the name of a file"),
             ("/temperature -1", "/temperature needs a number from 0 up"),
             ("/temperature NaN", "/temperature needs a number"),
             ("/topk -5", "/topk needs a whole number"),

@@ -65,7 +65,7 @@ impl<'a> Session<'a> {
         match command {
             Command::Help => note(HELP),
             Command::Clear => self.clear(),
-            Command::Save(path) => self.save(&path)?,
+            Command::Save(path, replace) => self.save(&path, replace)?,
             Command::Load(path) => self.load(&path)?,
             Command::System(text) => self.set_system(text),
             Command::Temperature(value) => self.options.sampling.temperature = value,
@@ -130,15 +130,28 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn save(&self, path: &Path) -> Result<(), Failure> {
+    /// Writes the conversation to a file. One that is there is only replaced where that was asked for.
+    fn save(&self, path: &Path, replace: bool) -> Result<(), Failure> {
         // What could not be loaded again is no use in a file.
         self.conversation.check()?;
         let refused = |error: std::io::Error| Failure::input(format!("could not write {}: {error}", path.display()));
+        if path.is_dir() {
+            return Err(Failure::input(format!("{} is a folder; name a file in it", path.display())));
+        }
+        let there =
+            || Failure::input(format!("there is a file {} already: choose another name, or replace it with /save!", path.display()));
+        if !replace && path.symlink_metadata().is_ok() {
+            return Err(there());
+        }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(refused)?;
         let line = serde_json::to_string(&self.conversation)?;
         writeln!(file, "{line}").and_then(|()| file.as_file().sync_all()).map_err(refused)?;
-        file.persist(path).map_err(|error| refused(error.error))?;
+        match if replace { file.persist(path) } else { file.persist_noclobber(path) } {
+            Err(error) if !replace && error.error.kind() == ErrorKind::AlreadyExists => return Err(there()),
+            Err(error) => return Err(refused(error.error)),
+            Ok(_) => {}
+        }
         note(&format!("wrote {}", path.display()));
         Ok(())
     }
