@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -18,6 +19,7 @@ mod compare;
 pub mod conversation;
 mod error;
 mod format;
+mod joins;
 mod render;
 mod special;
 mod split;
@@ -36,6 +38,7 @@ pub use template::CHAT_TEMPLATE;
 pub use train::{LARGEST_VOCABULARY, SMALLEST_VOCABULARY, TrainOptions, Trained};
 
 use crate::files::StandIn;
+use joins::{Joins, LONG};
 use split::Splitter;
 use vocabulary::{Token, Vocabulary};
 
@@ -66,6 +69,8 @@ pub struct Tokenizer {
     vocabulary: Vocabulary,
     splitter: Splitter,
     model: BPE,
+    /// Made when the first long word comes.
+    joins: OnceLock<Joins>,
     special: HashMap<String, u32>,
     bos: u32,
 }
@@ -81,7 +86,7 @@ impl Tokenizer {
             .map_err(TokenizerError::Library)?;
         let special: HashMap<String, u32> = vocabulary.special().map(|(name, id)| (name.to_owned(), id)).collect();
         let bos = *special.get(BOS).ok_or_else(|| TokenizerError::Unusable(format!("it has no special token {BOS}")))?;
-        Ok(Self { vocabulary, splitter: Splitter::new(), model, special, bos })
+        Ok(Self { vocabulary, splitter: Splitter::new(), model, joins: OnceLock::new(), special, bos })
     }
 
     /// Reads a `tokenizer.json` in the form of Hugging Face's `tokenizers`.
@@ -141,6 +146,10 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::with_capacity(text.len() / 4);
         self.splitter.words(text, |word| {
+            let whole = || self.vocabulary.whole_words() && self.model.token_to_id(&bytes::spell(word.as_bytes())).is_some();
+            if (LONG..u32::MAX as usize).contains(&word.len()) && !whole() {
+                return self.joins.get_or_init(|| Joins::of(&self.vocabulary)).encode(word.as_bytes(), &mut ids);
+            }
             // The model has a token for every byte and no dropout, so it has no way to fail.
             let tokens = self.model.tokenize(&bytes::spell(word.as_bytes())).unwrap_or_default();
             ids.extend(tokens.into_iter().map(|token| token.id));

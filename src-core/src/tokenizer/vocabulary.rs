@@ -118,6 +118,15 @@ impl Vocabulary {
         self.merges.iter().map(|&(left, right)| (self.spelling(left), self.spelling(right)))
     }
 
+    /// The merges as ids of both parts and the bytes of both together, the first one being done first.
+    pub(super) fn merged(&self) -> impl Iterator<Item = (u32, u32, Vec<u8>)> {
+        let bytes = |id: u32| match self.tokens.get(id as usize) {
+            Some(Token::Bytes(bytes)) => bytes.as_slice(),
+            _ => &[],
+        };
+        self.merges.iter().map(move |&(left, right)| (left, right, [bytes(left), bytes(right)].concat()))
+    }
+
     fn spelling(&self, id: u32) -> String {
         match self.tokens.get(id as usize) {
             Some(Token::Bytes(bytes)) => bytes::spell(bytes),
