@@ -14,13 +14,13 @@ pub fn conversation<'a>(system_prompt: &str, branch: impl IntoIterator<Item = &'
 fn message(message: &Message) -> nc::Message {
     let text = |parts: &[Part]| nc::Content::Text(parts.iter().map(|part| part.text.as_str()).collect());
     match message.role {
-        Role::User => nc::Message { role: nc::Role::User, content: text(&message.parts) },
+        Role::User => nc::Message::new(nc::Role::User, text(&message.parts)),
         Role::Assistant if message.parts.iter().all(|part| part.kind == PartKind::Text) => {
-            nc::Message { role: nc::Role::Assistant, content: text(&message.parts) }
+            nc::Message::new(nc::Role::Assistant, text(&message.parts))
         }
         Role::Assistant => {
             let parts = message.parts.iter().map(|part| nc::Part { kind: nc_kind(part.kind), text: part.text.clone() }).collect();
-            nc::Message { role: nc::Role::Assistant, content: nc::Content::Parts(parts) }
+            nc::Message::new(nc::Role::Assistant, nc::Content::Parts(parts))
         }
     }
 }

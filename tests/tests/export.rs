@@ -271,9 +271,9 @@ fn conversations() -> Vec<Conversation> {
         of(vec![Message::text(system, ""), Message::text(user, "<b>&amp;</b> 'x' \u{a0}\r\n é 漢字")]),
         of(vec![
             Message::text(user, "How many r?"),
-            Message { role: assistant, content: Content::Parts(counted) },
+            Message::new(assistant, Content::Parts(counted)),
             Message::text(user, "Thanks"),
-            Message { role: assistant, content: Content::Parts(vec![]) },
+            Message::new(assistant, Content::Parts(vec![])),
         ]),
     ];
     all.extend(SPECIAL_TOKENS.map(|name| of(vec![Message::text(user, format!("say {name}!"))])));

@@ -156,7 +156,7 @@ impl<'a> Chat<'a> {
         };
         let ids = match rest {
             [] => last.ids[..last.prompt].to_vec(),
-            [answer, Message { role: Role::User, content: Content::Text(text) }] if Some(answer) == last.messages.last() => {
+            [answer, Message { role: Role::User, content: Content::Text(text), .. }] if Some(answer) == last.messages.last() => {
                 [last.ids.as_slice(), &self.tokenizer.render_turn(text)?].concat()
             }
             _ => return Ok(None),

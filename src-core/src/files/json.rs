@@ -137,8 +137,12 @@ pub fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, JsonError> {
 /// The word of Python that a value stands for, if it stands for one.
 pub fn not_finite(value: &Value) -> Option<&'static str> {
     let object = value.as_object().filter(|object| object.len() == 1)?;
-    let word = object.get(KEY)?.as_str()?;
-    WORDS.into_iter().find(|known| *known == word)
+    word(KEY, object.get(KEY)?.as_str()?)
+}
+
+/// The word of Python that an object stands for, by its only key and the text there, if it stands for one.
+pub fn word(key: &str, text: &str) -> Option<&'static str> {
+    WORDS.into_iter().find(|known| key == KEY && *known == text)
 }
 
 /// The error where a word of Python stands at `path`, or on the way to it: the object in its place may be read as a map.
@@ -251,7 +255,7 @@ mod tests {
     fn words_of_python_are_read_where_nobody_reads_them() {
         let text = r#"{"a": NaN, "step": 7, "b": [Infinity, -Infinity, {"c": NaN}], "val_bpb": null}"#;
         let meta: Meta = from_str(text).unwrap();
-        assert_eq!((meta.step, meta.val_bpb, meta.name), (7, None, None));
+        assert_eq!((meta.step, meta.val_bpb, meta.name, meta.inner.len()), (7, None, None, 0));
         for text in ["NaN", " -Infinity\n", "[NaN,NaN]", "{\"x\":\tInfinity\n}"] {
             from_str::<IgnoredAny>(text).unwrap();
         }

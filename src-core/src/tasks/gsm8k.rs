@@ -43,7 +43,7 @@ fn conversation(row: Value) -> Result<Made, String> {
     if !row.answer.contains("#### ") {
         return Err("its answer does not end with `#### ` and a number".into());
     }
-    let solution = Message { role: Role::Assistant, content: Content::Parts(parts(&row.answer)) };
+    let solution = Message::new(Role::Assistant, Content::Parts(parts(&row.answer)));
     Ok(Made::Conversation(Conversation { messages: vec![Message::text(Role::User, row.question), solution] }))
 }
 

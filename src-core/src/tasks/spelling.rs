@@ -218,15 +218,13 @@ fn answer(word: &str, letter: char) -> Message {
     }
     by_hand.push_str(&format!("\nBy hand I get {count}. Python can check that:\n\n"));
     let part = |kind, text: String| Part { kind, text };
-    Message {
-        role: Role::Assistant,
-        content: Content::Parts(vec![
-            part(PartKind::Text, by_hand),
-            part(PartKind::Python, format!("'{word}'.count('{letter}')")),
-            part(PartKind::PythonOutput, count.to_string()),
-            part(PartKind::Text, format!("\n\nPython gets {count} as well.\n\n#### {count}")),
-        ]),
-    }
+    let parts = vec![
+        part(PartKind::Text, by_hand),
+        part(PartKind::Python, format!("'{word}'.count('{letter}')")),
+        part(PartKind::PythonOutput, count.to_string()),
+        part(PartKind::Text, format!("\n\nPython gets {count} as well.\n\n#### {count}")),
+    ];
+    Message::new(Role::Assistant, Content::Parts(parts))
 }
 
 #[cfg(test)]

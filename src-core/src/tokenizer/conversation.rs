@@ -78,6 +78,42 @@ impl Content {
     }
 }
 
+/// Whether a message of the assistant is learnt: in files 1, which may be left out, or 0. What others say never is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "u8")]
+pub enum Weight {
+    /// It stands for the context that it gives, and is not learnt.
+    Zero,
+    /// It is learnt.
+    #[default]
+    One,
+}
+
+impl Weight {
+    /// Whether the message is learnt.
+    pub fn is_one(&self) -> bool {
+        *self == Self::One
+    }
+}
+
+impl TryFrom<f64> for Weight {
+    type Error = &'static str;
+
+    fn try_from(number: f64) -> Result<Self, Self::Error> {
+        match number {
+            0.0 => Ok(Self::Zero),
+            1.0 => Ok(Self::One),
+            _ => Err("a weight is 0 or 1"),
+        }
+    }
+}
+
+impl From<Weight> for u8 {
+    fn from(weight: Weight) -> Self {
+        u8::from(weight.is_one())
+    }
+}
+
 /// One turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
@@ -85,12 +121,20 @@ pub struct Message {
     pub role: Role,
     /// What is said.
     pub content: Content,
+    /// Whether it is learnt, where the assistant says it.
+    #[serde(default, skip_serializing_if = "Weight::is_one")]
+    pub weight: Weight,
 }
 
 impl Message {
+    /// A message that is learnt if it is the assistant's.
+    pub fn new(role: Role, content: Content) -> Self {
+        Self { role, content, weight: Weight::One }
+    }
+
     /// A message of plain text.
     pub fn text(role: Role, text: impl Into<String>) -> Self {
-        Self { role, content: Content::Text(text.into()) }
+        Self::new(role, Content::Text(text.into()))
     }
 }
 

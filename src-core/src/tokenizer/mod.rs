@@ -29,7 +29,7 @@ mod train;
 mod vocabulary;
 
 pub use compare::{Comparison, Contender, Measure, SAMPLES};
-pub use conversation::{Content, Conversation, ConversationError, LONGEST_MESSAGE, Message, Part, PartKind, Role};
+pub use conversation::{Content, Conversation, ConversationError, LONGEST_MESSAGE, Message, Part, PartKind, Role, Weight};
 pub use error::TokenizerError;
 pub use render::Rendered;
 pub use special::ChatTokens;

@@ -7,10 +7,11 @@
 //!
 //! System text goes before the first thing that the user says, with a blank line between. What the assistant says is
 //! text, calls `<|python_start|> … <|python_end|>` and their results `<|output_start|> … <|output_end|>`. The mask says
-//! what is learnt: all that the assistant writes, its `<|assistant_end|>` too; not the results, which it is given.
+//! what is learnt: all that the assistant writes, its `<|assistant_end|>` too; not the results, which it is given, and
+//! nothing of a message with the weight 0.
 
 use super::conversation::{Turn, Turns, check_user};
-use super::{ChatTokens, Content, Conversation, ConversationError, Message, Part, PartKind, Role, Tokenizer};
+use super::{ChatTokens, Content, Conversation, ConversationError, Message, Part, PartKind, Role, Tokenizer, Weight};
 
 mod cut;
 
@@ -88,7 +89,7 @@ impl Tokenizer {
     pub fn render_for_completion(&self, conversation: &Conversation) -> Result<Vec<u32>, ConversationError> {
         let Turns { system, turns } = Turns::of(conversation)?;
         match turns.split_last() {
-            Some((Turn::Assistant(_), before)) => self.prompt(system, before),
+            Some((Turn::Assistant(..), before)) => self.prompt(system, before),
             _ => Err(ConversationError::NothingToComplete),
         }
     }
@@ -147,7 +148,7 @@ impl Tokenizer {
 
         let spoken = parts.iter().all(|part| part.kind == PartKind::Text);
         let content = if spoken { Content::Text(parts.into_iter().map(|part| part.text).collect()) } else { Content::Parts(parts) };
-        Ok(Message { role: Role::Assistant, content })
+        Ok(Message::new(Role::Assistant, content))
     }
 
     fn prompt(&self, system: Option<&str>, turns: &[Turn]) -> Result<Vec<u32>, ConversationError> {
@@ -167,7 +168,7 @@ impl Tokenizer {
                     Some(system) => self.write_user(tokens, &with_system(system, text), &mut rendered),
                     None => self.write_user(tokens, text, &mut rendered),
                 },
-                Turn::Assistant(content) => self.write_assistant(tokens, content, &mut rendered),
+                Turn::Assistant(content, weight) => self.write_assistant(tokens, content, *weight, &mut rendered),
             }
         }
         rendered
@@ -177,22 +178,23 @@ impl Tokenizer {
         rendered.push_between(tokens.user_start, &self.encode(text), tokens.user_end, false);
     }
 
-    fn write_assistant(&self, tokens: &ChatTokens, content: &Content, rendered: &mut Rendered) {
+    fn write_assistant(&self, tokens: &ChatTokens, content: &Content, weight: Weight, rendered: &mut Rendered) {
+        let learnt = weight.is_one();
         rendered.push(tokens.assistant_start, false);
         match content {
-            Content::Text(text) => rendered.extend(&self.encode(text), true),
+            Content::Text(text) => rendered.extend(&self.encode(text), learnt),
             Content::Parts(parts) => {
                 for Part { kind, text } in parts {
                     let inner = self.encode(text);
                     match kind {
-                        PartKind::Text => rendered.extend(&inner, true),
-                        PartKind::Python => rendered.push_between(tokens.python_start, &inner, tokens.python_end, true),
+                        PartKind::Text => rendered.extend(&inner, learnt),
+                        PartKind::Python => rendered.push_between(tokens.python_start, &inner, tokens.python_end, learnt),
                         PartKind::PythonOutput => rendered.push_between(tokens.output_start, &inner, tokens.output_end, false),
                     }
                 }
             }
         }
-        rendered.push(tokens.assistant_end, true);
+        rendered.push(tokens.assistant_end, learnt);
     }
 
     /// Whether `id` is a special token, of a chat or not.

@@ -74,7 +74,7 @@ mod tests {
             let mut messages: Vec<Message> = system.map(|text| Message::text(Role::System, text)).into_iter().collect();
             for (asked, content) in turns {
                 messages.push(Message::text(Role::User, format!("?{asked}")));
-                messages.push(Message { role: Role::Assistant, content });
+                messages.push(Message::new(Role::Assistant, content));
             }
             if !answered {
                 messages.pop();
@@ -103,7 +103,7 @@ mod tests {
         let text = |text: &str| Part { kind: PartKind::Text, text: text.to_owned() };
         let answer = |parts: Vec<Part>| {
             let asked = Message::text(User, "x");
-            Conversation { messages: vec![asked, Message { role: Assistant, content: Content::Parts(parts) }] }
+            Conversation { messages: vec![asked, Message::new(Assistant, Content::Parts(parts))] }
         };
         let parts = Content::Parts(vec![text("x")]);
         for (conversation, expected) in [
@@ -114,7 +114,7 @@ mod tests {
             (of(&[User, User]), "message 2 must be from the assistant"),
             (of(&[User, System]), "message 2 must be from the assistant"),
             (Conversation { messages: vec![Message::text(User, "")] }, "message 1 is empty"),
-            (Conversation { messages: vec![Message { role: User, content: parts }] }, "only what the assistant says"),
+            (Conversation { messages: vec![Message::new(User, parts)] }, "only what the assistant says"),
             (answer(vec![text("a"), text("b")]), "join them"),
         ] {
             let error = template(&conversation, false).unwrap_err();

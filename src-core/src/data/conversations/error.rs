@@ -1,9 +1,11 @@
 //! What can be wrong with a file of conversations, each as one sentence that quotes nothing that was said.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::tokenizer::ConversationError;
+use crate::files::StandIn;
+use crate::tokenizer::{ConversationError, Role};
 
 /// Conversations could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,14 @@ pub enum ConversationFileError {
         /// What is wrong with it.
         source: LineError,
     },
+    /// It is something else, left in the file's place.
+    #[error("{} {found}", .path.display())]
+    StandIn {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        found: StandIn,
+    },
     /// The operating system refused.
     #[error("cannot read {}", .path.display())]
     Io {
@@ -44,6 +54,42 @@ pub enum ConversationFileError {
         /// The system's reason.
         source: io::Error,
     },
+}
+
+impl ConversationFileError {
+    /// Whether the line is a conversation of a kind that cannot be represented, so that it may be left out.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self, Self::Line { source, .. } if source.is_unsupported())
+    }
+}
+
+/// Where in a conversation something is, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Beside its messages.
+    Conversation,
+    /// In a message.
+    Message {
+        /// The message.
+        message: usize,
+    },
+    /// In a part of a message.
+    Part {
+        /// The message.
+        message: usize,
+        /// The part.
+        part: usize,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conversation => f.write_str("the conversation"),
+            Self::Message { message } => write!(f, "message {message}"),
+            Self::Part { message, part } => write!(f, "part {part} of message {message}"),
+        }
+    }
 }
 
 /// What is wrong with one line. Messages and parts are counted from 1.
@@ -104,9 +150,63 @@ pub enum LineError {
         /// The type, where it is one short word.
         kind: Option<String>,
     },
+    /// A key that is there twice, so that one of its values would be lost.
+    #[error("{place} has the key{} twice", quoted(.key))]
+    Twice {
+        /// Where it is.
+        place: Place,
+        /// The key, where it is one short word.
+        key: Option<String>,
+    },
+    /// A key that says something which a conversation here cannot hold.
+    #[error("{place} has {}, which cannot be represented and would be lost; take it out, or leave such conversations out", .key.as_ref().map_or_else(|| "a key that is not known".to_owned(), |key| format!("`{key}`")))]
+    Unsupported {
+        /// Where it is.
+        place: Place,
+        /// The key, where it is one short word.
+        key: Option<String>,
+    },
+    /// A weight that there is not.
+    #[error("{}", weight(*.message, *.role))]
+    Weight {
+        /// The message.
+        message: usize,
+        /// Who says it.
+        role: Role,
+    },
+    /// `NaN` or an infinity, where something else is needed.
+    #[error("the `{key}` of {place} is {value}, which cannot be used there")]
+    NotFinite {
+        /// Where it is.
+        place: Place,
+        /// The key.
+        key: &'static str,
+        /// The value.
+        value: &'static str,
+    },
     /// Messages that are no conversation.
     #[error(transparent)]
     Conversation(#[from] ConversationError),
+}
+
+impl LineError {
+    /// Whether the line is a conversation, but one of a kind that cannot be represented: with tools, images, other roles, or
+    /// messages in another order.
+    pub fn is_unsupported(&self) -> bool {
+        match self {
+            Self::Unsupported { .. } | Self::Weight { .. } | Self::UnknownRole { .. } | Self::UnknownPart { .. } => true,
+            Self::Content { .. } | Self::Conversation(_) => true,
+            Self::NotUtf8 | Self::TooLong | Self::Json { .. } | Self::NoMessageList | Self::NotAMessage { .. } => false,
+            Self::NotAPart { .. } | Self::Twice { .. } | Self::NotFinite { .. } => false,
+        }
+    }
+}
+
+fn weight(message: usize, role: Role) -> String {
+    match role {
+        Role::Assistant => format!("message {message} has a weight that is neither 0 nor 1; a message is learnt or not"),
+        other => format!("message {message} is from the {other} and has a weight other than 0; only what the assistant says is learnt"),
+    }
 }
 
 fn quoted(word: &Option<String>) -> String {

@@ -110,7 +110,7 @@ impl Recipe {
         }
         let is_call = |run: &Run| matches!(run, Run::Call { .. });
         let content = if runs.iter().any(is_call) { Content::Parts(parts(&runs)) } else { Content::Text(text(&runs).trim().to_owned()) };
-        Ok(Message { role: Role::Assistant, content })
+        Ok(Message::new(Role::Assistant, content))
     }
 }
 

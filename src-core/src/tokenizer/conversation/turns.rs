@@ -1,13 +1,13 @@
 //! The rules of a conversation: an optional system message, then user and assistant in turn. What passes them is handed
 //! on in a form that cannot break them, so rendering has nothing left to refuse.
 
-use super::{Content, Conversation, ConversationError, LONGEST_MESSAGE, Role};
+use super::{Content, Conversation, ConversationError, LONGEST_MESSAGE, Role, Weight};
 
 /// A message of a conversation that keeps the rules.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::tokenizer) enum Turn<'c> {
     User(&'c str),
-    Assistant(&'c Content),
+    Assistant(&'c Content, Weight),
 }
 
 /// A conversation that keeps the rules: the turns begin with the user's, alternate, and are at least one.
@@ -34,7 +34,7 @@ impl<'c> Turns<'c> {
                 Role::System => return Err(ConversationError::SystemNotFirst { message: number }),
                 found if found != expected => return Err(ConversationError::OutOfTurn { message: number, expected, found }),
                 Role::User => turns.push(Turn::User(check_user(plain()?, Some(number))?)),
-                Role::Assistant => turns.push(Turn::Assistant(&message.content)),
+                Role::Assistant => turns.push(Turn::Assistant(&message.content, message.weight)),
             }
         }
         match (turns.is_empty(), system) {
@@ -91,15 +91,13 @@ mod tests {
     #[test]
     fn only_the_assistant_may_say_nothing_or_speak_in_parts() {
         let user = || Message::text(Role::User, "secret");
-        let parts = |role| Message { role, content: Content::Parts(vec![Part { kind: PartKind::Text, text: "secret".into() }]) };
+        let parts = |role| Message::new(role, Content::Parts(vec![Part { kind: PartKind::Text, text: "secret".into() }]));
         assert_eq!(refused(vec![Message::text(Role::User, "")]), "message 1 is empty; the user must say something");
         let later = vec![user(), Message::text(Role::Assistant, ""), Message::text(Role::User, "")];
         assert!(refused(later).starts_with("message 3 is empty"));
         assert!(refused(vec![parts(Role::User)]).starts_with("message 1 is from the user and a list of parts"));
         assert!(refused(vec![parts(Role::System), user()]).starts_with("message 1 is from the system and a list of parts"));
-        for answer in
-            [parts(Role::Assistant), Message::text(Role::Assistant, ""), Message { role: Role::Assistant, content: Content::Parts(vec![]) }]
-        {
+        for answer in [parts(Role::Assistant), Message::text(Role::Assistant, ""), Message::new(Role::Assistant, Content::Parts(vec![]))] {
             Conversation { messages: vec![user(), answer] }.check().unwrap();
         }
     }
@@ -111,7 +109,7 @@ mod tests {
         let expected = "message 1 has 1000002 bytes; the longest that can be used has 1000000";
         assert_eq!(refused(vec![long(LONGEST_MESSAGE + 2)]), expected);
         let half = || Part { kind: PartKind::Python, text: "1".repeat(LONGEST_MESSAGE / 2 + 1) };
-        let parts = Message { role: Role::Assistant, content: Content::Parts(vec![half(), half()]) };
+        let parts = Message::new(Role::Assistant, Content::Parts(vec![half(), half()]));
         assert_eq!(refused(vec![Message::text(Role::User, "secret"), parts]), expected.replace("message 1", "message 2"));
     }
 }

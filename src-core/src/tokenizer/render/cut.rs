@@ -52,7 +52,7 @@ impl Tokenizer {
         let mut rendered = Rendered::default();
         match turn {
             Turn::User(text) => self.write_user(tokens, text, &mut rendered),
-            Turn::Assistant(content) => self.write_assistant(tokens, content, &mut rendered),
+            Turn::Assistant(content, weight) => self.write_assistant(tokens, content, *weight, &mut rendered),
         }
         rendered.len()
     }

@@ -37,7 +37,7 @@ fn unanswered() -> impl Strategy<Value = Conversation> {
         let mut messages: Vec<Message> = system.into_iter().map(|text| Message::text(Role::System, text)).collect();
         for (question, answer) in turns {
             messages.push(Message::text(Role::User, question));
-            messages.push(Message { role: Role::Assistant, content: answer });
+            messages.push(Message::new(Role::Assistant, answer));
         }
         messages.push(Message::text(Role::User, last));
         Conversation { messages }
@@ -124,11 +124,32 @@ proptest! {
     }
 
     #[test]
+    fn a_message_with_the_weight_0_is_context_and_not_learnt(conversation in unanswered(), zeros in any::<u16>()) {
+        let mut weighted = conversation.clone();
+        for (at, message) in weighted.messages.iter_mut().enumerate() {
+            message.weight = if zeros >> (at % 16) & 1 == 1 { Weight::Zero } else { Weight::One };
+        }
+        let (all, some) = (TOKENIZER.render(&conversation).unwrap(), TOKENIZER.render(&weighted).unwrap());
+        prop_assert_eq!(&all.ids, &some.ids);
+        // Message by message: the mask is that of before, or empty.
+        let tokens = TOKENIZER.chat_tokens().unwrap();
+        let answers: Vec<_> = weighted.messages.iter().filter(|message| message.role == Role::Assistant).collect();
+        let mut answer = None;
+        for at in 0..all.len() {
+            if all.ids[at] == tokens.assistant_start {
+                answer = Some(answer.map_or(0, |answer: usize| answer + 1));
+            }
+            let learnt = answer.is_some_and(|answer| answers[answer].weight.is_one());
+            prop_assert_eq!(some.mask[at], all.mask[at] && learnt);
+        }
+    }
+
+    #[test]
     fn a_turn_is_added_without_touching_what_came_before(conversation in unanswered(), answer in content(), next in "(?s).{1,20}") {
         let tokens = TOKENIZER.chat_tokens().unwrap();
         let answer = shown(&answer);
         let mut longer = conversation.clone();
-        longer.messages.push(Message { role: Role::Assistant, content: answer.clone() });
+        longer.messages.push(Message::new(Role::Assistant, answer.clone()));
         let prompt = TOKENIZER.render_prompt(&conversation).unwrap();
         prop_assert_eq!(&TOKENIZER.render_for_completion(&longer).unwrap(), &prompt);
 
