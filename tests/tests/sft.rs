@@ -52,6 +52,12 @@ fn losses(workshop: &Workshop, run: &str) -> Vec<f64> {
     workshop.metrics(run).iter().filter_map(|line| line["loss"].as_f64()).collect()
 }
 
+/// How many conversations of its one file a run trains on, as it recorded.
+fn trained_on(workshop: &Workshop, run: &str) -> u64 {
+    let file = config(workshop, run)["training"]["files"][0].clone();
+    file["conversations"].as_u64().unwrap() - file["held_out"].as_u64().unwrap()
+}
+
 fn flip_a_byte(path: &Path) {
     let mut bytes = fs::read(path).unwrap();
     let middle = bytes.len() / 2;
@@ -81,16 +87,28 @@ fn a_repeated_conversation_is_learnt_and_the_run_is_one_like_any_other() {
     let base = tensors(&workshop, "base", 4, "model.safetensors");
     let rates = ["--embedding-lr", "5", "--unembedding-lr", "0.2", "--matrix-lr", "0.3"];
     // The name of the base run, and that of the new one, go without saying.
-    let options = ["--num-iterations", "30", "--eval-every", "15", "--eval-tokens", "256"];
+    let options = ["--num-iterations", "30"];
     let output = workshop.succeed(&[&["sft", "--task", &file][..], &rates, &options].concat());
     let said = String::from_utf8(output.stdout).unwrap();
-    for word in ["step 00029/00030", "loss ", "bpb ", "tok/s", "eta ", "saved ", "wrote ", "next: nc-core chat --run base-sft"] {
+    assert!(
+        said.contains("one.jsonl: 40 conversations, 39 of them the same as one before, that begin with 1 different questions"),
+        "{said}"
+    );
+    for word in [
+        "nothing is validated",
+        "step 00029/00030",
+        "loss ",
+        "bpb ",
+        "tok/s",
+        "eta ",
+        "saved ",
+        "wrote ",
+        "next: nc-core chat --run base-sft",
+    ] {
         assert!(said.contains(word), "{word:?} is missing in {said}");
     }
     let losses = losses(&workshop, "base-sft");
     assert!(losses.len() == 30 && losses[29] < 0.3 * losses[0], "{losses:?}");
-    let validations: Vec<f64> = workshop.metrics("base-sft").iter().filter_map(|line| line["val_bpb"].as_f64()).collect();
-    assert!(validations.len() == 3 && validations[2] < 0.4 * validations[0], "{validations:?}");
 
     let config = config(&workshop, "base-sft");
     assert_eq!((config["stage"].as_str(), config["from"]["run"].as_str()), (Some("sft"), Some("base")));
@@ -116,12 +134,14 @@ fn an_epoch_trains_on_every_conversation_and_shows_how_far_it_is() {
     let value: Value = serde_json::from_slice(&output.stdout).unwrap();
     let steps = value["num_iterations"].as_u64().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("200 conversations in steps of 2 rows") && said.contains("(100.0 %)"), "{said}");
+    let trained = trained_on(&workshop, "chat");
+    assert!((100..210).contains(&trained), "{trained}");
+    assert!(said.contains(&format!("{trained} conversations in steps of 2 rows")) && said.contains("(100.0 %)"), "{said}");
     assert!(value["step"] == steps && value["interrupted"] == false && steps > 10, "{value}");
     let state: Value = serde_json::from_slice(&tensors(&workshop, "chat", steps, "state.json")).unwrap();
     let loader = &state["state"]["loader"];
     let consumed = loader["consumed"].as_u64().unwrap();
-    assert!((200..220).contains(&consumed) && loader["conversations"] == 200, "{consumed}");
+    assert!((trained..trained + 20).contains(&consumed) && loader["conversations"] == trained, "{consumed}");
     // The learning rate stays for half of the epoch and falls to almost nothing.
     let factors: Vec<f64> = workshop.metrics("chat").iter().filter_map(|line| line["lr_multiplier"].as_f64()).collect();
     assert!(factors[0] == 0.8 && factors[factors.len() / 4] == 0.8 && factors.windows(2).all(|pair| pair[0] >= pair[1]), "{factors:?}");
@@ -141,8 +161,7 @@ fn tasks_are_mixed_as_often_as_asked_in_an_order_that_the_seed_decides() {
         let tasks = ["--task", &twice, "--task", "spelling:50", "--offline", "--seed", seed];
         workshop.succeed(&[&["sft", "--run", "base", "--model-tag", run][..], &tasks, &sizes].concat());
         let state: Value = serde_json::from_slice(&tensors(&workshop, run, 2, "state.json")).unwrap();
-        // 57 of the 60 conversations are trained on.
-        assert_eq!(state["state"]["loader"]["conversations"], 2 * 57 + 50);
+        assert_eq!(state["state"]["loader"]["conversations"], 2 * trained_on(&workshop, run) + 50);
         assert!(workshop.metrics(run)[0]["val_bpb"].as_f64().unwrap() > 0.0);
         losses(&workshop, run)
     };
@@ -351,6 +370,48 @@ fn faults_are_sentences_and_leave_no_run_behind() {
     let sentence = workshop.refused(&tuning("../bad", &talks, &[]));
     assert!(sentence.contains("cannot be the name of a run"), "{sentence}");
     assert_eq!(Workshop::names(&workshop.home().join("runs")), ["base"]);
+}
+
+#[test]
+fn what_cannot_be_represented_is_refused_or_left_out_and_counted_and_a_weight_of_0_is_not_learnt() {
+    let workshop = workshop();
+    let call =
+        json!({"messages": [{"role": "user", "content": "2+3?"}, {"role": "assistant", "content": "", "tool_calls": [{"id": "secret"}]}]});
+    let calls = workshop.file("calls.jsonl", format!("{}{call}\n{call}\n", talks(30)));
+    let short = ["--num-iterations", "1", "--eval-every", "-1"];
+    let sentence = workshop.refused(&tuning("a", &calls, &short));
+    assert!(
+        sentence.contains("calls.jsonl, line 31: message 2 has `tool_calls`, which") && sentence.contains("--skip-unsupported"),
+        "{sentence}"
+    );
+    let said = String::from_utf8(workshop.succeed(&tuning("a", &calls, &[&short[..], &["--skip-unsupported"]].concat())).stdout).unwrap();
+    assert!(said.contains("calls.jsonl: 2 conversations are left out") && said.contains("line 31") && !said.contains("secret"), "{said}");
+    let training = config(&workshop, "a")["training"].clone();
+    assert_eq!((&training["files"][0]["skipped"], &training["skip_unsupported"]), (&json!(2), &json!(true)));
+    assert_eq!(training["files"][0]["conversations"], 30);
+
+    let said_once = |weight: u32| {
+        let answer = json!({"role": "assistant", "content": "the sea", "weight": weight});
+        format!("{}\n", json!({"messages": [{"role": "user", "content": "the ship?"}, answer]})).repeat(3)
+    };
+    let sentence = workshop.refused(&tuning("b", &workshop.file("zero.jsonl", said_once(0)), &short));
+    assert!(sentence.contains("nothing to learn"), "{sentence}");
+    workshop.succeed(&tuning("b", &workshop.file("one.jsonl", said_once(1)), &short));
+}
+
+#[test]
+fn a_run_that_does_not_say_what_it_holds_out_is_one_of_before() {
+    let workshop = workshop();
+    let file = workshop.file("talks.jsonl", talks(60));
+    stop_after_step_4(&workshop, "a", &file);
+    let path = workshop.run("a").join("config.json");
+    let mut config = config(&workshop, "a");
+    assert_eq!(config["training"]["held_out"], "by-question");
+    config["training"].as_object_mut().unwrap().remove("held_out");
+    fs::write(&path, config.to_string()).unwrap();
+    // It held out other conversations, so this is not that run.
+    let sentence = workshop.refused(&["sft", "--resume", "--run", "a"]);
+    assert!(sentence.contains("was reading other conversations"), "{sentence}");
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl Place {
     }
 
     fn sources(&self) -> Sources {
-        Sources { data: Some(self.path("data")), offline: true, cache: self.path("cache") }
+        Sources { data: Some(self.path("data")), offline: true, cache: self.path("cache"), files: Default::default() }
     }
 
     /// Writes `rows` as lines.
@@ -282,15 +282,18 @@ fn mixture(place: &Place, split: Split, seed: u64) -> Mixture {
 fn a_mixture_holds_every_conversation_as_often_as_asked_in_an_order_of_the_seed() {
     let place = Place::new();
     let train = mixture(&place, Split::Train, 1);
-    assert_eq!(train.len(), 4 * 30 + 50 + 60 + 2 * 38);
+    let held_out = train.files()[0].held_out;
+    assert!((1..10).contains(&held_out), "{held_out}");
+    assert_eq!(train.len(), 4 * 30 + 50 + 60 + 2 * (40 - held_out));
     let mut times: HashMap<String, usize> = HashMap::new();
     questions(&train).into_iter().for_each(|question| *times.entry(question).or_default() += 1);
     assert!((0..30).all(|number| times[&problem(number).0] == 4));
-    assert!((0..40).all(|number| times.get(&format!("Talk {number}")).copied() == if number % 20 == 19 { None } else { Some(2) }));
 
     let validation = mixture(&place, Split::Validation, 1);
-    assert_eq!(validation.len(), 10 + 50 + 60 + 2);
+    assert_eq!(validation.len(), 10 + 50 + 60 + held_out);
     let measured: HashSet<String> = questions(&validation).into_iter().collect();
+    let talk = |number| format!("Talk {number}");
+    assert!((0..40).all(|number| times.get(&talk(number)).copied() == if measured.contains(&talk(number)) { None } else { Some(2) }));
     assert!(questions(&train).iter().all(|question| !measured.contains(question)), "something is in both splits");
 
     assert_eq!(all(&train), all(&mixture(&place, Split::Train, 1)));
@@ -520,7 +523,7 @@ fn a_hub_that_stays_in_trouble_is_given_up() {
 fn the_environment_names_another_hub() {
     const NAME: &str = "the_environment_names_another_hub";
     if let Some(cache) = std::env::var_os("NC_TEST_CACHE") {
-        let sources = Sources { data: None, offline: false, cache: cache.into() };
+        let sources = Sources { data: None, offline: false, cache: cache.into(), files: Default::default() };
         let train = open(&"gsm8k".parse().unwrap(), Split::Train, &sources).unwrap();
         let validation = open(&"gsm8k".parse().unwrap(), Split::Validation, &sources).unwrap();
         assert_eq!((train.len(), validation.len()), (4000, 10));

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use serde_json::json;
 
 use super::{Context, Failure, note};
+use crate::tasks::FileSummary;
 use crate::train::{Event, Length, Outcome, StepReport};
 
 /// Prints what happens: on stdout, or on stderr where stdout is for JSON.
@@ -30,6 +31,7 @@ pub fn event(event: &Event, json: bool) {
             say(format!("GPU memory is short for batches of {from} rows: going on with {to}, {accumulation} a step"));
         }
         Event::Rejected { reasons } => reasons.iter().for_each(|reason| say(format!("passed over: {reason}"))),
+        Event::Conversations(file) => conversations(file).into_iter().for_each(say),
         Event::NoValidation => say("no conversation is held out, so nothing is validated".to_owned()),
         Event::Step(step) => say(step_line(step)),
         Event::Validation { step, bpb, min_bpb } => {
@@ -38,6 +40,30 @@ pub fn event(event: &Event, json: bool) {
         Event::Sample { step, text } => say(format!("step {step:05} | {}", text.replace('\n', " "))),
         Event::Saved { step, path } => say(format!("step {step:05} | saved {}", path.display())),
     }
+}
+
+/// What was found in a file of conversations.
+fn conversations(file: &FileSummary) -> Vec<String> {
+    let number = |count: usize| grouped(count as u64);
+    let duplicates = match file.duplicates {
+        0 => "none of them twice".to_owned(),
+        count => format!("{} of them the same as one before", number(count)),
+    };
+    let found = format!(
+        "{}: {} conversations, {duplicates}, that begin with {} different questions; {} are held out for validation",
+        file.file,
+        number(file.conversations),
+        number(file.questions),
+        number(file.held_out),
+    );
+    let skipped = file.first_skipped.as_ref().map(|first| {
+        format!(
+            "{}: {} conversations are left out because they cannot be represented; the first: {first}",
+            file.file,
+            grouped(file.skipped)
+        )
+    });
+    [found].into_iter().chain(skipped).collect()
 }
 
 fn step_line(step: &StepReport) -> String {

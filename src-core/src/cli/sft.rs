@@ -11,8 +11,8 @@ use crate::checkpoint::{Run, RunError};
 use crate::gpu::{Gpu, Numerics};
 use crate::model::Config;
 use crate::optim::Horizon;
-use crate::tasks::{NAMES, TaskSpec, standard};
-use crate::train::{self, LoopOptions, Origin, Resume, RunConfig, Setting, SftOptions, Start, Training, run_config};
+use crate::tasks::{HeldOut, NAMES, TaskError, TaskSpec, standard};
+use crate::train::{self, LoopOptions, Origin, Resume, RunConfig, Setting, SftOptions, Start, TrainError, Training, run_config};
 
 /// The file below `data/` under the home folder that conversations about the model itself are looked for in.
 const IDENTITY: [&str; 2] = ["conversations", "identity.jsonl"];
@@ -50,6 +50,9 @@ pub struct Args {
     /// Use what was fetched before, and fetch nothing
     #[arg(long, help_heading = "Data")]
     offline: bool,
+    /// Leave out conversations that cannot be represented (calls of tools, images, other roles), and count them
+    #[arg(long, help_heading = "Data")]
+    skip_unsupported: bool,
     /// Seed of the order of conversations
     #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 42, help_heading = "Data")]
     seed: u64,
@@ -109,12 +112,13 @@ pub struct Args {
 }
 
 /// Options that a run's `config.json` records: a resumed run has them already.
-const RECORDED: [&str; 24] = [
+const RECORDED: [&str; 25] = [
     "step",
     "load_optimizer",
     "no_load_optimizer",
     "tasks",
     "offline",
+    "skip_unsupported",
     "seed",
     "num_iterations",
     "max_seq_len",
@@ -189,7 +193,12 @@ pub fn run(args: Args, context: &Context) -> Result<Ended, Failure> {
     let tokenizer = Arc::new(tokenizer);
     gpu.autotune_in(&context.home.cache());
     let setting = Setting { gpu: &gpu, home: &context.home, tokenizer: &tokenizer, interrupt: &interrupt };
-    let outcome = train::train(setting, &name, start, &mut |event| report::event(&event, context.json))?;
+    let outcome = train::train(setting, &name, start, &mut |event| report::event(&event, context.json)).map_err(|error| match &error {
+        TrainError::Task(TaskError::Conversations(file)) if file.is_unsupported() => {
+            Failure::input(format!("{error}; --skip-unsupported leaves such conversations out"))
+        }
+        _ => error.into(),
+    })?;
     let next = if outcome.interrupted { format!("nc-core sft --resume --run {name}") } else { format!("nc-core chat --run {name}") };
     report::finish(&name, &outcome, &next, context)?;
     Ok(if outcome.interrupted { Ended::Interrupted } else { Ended::Done })
@@ -238,6 +247,9 @@ fn fresh(args: Args, base: &Run, context: &Context) -> Result<Plan, Failure> {
         // A run may be resumed from another folder.
         data: args.data.as_deref().map(std::path::absolute).transpose()?,
         offline: args.offline,
+        held_out: HeldOut::default(),
+        skip_unsupported: args.skip_unsupported,
+        files: Vec::new(),
         moment_steps,
         num_iterations: args.num_iterations,
         sample_every: every(args.sample_every),

@@ -2,7 +2,7 @@
 
 use super::digest::Fingerprinter;
 use super::random::permutation;
-use super::{Task, TaskError};
+use super::{FileSummary, Task, TaskError};
 use crate::tokenizer::Conversation;
 
 /// A task several times over, so that a mixture has more of it.
@@ -33,6 +33,10 @@ impl Task for Repeated {
 
     fn fingerprint(&self) -> String {
         Fingerprinter::default().add("repeated").add(self.task.fingerprint()).add_number(self.times as u64).finish()
+    }
+
+    fn files(&self) -> Vec<FileSummary> {
+        self.task.files()
     }
 }
 
@@ -96,6 +100,10 @@ impl Task for Mixture {
             print.add(task.name()).add_number(task.len() as u64).add(task.fingerprint());
         }
         print.finish()
+    }
+
+    fn files(&self) -> Vec<FileSummary> {
+        self.tasks.iter().flat_map(|task| task.files()).collect()
     }
 }
 

@@ -26,6 +26,7 @@ mod testing;
 mod words;
 
 pub use error::TaskError;
+pub use jsonl::{FileRules, FileSummary, HeldOut};
 pub use mixture::Mixture;
 pub use slice::Slice;
 pub use spec::{NAMES, Sources, Split, TaskSpec, open, open_mixture, standard};
@@ -50,6 +51,11 @@ pub trait Task: Send + Sync {
     /// # Errors
     /// When the row behind it cannot be read or is not what the task expects.
     fn example(&self, index: usize) -> Result<Conversation, TaskError>;
+
+    /// What was found in the files of conversations behind it, each once.
+    fn files(&self) -> Vec<FileSummary> {
+        Vec::new()
+    }
 
     /// Differs when any conversation, their order or their number does: a resumed run must go on with the same data.
     fn fingerprint(&self) -> String;

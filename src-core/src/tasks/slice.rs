@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::digest::Fingerprinter;
-use super::{Task, TaskError};
+use super::{FileSummary, Task, TaskError};
 use crate::tokenizer::Conversation;
 
 /// Some of a task's conversations, in its order.
@@ -38,6 +38,10 @@ impl Task for Slice {
 
     fn example(&self, index: usize) -> Result<Conversation, TaskError> {
         self.task.example(self.range.start + index * self.step)
+    }
+
+    fn files(&self) -> Vec<FileSummary> {
+        self.task.files()
     }
 
     fn fingerprint(&self) -> String {

@@ -134,7 +134,8 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "x").unwrap();
         }
-        let sources = Sources { data: Some(dir.path().to_path_buf()), offline: true, cache: dir.path().join("cache") };
+        let sources =
+            Sources { data: Some(dir.path().to_path_buf()), offline: true, cache: dir.path().join("cache"), files: Default::default() };
         let found = SET.locate(split, &sources)?;
         Ok(found.iter().map(|path| path.strip_prefix(dir.path()).unwrap().to_str().unwrap().replace('\\', "/")).collect())
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::jsonl::Jsonl;
+use super::jsonl::{FileRules, Jsonl};
 use super::mixture::{Mixture, Repeated};
 use super::slice::Slice;
 use super::source::HubSet;
@@ -53,6 +53,8 @@ pub struct Sources {
     pub offline: bool,
     /// Where fetched files go, in `hub/`, and what is written while the process lives: [`Home::cache`](crate::checkpoint::home::Home::cache).
     pub cache: PathBuf,
+    /// How files of conversations are read.
+    pub files: FileRules,
 }
 
 /// A task by name: `smoltalk`, `mmlu:3`, `spelling:20000`, `talks.jsonl:2`.
@@ -189,7 +191,7 @@ pub fn open(spec: &TaskSpec, split: Split, sources: &Sources) -> Result<Box<dyn 
         "gsm8k" => part(table(&gsm8k::SET, &gsm8k::LAYOUT)?, gsm8k::VALIDATION),
         SimpleSpelling::NAME => Box::new(SimpleSpelling::new(split, size(SPELLING))),
         SpellingBee::NAME => Box::new(SpellingBee::new(split, size(SPELLING_BEE))),
-        name if is_file(name) => Box::new(Jsonl::open(Path::new(name), split)?),
+        name if is_file(name) => Box::new(Jsonl::open(Path::new(name), split, sources.files)?),
         name => return Err(TaskError::Unknown { name: name.to_owned(), advice: advice(name) }),
     };
     Ok(if split == Split::Train && spec.repeats > 1 { Box::new(Repeated::new(task, spec.repeats)) } else { task })
@@ -257,7 +259,7 @@ mod tests {
 
     #[test]
     fn generated_tasks_need_no_data_and_validation_asks_for_less() {
-        let sources = Sources { data: None, offline: true, cache: PathBuf::from("nowhere") };
+        let sources = Sources { data: None, offline: true, cache: PathBuf::from("nowhere"), files: FileRules::default() };
         let open = |text: &str, split| open(&text.parse().unwrap(), split, &sources).unwrap();
         assert_eq!(open("spelling:70", Split::Train).len(), 70);
         assert_eq!(open("spelling:70", Split::Validation).len(), 70);

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::tasks::FileSummary;
+
 /// How long a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
@@ -88,6 +90,8 @@ pub enum Event {
         /// One sentence a checkpoint.
         reasons: Vec<String>,
     },
+    /// A file of conversations was read.
+    Conversations(FileSummary),
     /// The data holds nothing to validate on, so there will be no validation.
     NoValidation,
     /// A step is done.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::gpu::Numerics;
+use crate::tasks::{FileSummary, HeldOut};
 
 /// Options that every stage has, named as the reference names them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,6 +71,15 @@ pub struct SftOptions {
     pub data: Option<PathBuf>,
     /// Whether nothing may be fetched.
     pub offline: bool,
+    /// What files of conversations hold out for validation. Runs from before there was a choice do not say.
+    #[serde(default = "HeldOut::unrecorded")]
+    pub held_out: HeldOut,
+    /// Whether conversations that cannot be represented are left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_unsupported: bool,
+    /// What was found in the files of conversations when the run began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileSummary>,
     /// Steps that were made with the optimizer's moments before this run; 0 where it begins with none.
     pub moment_steps: u64,
     /// Optimizer steps; every conversation once if absent.

@@ -108,7 +108,7 @@ pub fn train(setting: Setting<'_>, name: &str, start: Start, tell: &mut dyn FnMu
 fn begin<S: Stage>(
     setting: Setting<'_>,
     name: &str,
-    config: RunConfig,
+    mut config: RunConfig,
     options: &S::Options,
     origin: Option<Box<Origin>>,
     tell: &mut dyn FnMut(Event),
@@ -117,6 +117,11 @@ fn begin<S: Stage>(
     check(setting.gpu, &config)?;
     check_vocabulary(&config, setting.tokenizer)?;
     let stage = S::open(setting.home, &config, options, setting.tokenizer)?;
+    let files = stage.files();
+    files.iter().for_each(|file| tell(Event::Conversations(file.clone())));
+    if let Training::Sft(options) = &mut config.training {
+        options.files = files;
+    }
     let stored = serde_json::to_value(&config).unwrap_or_default();
     let run = Run::create(setting.home, name, &stored, &setting.tokenizer.to_json())?;
     let lock = run.lock()?;

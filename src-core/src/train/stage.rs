@@ -14,6 +14,7 @@ use crate::data::loader::Changes;
 use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::optim::StepValues;
+use crate::tasks::FileSummary;
 use crate::tokenizer::Tokenizer;
 
 /// A stage of training with its data open.
@@ -57,6 +58,11 @@ pub(super) trait Stage: Sized {
     /// Whether all there is to validate on has been given out.
     fn validated(_loader: &Self::State) -> bool {
         false
+    }
+
+    /// What was found in files of conversations.
+    fn files(&self) -> Vec<FileSummary> {
+        Vec::new()
     }
 
     /// How long the run is.

@@ -6,6 +6,7 @@ use nc_core::gpu::{Gpu, Numerics};
 use nc_core::model::Config;
 use nc_core::model::params::largest_depth_that_fits;
 use nc_core::optim::{Horizon, HorizonOptions};
+use nc_core::tasks::HeldOut;
 use nc_core::train::memory::step_memory;
 use nc_core::train::{LoopOptions, PretrainOptions, RunConfig, SftOptions, Source, Training};
 
@@ -110,6 +111,9 @@ pub fn fine_tuning(order: &Order, base: &RunConfig, source: Source, conversation
         tasks: vec![conversations.display().to_string()],
         data: None,
         offline: true,
+        held_out: HeldOut::default(),
+        skip_unsupported: false,
+        files: Vec::new(),
         moment_steps: source.step,
         num_iterations: Some(steps),
         sample_every: Some((steps / 4).max(10)),

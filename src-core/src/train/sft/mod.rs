@@ -7,11 +7,12 @@ use super::event::Length;
 use super::stage::Stage;
 use super::{LoopOptions, RunConfig, SftOptions, TrainError, Training, samples};
 use crate::checkpoint::home::Home;
+use crate::data::Unsupported;
 use crate::data::loader::Changes;
 use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::optim::StepValues;
-use crate::tasks::{self, Mixture, Sources, Split, Task, TaskSpec};
+use crate::tasks::{self, FileRules, FileSummary, Mixture, Sources, Split, Task, TaskSpec};
 use crate::tokenizer::Tokenizer;
 
 mod loader;
@@ -33,7 +34,9 @@ pub(super) struct FineTuning {
 /// Opens the tasks of `options` and mixes them.
 fn open_mixture(home: &Home, options: &SftOptions, split: Split) -> Result<Arc<dyn Task>, TrainError> {
     let specs = options.tasks.iter().map(|spec| spec.parse()).collect::<Result<Vec<TaskSpec>, _>>()?;
-    let sources = Sources { data: options.data.clone(), offline: options.offline, cache: home.cache() };
+    let unsupported = if options.skip_unsupported { Unsupported::Skip } else { Unsupported::Refuse };
+    let files = FileRules { held_out: options.held_out, unsupported };
+    let sources = Sources { data: options.data.clone(), offline: options.offline, cache: home.cache(), files };
     let mixture: Mixture = tasks::open_mixture(&specs, split, &sources, options.common.seed)?;
     Ok(Arc::new(mixture))
 }
@@ -107,6 +110,10 @@ impl Stage for FineTuning {
 
     fn validated(loader: &SftState) -> bool {
         loader.is_over()
+    }
+
+    fn files(&self) -> Vec<FileSummary> {
+        self.training.files()
     }
 
     fn length(&self) -> Length {
