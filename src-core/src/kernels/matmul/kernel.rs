@@ -53,14 +53,9 @@ const LANE_TILES: [(u32, u32); 5] = [(32, 2), (32, 1), (16, 2), (8, 1), (64, 2)]
 const PACKED_TILES: [(u32, u32); 2] = [(32, 2), (64, 2)];
 
 /// The most multiply-adds a load first. No workgroup has fewer than 64 invocations, so that none leaves half of the widest
-/// subgroups idle. The last is for few rows where invocations are dear, as they are on software drivers: only a measurement
-/// can tell.
-pub(super) const TILES: [Tile; 4] = [
-    Tile { side: 128, depth: 16, lane: 8 },
-    Tile { side: 64, depth: 32, lane: 4 },
-    Tile { side: 32, depth: 16, lane: 4 },
-    Tile { side: 64, depth: 8, lane: 8 },
-];
+/// subgroups idle.
+pub(super) const TILES: [Tile; 3] =
+    [Tile { side: 128, depth: 16, lane: 8 }, Tile { side: 64, depth: 32, lane: 4 }, Tile { side: 32, depth: 16, lane: 4 }];
 /// Those that k is split for: the ones with 256 invocations.
 pub(super) const SPLIT_TILES: [Tile; 2] = [TILES[0], TILES[1]];
 
