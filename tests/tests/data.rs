@@ -45,7 +45,8 @@ fn golden_packing_equals_the_reference_batch_for_batch() {
         let tokenizer = Arc::new(Tokenizer::from_file(&case.join("tokenizer.json")).unwrap());
         let set = DataSet::open(&[case.join("base/base_data_climbmix")]).unwrap();
         for (split, name) in [(Split::Train, "train"), (Split::Val, "val")] {
-            let loader = Loader::new(set.clone(), set.fingerprint(&mut Digests::default()).unwrap(), split, Arc::clone(&tokenizer), rows, row_len);
+            let loader =
+                Loader::new(set.clone(), set.fingerprint(&mut Digests::default()).unwrap(), split, Arc::clone(&tokenizer), rows, row_len);
             let mut ahead = Prefetcher::start(loader, AHEAD).unwrap();
             for at in 0..batches {
                 let batch = ahead.next_batch().unwrap().batch;

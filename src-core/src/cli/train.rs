@@ -15,7 +15,9 @@ use crate::model::params::largest_depth_that_fits;
 use crate::model::{Architecture, Config, ConfigError};
 use crate::optim::{Horizon, HorizonOptions};
 use crate::tokenizer::{Tokenizer, TokenizerError, TrainOptions};
-use crate::train::{self, LoopOptions, Origin, PretrainOptions, Resume, RunConfig, Setting, Source, Start, TrainError, Training, run_config};
+use crate::train::{
+    self, LoopOptions, Origin, PretrainOptions, Resume, RunConfig, Setting, Source, Start, TrainError, Training, run_config,
+};
 
 /// Options of `nc-core train`, spelled as the reference's.
 ///

@@ -90,8 +90,7 @@ impl BatchReader {
             self.position = Position { row_group, offset, record: first + read.len() as u64, ..self.position };
             let file = self.position.file;
             let found = |(record, (Place { row_group, offset }, text))| Found { at: Position { file, row_group, offset, record }, text };
-            let kept: Vec<Found> =
-                (first..).zip(read).map(found).filter(|found| self.set.keeps(self.split, found.at.record)).collect();
+            let kept: Vec<Found> = (first..).zip(read).map(found).filter(|found| self.set.keeps(self.split, found.at.record)).collect();
             if !kept.is_empty() {
                 return Ok(Some(kept));
             }

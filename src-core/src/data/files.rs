@@ -10,12 +10,12 @@ use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use super::fingerprint::{Digests, Fingerprint};
 use super::folder::Folder;
 use super::names::{self, Role};
 use super::{DataError, format};
 use crate::files::StandIn;
+use serde::{Deserialize, Serialize};
 
 /// In a data set of a single file, one document in this many is held out for validation.
 pub const HELD_OUT_EVERY: u64 = 20;

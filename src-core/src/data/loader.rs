@@ -100,7 +100,9 @@ impl<E: Encode> Loader<E> {
         });
         let (position, documents) = match restored {
             Err(_) if changes == Changes::Accept && !changed.is_empty() => {
-                tracing::warn!("the documents that waited were changed: reading goes on from the start of the file it was in, without them");
+                tracing::warn!(
+                    "the documents that waited were changed: reading goes on from the start of the file it was in, without them"
+                );
                 (Position { file: position.file, ..Position::default() }, Vec::new())
             }
             restored => (position, restored?),
@@ -209,8 +211,8 @@ impl<E: Encode + 'static> BatchSource for Loader<E> {
 pub(super) mod tests {
     use super::*;
     use crate::data::Digests;
-    use crate::data::packing::Packable;
     pub use crate::data::encode::tests::Bytes;
+    use crate::data::packing::Packable;
 
     /// A folder with `count` documents of assorted lengths to train on.
     pub fn corpus(count: usize) -> (tempfile::TempDir, DataSet) {
