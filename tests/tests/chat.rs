@@ -126,7 +126,7 @@ fn a_file_is_replaced_only_where_that_is_said_and_a_tilde_is_the_home_folder() {
     };
     let refused = talk(&format!("one\n/save {kept}\n"));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("kept.jsonl already: choose another name, or replace it with /save!"));
-    assert_eq!((refused.status.code(), fs::read_to_string(&kept).unwrap().as_str()), (Some(1), "kept"));
+    assert_eq!((refused.status.code(), fs::read_to_string(&kept).unwrap().as_str()), (Some(2), "kept"));
     let folder = talk(&format!("one\n/save! {home}\n"));
     assert!(String::from_utf8_lossy(&folder.stderr).contains("is a folder"), "{}", words(&folder));
 
