@@ -163,7 +163,11 @@ fn the_shipped_conversations_are_those_of_the_shipped_recipe() {
     let output = run(home.path(), &arguments);
     assert!(output.status.success(), "{}", words(&output));
     assert!(std::fs::read(&made).unwrap() == shipped, "make assets/conversations/demo.jsonl again: its README says how");
-    assert!(shipped.len() < 1_500_000 && conversations(&made).len() > 3000);
+    let conversations = conversations(&made);
+    assert!(shipped.len() < 1_500_000 && conversations.len() == 5000);
+    let openings: std::collections::HashSet<String> =
+        conversations.iter().map(|conversation| json!(&conversation.messages[..2]).to_string()).collect();
+    assert_eq!(openings.len(), conversations.len(), "no two conversations begin alike");
 }
 
 #[test]

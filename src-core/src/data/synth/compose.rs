@@ -40,7 +40,8 @@ impl Recipe {
         while made.len() < count && in_vain < MOST_IN_VAIN {
             let conversation = self.conversation(&mut dice)?;
             let is_whole = conversation.messages.iter().all(|message| !is_blank(message));
-            if is_whole && distinct.is_new(&super::store::line(&conversation)) {
+            let told_apart = if self.shape.distinct_openings { opening(&conversation) } else { conversation.clone() };
+            if is_whole && distinct.is_new(&super::store::line(&told_apart)) {
                 made.push(conversation);
                 in_vain = 0;
             } else {
@@ -112,6 +113,12 @@ impl Recipe {
         let content = if runs.iter().any(is_call) { Content::Parts(parts(&runs)) } else { Content::Text(text(&runs).trim().to_owned()) };
         Ok(Message::new(Role::Assistant, content))
     }
+}
+
+/// The first question of a conversation, and its answer.
+fn opening(conversation: &Conversation) -> Conversation {
+    let said = conversation.messages.iter().filter(|message| message.role != Role::System);
+    Conversation { messages: said.take(2).cloned().collect() }
 }
 
 /// Whether a message says nothing, as when all its alternatives came out empty.

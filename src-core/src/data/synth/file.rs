@@ -39,11 +39,13 @@ pub struct Shape {
     pub personas: f64,
     /// The chance that an exchange is followed up, where the topic has follow-ups, rather than left for another topic.
     pub follow_up: f64,
+    /// Whether no two conversations may begin with the same question and answer.
+    pub distinct_openings: bool,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { exchanges: vec![1], personas: 0.0, follow_up: 0.5 }
+        Self { exchanges: vec![1], personas: 0.0, follow_up: 0.5, distinct_openings: false }
     }
 }
 

@@ -44,6 +44,17 @@ fn a_recipe_gives_all_that_it_can_say_and_no_more() {
 }
 
 #[test]
+fn openings_can_be_told_to_differ() {
+    let longer = SMALL.to_owned() + "[[topic]]\nname = \"two\"\nplace = \"later\"\nask = [\"a\", \"b\", \"c\"]\nanswer = \"d\"\n";
+    let count = |more: &str| {
+        let recipe = parse(&format!("[conversation]\nexchanges = [1, 1]\n{more}\n{longer}")).unwrap();
+        recipe.conversations(1000, 1).unwrap().len()
+    };
+    // Four openings, alone or with one of three questions behind.
+    assert_eq!([count(""), count("distinct_openings = false"), count("distinct_openings = true")], [16, 16, 4]);
+}
+
+#[test]
 fn a_seed_gives_the_same_conversations_and_a_larger_count_more_of_them() {
     let recipe = Recipe::identity().unwrap();
     let some = recipe.conversations(300, 7).unwrap();
