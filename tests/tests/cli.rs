@@ -289,7 +289,7 @@ fn with_json_an_interrupted_run_prints_its_document_too() {
     }
     running.signal(libc::SIGINT);
     let (code, stdout, stderr) = running.end();
-    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(code, Some(75), "{stderr}");
     let value: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(value["interrupted"], true);
     assert_eq!(value["step"].as_u64().map(|step| workshop.checkpoint("a", step).is_dir()), Some(true));
