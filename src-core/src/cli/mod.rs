@@ -162,7 +162,7 @@ impl From<Ended> for ExitCode {
     }
 }
 
-/// Parses the arguments, runs the subcommand and turns its outcome into one of [`EXIT_CODES`].
+/// Parses the arguments, runs the subcommand and turns its outcome into one of `EXIT_CODES`.
 pub fn main() -> ExitCode {
     if std::env::var_os("NODEVICE_SELECT").is_none() {
         // SAFETY: nothing else runs yet. Mesa's device-select layer looks for a desktop to choose a GPU by, and says

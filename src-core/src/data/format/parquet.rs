@@ -1,5 +1,5 @@
 //! Documents of a parquet file: the rows of its column `text`, row group by row group, page by page and text by text.
-//! The parquet library reads what stands at the end of the file; [`rows`] reads the pages, so that memory holds a text
+//! The parquet library reads what stands at the end of the file; `rows` reads the pages, so that memory holds a text
 //! and not a page, which may have two gigabytes.
 
 use std::fs::File;
