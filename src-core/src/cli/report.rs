@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use serde_json::json;
 
-use super::{Context, Failure, note};
+use super::{Context, Ended, Failure, note};
 use crate::tasks::FileSummary;
 use crate::train::{Event, Length, Outcome, StepReport};
 
@@ -82,8 +82,8 @@ fn step_line(step: &StepReport) -> String {
     )
 }
 
-/// Ends a subcommand that trained: says what it wrote, and `next`, the command to run next.
-pub fn finish(name: &str, outcome: &Outcome, next: &str, context: &Context) -> Result<(), Failure> {
+/// Ends a subcommand that trained: says what it wrote, and `next`, the command to run next. Gives how it ended.
+pub fn finish(name: &str, outcome: &Outcome, next: &str, context: &Context) -> Result<Ended, Failure> {
     let value = json!({
         "run": name,
         "path": context.home.run(name),
@@ -105,7 +105,8 @@ pub fn finish(name: &str, outcome: &Outcome, next: &str, context: &Context) -> R
         _ => String::new(),
     };
     if outcome.first_step == outcome.step && !outcome.interrupted {
-        return context.finish(&value, &format!("run {name} is complete: all of its {} steps are done\nnext: {next}", outcome.step));
+        context.finish(&value, &format!("run {name} is complete: all of its {} steps are done\nnext: {next}", outcome.step))?;
+        return Ok(Ended::Done);
     }
     let stopped = match (outcome.interrupted, outcome.num_iterations) {
         (true, Some(steps)) => format!("stopped at {} of {steps} steps", outcome.step),
@@ -128,7 +129,7 @@ pub fn finish(name: &str, outcome: &Outcome, next: &str, context: &Context) -> R
     if std::io::stdout().is_terminal() && !context.json {
         note(&format!("curves: tensorboard --logdir {}", context.home.run(name).join("tensorboard").display()));
     }
-    Ok(())
+    Ok(if outcome.interrupted { Ended::Interrupted } else { Ended::Done })
 }
 
 /// A number of bytes as a person reads it.

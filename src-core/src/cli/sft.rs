@@ -200,8 +200,7 @@ pub fn run(args: Args, context: &Context) -> Result<Ended, Failure> {
         _ => error.into(),
     })?;
     let next = if outcome.interrupted { format!("nc-core sft --resume --run {name}") } else { format!("nc-core chat --run {name}") };
-    report::finish(&name, &outcome, &next, context)?;
-    Ok(if outcome.interrupted { Ended::Interrupted } else { Ended::Done })
+    report::finish(&name, &outcome, &next, context)
 }
 
 type Plan = (String, Start, Gpu);

@@ -284,8 +284,7 @@ pub fn run(args: Args, context: &Context) -> Result<Ended, Failure> {
     } else {
         format!("nc-core generate --run {name} --prompt \"The\"")
     };
-    report::finish(&name, &outcome, &next, context)?;
-    Ok(if outcome.interrupted { Ended::Interrupted } else { Ended::Done })
+    report::finish(&name, &outcome, &next, context)
 }
 
 type Plan = (String, Start, Tokenizer, Gpu);
