@@ -1,10 +1,12 @@
 //! Writing so that a crash or a power cut loses nothing that was reported as written, and asking for room beforehand.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
+
+use crate::files::digest::hex;
 
 /// Bytes that are hashed and copied at a time.
 pub(super) const CHUNK: usize = 1 << 18;
@@ -91,28 +93,10 @@ impl<W: Write> Write for HashingWriter<W> {
     }
 }
 
-/// The sha256 of all that `reader` gives, in hexadecimal.
-pub(super) fn sha256_of(mut reader: impl Read) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match reader.read(&mut chunk) {
-            Ok(0) => return Ok(hex(&hash.finalize())),
-            Ok(count) => hash.update(&chunk[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::digest::sha256_of;
 
     #[test]
     fn hashes_agree_with_the_published_vector_on_both_ways() {

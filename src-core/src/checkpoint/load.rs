@@ -6,12 +6,12 @@ use std::path::Path;
 
 use serde_json::value::RawValue;
 
-use super::durable::sha256_of;
 use super::error::{CheckpointError, Rejected};
 use super::manifest::{self, Manifest};
 use super::run::Run;
 use super::tensor_file::{TensorFile, TensorFileError, open_regular};
 use super::{MODEL_FILE, OPTIMIZER_FILE, STATE_FILE};
+use crate::files::digest::sha256_of;
 
 /// A whole checkpoint, checked, its tensors ready to be read one at a time.
 #[derive(Debug)]

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::durable::{remove_folder, sha256_of, sync_folder, write_new};
+use super::durable::{remove_folder, sync_folder, write_new};
 use super::error::RunError;
 use super::run::Run;
+use crate::files::digest::sha256_of;
 
 /// Entries of `checkpoints/` that are being written or removed.
 pub(super) const UNFINISHED: &str = ".tmp-";

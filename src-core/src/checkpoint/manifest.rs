@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::durable::hex;
+use crate::files::digest::hex;
 
 /// The format that this version writes and reads.
 const FORMAT: u64 = 1;
 
-/// The longest `state.json`: the loader's buffered documents are the bulk of it.
+/// The longest `state.json`: older ones hold the token ids of the documents that waited.
 pub(super) const LONGEST: u64 = 256 << 20;
 
 /// The bytes in front of the file's own hash.

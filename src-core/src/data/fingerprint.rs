@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rayon::prelude::*;
@@ -16,9 +17,11 @@ use sha2::{Digest, Sha256};
 
 use super::DataError;
 use super::files::DataFile;
+use crate::files::digest::{hex, sha256_of};
+use crate::files::kept;
 
-/// Bytes that are hashed at a time.
-const CHUNK: usize = 1 << 18;
+/// Digits of a content's digest that are kept: half of them.
+const DIGITS: usize = 32;
 /// Hashing more than this takes so long that it is announced.
 const MUCH: u64 = 4 << 30;
 /// The most differences that are named.
@@ -36,8 +39,35 @@ pub struct Fingerprint {
     /// SHA-256 over the files' names and sizes, in order, as hexadecimal digits.
     pub sha256: String,
     /// The files, in order. States from before contents were hashed have none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    contents: Vec<Content>,
+    #[serde(default, skip_serializing_if = "Contents::is_empty")]
+    contents: Contents,
+}
+
+/// The files of a data set. Shared, because a state is made after every batch, and there may be thousands of files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Content>", into = "Vec<Content>")]
+struct Contents(Arc<[Content]>);
+
+impl Contents {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn iter(&self) -> std::slice::Iter<'_, Content> {
+        self.0.iter()
+    }
+}
+
+impl From<Vec<Content>> for Contents {
+    fn from(contents: Vec<Content>) -> Self {
+        Self(contents.into())
+    }
+}
+
+impl From<Contents> for Vec<Content> {
+    fn from(contents: Contents) -> Self {
+        contents.0.to_vec()
+    }
 }
 
 /// A file: its name, its bytes, and the first half of the SHA-256 of its content as hexadecimal digits. There may be
@@ -67,13 +97,20 @@ impl Fingerprint {
             hash.update(file.bytes.to_le_bytes());
             contents.push(Content(name.to_string_lossy().into_owned(), file.bytes, digest));
         }
-        Ok(Self { files: files.len(), bytes: files.iter().map(|file| file.bytes).sum(), sha256: hex(&hash.finalize()), contents })
+        Ok(Self {
+            files: files.len(),
+            bytes: files.iter().map(|file| file.bytes).sum(),
+            sha256: hex(&hash.finalize()),
+            contents: contents.into(),
+        })
     }
 
     /// Whether both have files of the same names in the same order, as far as this one knows them.
     pub fn same_names(&self, other: &Self) -> bool {
-        let names = |print: &Self| print.contents.iter().map(|content| content.0.clone()).collect::<Vec<_>>();
-        if self.contents.is_empty() { self.files == other.files } else { names(self) == names(other) }
+        fn names(print: &Fingerprint) -> impl Iterator<Item = &str> {
+            print.contents.iter().map(|content| content.0.as_str())
+        }
+        if self.contents.is_empty() { self.files == other.files } else { names(self).eq(names(other)) }
     }
 
     /// What is different in `now`, each as half a sentence; nothing where it is the same data.
@@ -85,7 +122,7 @@ impl Fingerprint {
         let before: BTreeMap<&str, &Content> = self.contents.iter().map(|content| (content.0.as_str(), content)).collect();
         let after: BTreeMap<&str, &Content> = now.contents.iter().map(|content| (content.0.as_str(), content)).collect();
         let mut found = Vec::new();
-        for Content(name, bytes, digest) in &self.contents {
+        for Content(name, bytes, digest) in self.contents.iter() {
             found.extend(match after.get(name.as_str()) {
                 None => Some(format!("{name} is missing")),
                 Some(now) if now.1 != *bytes => Some(format!("{name} had {bytes} bytes and has {} now", now.1)),
@@ -126,7 +163,7 @@ impl Digests {
     /// Those in `folder/digests.json`. An unreadable file is made anew.
     pub fn open(folder: &Path) -> Self {
         let path = folder.join("digests.json");
-        let known = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let known = kept::read(&path);
         Self { path: Some(path), known }
     }
 
@@ -154,7 +191,9 @@ impl Digests {
                 learnt = true;
             }
         }
-        if let (true, Err(error)) = (learnt, self.save()) {
+        if let Some(path) = self.path.as_ref().filter(|_| learnt)
+            && let Err(error) = kept::write(path, &self.known)
+        {
             tracing::debug!(%error, "the digests of data files were not saved");
         }
         Ok(fresh.into_iter().map(|(known, _)| known.digest).collect())
@@ -164,32 +203,15 @@ impl Digests {
         let changed = std::fs::metadata(&file.path).and_then(|metadata| metadata.modified()).ok()?;
         self.known.get(key).filter(|known| known.bytes == file.bytes && known.changed == since_1970(changed))
     }
-
-    fn save(&self) -> io::Result<()> {
-        let Some(path) = &self.path else { return Ok(()) };
-        let folder = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
-        let file = tempfile::NamedTempFile::new_in(folder)?;
-        serde_json::to_writer(&file, &self.known)?;
-        file.persist(path)?;
-        Ok(())
-    }
 }
 
 fn hashed(file: &DataFile) -> Result<(Known, bool), DataError> {
     let read = || -> io::Result<Known> {
-        let mut open = File::open(&file.path)?;
+        let open = File::open(&file.path)?;
         let changed = open.metadata()?.modified().map_or((0, 0), since_1970);
-        let (mut hash, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
-        loop {
-            match open.read(&mut chunk) {
-                Ok(0) => break,
-                Ok(count) => hash.update(&chunk[..count]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Known { bytes: file.bytes, changed, digest: hex(&hash.finalize()[..16]) })
+        let mut digest = sha256_of(open)?;
+        digest.truncate(DIGITS);
+        Ok(Known { bytes: file.bytes, changed, digest })
     };
     read().map(|known| (known, true)).map_err(DataError::io(&file.path))
 }
@@ -201,10 +223,6 @@ fn absolute(path: &Path) -> String {
 fn since_1970(time: SystemTime) -> (u64, u32) {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     (since.as_secs(), since.subsec_nanos())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -246,7 +264,7 @@ mod tests {
     fn a_fingerprint_from_before_contents_were_hashed_knows_names_and_sizes() {
         let dir = tempfile::tempdir().unwrap();
         let now = print(&write(&dir, &[("a.txt", "one"), ("b.txt", "two")]));
-        let old = Fingerprint { contents: Vec::new(), ..now.clone() };
+        let old = Fingerprint { contents: Contents::default(), ..now.clone() };
         let read: Fingerprint = serde_json::from_value(serde_json::to_value(&old).unwrap()).unwrap();
         assert!(read == old && read.differences(&now).is_empty());
         let longer = print(&write(&dir, &[("a.txt", "more")]));

@@ -16,6 +16,7 @@ use super::encode::Encode;
 use super::files::{DataSet, Split};
 use super::format::{Place, Reader};
 use super::packing::Packable;
+use crate::files::digest::hex;
 
 /// Texts are tokenised as soon as they have this many bytes together, so that few token ids are held that nobody keeps.
 const ENCODED_AT_ONCE: usize = 4 << 20;
@@ -98,7 +99,7 @@ impl From<&Document> for Saved {
 pub(super) fn digest<'a>(documents: impl IntoIterator<Item = &'a Document>) -> String {
     let mut hash = Sha256::new();
     documents.into_iter().for_each(|document| hash.update(document.digest.to_le_bytes()));
-    hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize()[..16])
 }
 
 /// Tokenises documents; `keep` is what a row can take of one.

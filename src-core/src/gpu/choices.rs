@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::files::kept;
+
 /// Choices of one adapter, and those of others that the same file holds.
 #[derive(Debug)]
 pub(super) struct Choices {
@@ -16,7 +18,7 @@ impl Choices {
     /// The choices in `folder/autotune.json`. An unreadable file is made anew.
     pub(super) fn open(folder: &Path, adapter: String) -> Self {
         let path = folder.join("autotune.json");
-        let known = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let known = kept::read(&path);
         Self { path, adapter, known }
     }
 
@@ -27,18 +29,9 @@ impl Choices {
     /// Remembers a choice, and writes the file; where that fails, this process remembers it all the same.
     pub(super) fn set(&mut self, question: String, choice: String) {
         self.known.entry(self.adapter.clone()).or_default().insert(question, choice);
-        if let Err(error) = self.save() {
+        if let Err(error) = kept::write(&self.path, &self.known) {
             tracing::debug!(%error, "the autotuner's choices were not saved");
         }
-    }
-
-    fn save(&self) -> std::io::Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
-        let file = tempfile::NamedTempFile::new_in(folder)?;
-        serde_json::to_writer_pretty(&file, &self.known)?;
-        file.persist(&self.path)?;
-        Ok(())
     }
 }
 

@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::files::digest::hex;
+
 /// SHA-256 over `parts`, each with its length before it so that no two lists run into one another.
 #[derive(Default)]
 pub struct Fingerprinter {
@@ -24,6 +26,6 @@ impl Fingerprinter {
 
     /// The digest so far, as hexadecimal digits.
     pub fn finish(&self) -> String {
-        self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.hash.clone().finalize())
     }
 }

@@ -14,6 +14,8 @@ use sha2::{Digest, Sha256};
 use tokenizers::Model;
 use tokenizers::models::bpe::{BPE, Vocab};
 
+use crate::files::digest::hex;
+
 mod bytes;
 mod compare;
 pub mod conversation;
@@ -209,7 +211,7 @@ impl Tokenizer {
 
     /// SHA-256 of [`Self::to_json`] in hexadecimal: equal for equal tokenizers, however their files were laid out.
     pub fn hash(&self) -> String {
-        Sha256::digest(self.to_json()).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&Sha256::digest(self.to_json()))
     }
 }
 

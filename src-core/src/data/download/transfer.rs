@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
 use ureq::http::{HeaderMap, Response, Uri};
 use ureq::{Agent, Body};
 
 use super::partial::{Partial, Version};
 use super::{Content, DownloadError, Event, Patience};
+use crate::files::digest::sha256_of;
 
 const BLOCK: usize = 1 << 17;
 const MOST_REDIRECTS: usize = 10;
@@ -284,16 +284,7 @@ fn whole(partial: &Partial, content: &Content) -> Result<Option<String>, Downloa
         return Ok(Some(format!("what came is not a whole {}: {reason}", content.what)));
     }
     let Some(expected) = &partial.version().sha256 else { return Ok(None) };
-    let mut hash = Sha256::new();
-    let mut block = vec![0; BLOCK];
-    let mut file = File::open(partial.path()).map_err(DownloadError::io(partial.path()))?;
-    loop {
-        match file.read(&mut block).map_err(DownloadError::io(partial.path()))? {
-            0 => break,
-            read => hash.update(&block[..read]),
-        }
-    }
-    let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = File::open(partial.path()).and_then(sha256_of).map_err(DownloadError::io(partial.path()))?;
     Ok((digest != *expected).then(|| "what came has another SHA-256 than the server says".into()))
 }
 
