@@ -1,9 +1,9 @@
 //! A place to train in: a home folder, a small text, and a tokenizer of 300 ids, for tests that run the program.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -32,11 +32,14 @@ pub struct Workshop {
     program: fn(&Path) -> Command,
 }
 
-/// A program that is running, with its standard output line by line.
+/// A program that is running, with its standard output and its standard error line by line.
 pub struct Running {
     /// The process. It is killed when this is dropped.
     pub child: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
+    lines: Lines<BufReader<ChildStdout>>,
+    errors: Lines<BufReader<ChildStderr>>,
+    /// The lines of standard error that were read so far.
+    heard: String,
 }
 
 impl Workshop {
@@ -171,7 +174,8 @@ impl Running {
     pub fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
+        let errors = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, lines, errors, heard: String::new() }
     }
 
     /// The next line of standard output; `None` when it is closed.
@@ -189,6 +193,17 @@ impl Running {
         }
     }
 
+    /// The same for standard error, where `NC_LOG` has the program say what it is at.
+    pub fn wait_for_error(&mut self, words: &str) {
+        loop {
+            let line = self.errors.next().unwrap_or_else(|| panic!("it ended without saying {words:?}: {}", self.heard)).unwrap();
+            self.heard = format!("{}{line}\n", self.heard);
+            if line.contains(words) {
+                return;
+            }
+        }
+    }
+
     /// Sends a signal.
     #[cfg(unix)]
     pub fn signal(&self, signal: i32) {
@@ -199,9 +214,10 @@ impl Running {
     /// Waits for the end and gives the exit code, the rest of standard output, and standard error.
     pub fn end(mut self) -> (Option<i32>, String, String) {
         let rest: Vec<String> = self.lines.by_ref().map(Result::unwrap).collect();
-        let mut stderr = String::new();
-        std::io::Read::read_to_string(&mut self.child.stderr.take().unwrap(), &mut stderr).unwrap();
-        (self.child.wait().unwrap().code(), rest.join("\n"), stderr)
+        for line in self.errors.by_ref() {
+            self.heard = format!("{}{}\n", self.heard, line.unwrap());
+        }
+        (self.child.wait().unwrap().code(), rest.join("\n"), std::mem::take(&mut self.heard))
     }
 }
 

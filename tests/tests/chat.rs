@@ -2,14 +2,14 @@
 //! never tells. The models are scripted, so that every answer is known.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nc_core::tokenizer::LONGEST_MESSAGE;
 use nc_tests::nc_core;
 use nc_tests::script::{Script, byte_token};
-use nc_tests::workshop::{Workshop, refusal, words};
+use nc_tests::workshop::{Running, Workshop, refusal, words};
 use serde_json::Value;
 
 /// A home in which the run "script" answers everything with a call of the calculator, "wander" at random, "forever"
@@ -283,14 +283,15 @@ fn ctrl_c_ends_an_answer_and_a_script_with_it() {
     // While it waits for a line, Ctrl-C and the request to end do what they do to any program.
     for (sent, code) in [(libc::SIGINT, Some(130)), (libc::SIGTERM, None)] {
         let mut command = workshop.command(&["chat", "--run", "script"]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
+        command.env("NC_LOG", "nc_core=debug").stdin(Stdio::piped());
+        let mut running = Running::start(&mut command);
+        let mut stdin = running.child.stdin.take().unwrap();
+        running.wait_for_error("waiting for a line");
         stdin.write_all(b"hm\n").unwrap();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
-        std::thread::sleep(Duration::from_millis(200));
-        signal(child.id(), sent);
+        running.wait_for_error("waiting for a line");
+        running.signal(sent);
         let waited = Instant::now();
-        assert_eq!(child.wait().unwrap().code(), code);
+        assert_eq!(running.end().0, code);
         assert!(waited.elapsed() < Duration::from_secs(20));
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nc_tests::nc_core;
 #[cfg(unix)]
 use nc_tests::workshop::limit_file_size;
-use nc_tests::workshop::{Workshop, refusal};
+use nc_tests::workshop::{Running, Workshop, refusal};
 
 fn workshop() -> Workshop {
     Workshop::new(|home| nc_core!(home))
@@ -151,11 +151,10 @@ fn a_second_interrupt_ends_at_once_with_130() {
     let mut args = workshop.training("slow", &text, &["--num-iterations", "2", "--eval-every", "-1"]);
     let at = args.iter().position(|arg| *arg == "--total-batch-size").unwrap();
     args[at + 1] = "1048576";
-    let mut running = workshop.start(&args);
-    running.wait_for("training on");
-    std::thread::sleep(Duration::from_millis(300));
+    let mut running = Running::start(workshop.command(&args).env("NC_LOG", "nc_core=debug"));
+    running.wait_for_error("a step begins");
     running.signal(libc::SIGINT);
-    std::thread::sleep(Duration::from_millis(300));
+    running.wait_for_error("stopping after this step");
     assert!(running.child.try_wait().unwrap().is_none(), "the first interrupt waits");
     let asked = Instant::now();
     running.signal(libc::SIGINT);
@@ -170,9 +169,8 @@ fn an_interrupt_ends_a_long_validation_and_the_resumed_run_makes_up_for_it() {
     let workshop = workshop();
     let text = workshop.text();
     let args = workshop.training("long", &text, &["--num-iterations", "2", "--eval-every", "1", "--eval-tokens", "20000000"]);
-    let mut running = workshop.start(&args);
-    running.wait_for("training on");
-    std::thread::sleep(Duration::from_millis(300));
+    let mut running = Running::start(workshop.command(&args).env("NC_LOG", "nc_core=debug"));
+    running.wait_for_error("validation begins");
     let asked = Instant::now();
     running.signal(libc::SIGINT);
     let (code, stdout, stderr) = running.end();

@@ -62,7 +62,18 @@ impl Terminal {
         self.seen[0] = wait(&self.screen, self.seen[0], words);
     }
 
-    /// The same for stderr.
+    /// Waits until the screen has changed by at least so many bytes.
+    fn hears_more(&mut self, bytes: usize) {
+        let enough = self.seen[0] + bytes;
+        let begun = Instant::now();
+        while self.screen.lock().unwrap().len() < enough {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the screen stands still");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.seen[0] = enough;
+    }
+
+    /// Waits until this comes up on stderr, after what was waited for before.
     fn told(&mut self, words: &str) {
         self.seen[1] = wait(&self.stderr, self.seen[1], words);
     }
@@ -117,7 +128,7 @@ fn ctrl_c_stops_the_answer_and_not_the_program() {
         terminal.screen("> ");
         terminal.press("go on\r");
         terminal.screen("\n");
-        std::thread::sleep(Duration::from_millis(300));
+        terminal.hears_more(20);
         terminal.press("\x03");
         terminal.told("ended by you");
     }

@@ -250,6 +250,7 @@ impl<'a, S: Stage> Session<'a, S> {
     /// Hands the next step to the GPU.
     fn submit(&mut self, begun: Instant) -> Result<Submitted, TrainError> {
         let step = self.step;
+        tracing::debug!(step, "a step begins");
         let values = self.stage.values(step, self.progress());
         let mut batches = Vec::with_capacity(self.accumulation);
         let mut loader = None;
@@ -316,6 +317,7 @@ impl<'a, S: Stage> Session<'a, S> {
     fn validate(&mut self, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Event)) -> Result<bool, TrainError> {
         let (rows, seq) = (self.trainer.rows(), self.config.model.sequence_len);
         let count = (self.stage.common().eval_tokens / (rows * seq) as u64).max(1);
+        tracing::debug!(step = self.step, "validation begins");
         let mut sum = BitsPerByte::default();
         let mut add = |batch: &Batch| -> Result<(), TrainError> {
             let losses = self.trainer.losses(&batch.inputs, &batch.targets)?;

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -82,7 +81,6 @@ fn hostile_variables_open_no_port_and_a_second_instance_gives_way() {
     let mut second = App::start(&screen, &[] as &[&str], &[]);
     assert!(second.ended().success());
     assert!(second.stderr().contains("running already"), "{}", second.stderr());
-    std::thread::sleep(Duration::from_secs(1));
     screen.see(json!({ "role": "document web" }));
     assert_eq!(app::processes(&screen, "nanochat").len(), 1);
     assert!(app.close(&mut screen).success());

@@ -66,7 +66,10 @@ impl Input {
                 Err(ReadlineError::Interrupted) => return Ok(Next::Interrupted),
                 Err(error) => return Err(Failure::input(format!("the terminal cannot be read: {error}"))),
             },
-            Input::Stream => read_line(&mut std::io::stdin().lock())?,
+            Input::Stream => {
+                tracing::debug!("waiting for a line");
+                read_line(&mut std::io::stdin().lock())?
+            }
         };
         Ok(line.map_or(Next::End, |line| Next::Line(line.replace("\\\n", "\n"))))
     }
