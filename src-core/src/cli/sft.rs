@@ -195,7 +195,7 @@ pub fn run(args: Args, context: &Context) -> Result<Ended, Failure> {
     let setting = Setting { gpu: &gpu, home: &context.home, tokenizer: &tokenizer, interrupt: &interrupt };
     let outcome = train::train(setting, &name, start, &mut |event| report::event(&event, context.json)).map_err(|error| match &error {
         TrainError::Task(TaskError::Conversations(file)) if file.is_unsupported() => {
-            Failure::input(format!("{error}; --skip-unsupported leaves such conversations out"))
+            Failure::input(format!("{error}; take it out, or leave out all such conversations with --skip-unsupported"))
         }
         _ => error.into(),
     })?;

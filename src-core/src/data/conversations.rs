@@ -1,11 +1,11 @@
-//! Conversations in files: JSON Lines, a conversation a line. People write these by hand and by script, so what is
-//! wrong is named by file and line, and never quoted: it may be private.
+//! Conversations in files: JSON Lines, one conversation a line, also compressed. People write these by hand and by
+//! script, so an error names file and line and never quotes what was said: it may be private.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::files::StandIn;
+use super::files::Format;
+use super::format::source::Source;
 use crate::tokenizer::Conversation;
 
 mod error;
@@ -19,7 +19,8 @@ pub use error::{ConversationFileError, LineError, Place};
 /// another kind.
 const LONGEST_LINE: u64 = 64 << 20;
 
-/// Reads every conversation of a file, or of the `.jsonl` files of a folder in the order of their names.
+/// Reads every conversation of a file, or of the files of JSON Lines in a folder in the order of their names. A file may
+/// be compressed with gzip or zstd.
 ///
 /// A line is an object with a list `messages`, or that list alone. Notes beside them are passed over, and so are blank
 /// lines; what says something that a conversation here cannot hold is not.
@@ -29,6 +30,15 @@ const LONGEST_LINE: u64 = 64 << 20;
 /// folder has no `.jsonl` file, or there is no conversation at all.
 pub fn read_conversations(path: &Path) -> Result<Vec<Conversation>, ConversationFileError> {
     Ok(read_conversations_with(path, Unsupported::Refuse)?.conversations)
+}
+
+/// Reads a conversation from one line: an object with a list `messages`, or that list alone.
+///
+/// # Errors
+/// When it is no conversation that [`Conversation::check`] accepts, or says something that would be lost. The error quotes
+/// nothing that was said.
+pub fn read_conversation(line: &[u8]) -> Result<Conversation, LineError> {
+    line::parse(line)
 }
 
 /// What becomes of conversations that cannot be represented: with calls of tools, images, other roles.
@@ -55,7 +65,7 @@ pub struct FoundConversations {
 /// As [`read_conversations`], and `unsupported` says what becomes of conversations that cannot be represented.
 ///
 /// # Errors
-/// As [`read_conversations`]; where all conversations would be left out, that of the first.
+/// As [`read_conversations`], and when all conversations are left out.
 pub fn read_conversations_with(path: &Path, unsupported: Unsupported) -> Result<FoundConversations, ConversationFileError> {
     let mut found = FoundConversations::default();
     let folder = std::fs::metadata(path).map_err(at(path))?.is_dir();
@@ -63,19 +73,22 @@ pub fn read_conversations_with(path: &Path, unsupported: Unsupported) -> Result<
         read_file(&file, unsupported, &mut found)?;
     }
     if found.conversations.is_empty() {
-        return Err(found.first_skipped.unwrap_or_else(|| ConversationFileError::Empty { path: path.to_path_buf() }));
+        let (path, skipped) = (path.to_path_buf(), found.skipped);
+        return Err(match found.first_skipped {
+            Some(first) => ConversationFileError::NothingLeft { path, skipped, first: Box::new(first) },
+            None => ConversationFileError::Empty { path },
+        });
     }
     Ok(found)
 }
 
-/// The `.jsonl` files right in a folder, sorted by name, without hidden ones.
+/// The files of JSON Lines directly in a folder, sorted by name, without hidden ones.
 fn files(folder: &Path) -> Result<Vec<PathBuf>, ConversationFileError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(at(folder))? {
         let path = entry.map_err(at(folder))?.path();
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jsonl"));
-        if named && !hidden && path.is_file() {
+        if !hidden && Format::of(&path) == Some(Format::JsonLines) && path.is_file() {
             found.push(path);
         }
     }
@@ -84,14 +97,10 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, ConversationFileError> {
 }
 
 fn read_file(path: &Path, unsupported: Unsupported, found: &mut FoundConversations) -> Result<(), ConversationFileError> {
-    let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(at(path))?);
-    if let Some(found) = StandIn::of(file.fill_buf().map_err(at(path))?) {
-        return Err(ConversationFileError::StandIn { path: path.to_path_buf(), found });
-    }
+    let mut source = Source::open(path, 0)?;
     let mut bytes = Vec::new();
     for number in 1.. {
-        bytes.clear();
-        let read = (&mut file).take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes).map_err(at(path))?;
+        let read = source.read_line(LONGEST_LINE + 1, &mut bytes)?;
         if read == 0 {
             break;
         }
@@ -131,6 +140,8 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> ConversationFileError + use<> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     const LINE: &str = r#"{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}"#;
@@ -153,12 +164,18 @@ mod tests {
     #[test]
     fn a_folder_is_read_in_the_order_of_its_names() {
         let dir = tempfile::tempdir().unwrap();
-        for (name, said) in [("b.jsonl", "second"), ("a.JSONL", "first"), (".c.jsonl", "hidden"), ("d.txt", "text")] {
+        for (name, said) in [("b.ndjson", "second"), ("a.JSONL", "first"), (".c.jsonl", "hidden"), ("d.txt", "text")] {
             std::fs::write(dir.path().join(name), LINE.replace("Hi", said)).unwrap();
         }
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(LINE.replace("Hi", "third").as_bytes()).unwrap();
+        std::fs::write(dir.path().join("c.jsonl.gz"), packed.finish().unwrap()).unwrap();
+        std::fs::write(dir.path().join("d.jsonl.zst"), zstd::stream::encode_all(LINE.replace("Hi", "fourth").as_bytes(), 3).unwrap())
+            .unwrap();
         std::fs::create_dir(dir.path().join("e.jsonl")).unwrap();
         let read = read_conversations(dir.path()).unwrap();
-        let texts = ["first", "second"].map(|said| serde_json::from_str::<Conversation>(&LINE.replace("Hi", said)).unwrap());
+        let texts =
+            ["first", "second", "third", "fourth"].map(|said| serde_json::from_str::<Conversation>(&LINE.replace("Hi", said)).unwrap());
         assert_eq!(read, texts);
     }
 
@@ -197,7 +214,15 @@ mod tests {
         let error = skip(&format!("{LINE}\n{{\"messages\"\n")).unwrap_err();
         assert!(matches!(error, ConversationFileError::Line { line: 2, source: LineError::Json { .. }, .. }), "{error}");
         let error = skip(&called).unwrap_err();
-        assert!(matches!(error, ConversationFileError::Line { line: 1, source: LineError::Unsupported { .. }, .. }), "{error}");
+        assert!(matches!(error, ConversationFileError::NothingLeft { skipped: 1, .. }), "{error}");
+        assert!(!error.is_unsupported() && error.to_string().contains("1 were left out, the first one because of"), "{error}");
+    }
+
+    #[test]
+    fn a_packed_file_that_was_cut_is_refused() {
+        let packed = zstd::stream::encode_all(LINE.repeat(100).as_bytes(), 3).unwrap();
+        let error = read(&packed[..packed.len() - 1]).unwrap_err().to_string();
+        assert!(error.contains("a.jsonl") && error.contains("ends too early"), "{error}");
     }
 
     #[test]

@@ -24,7 +24,9 @@ mod short_epoch;
 pub mod synth;
 mod waiting;
 
-pub use conversations::{ConversationFileError, FoundConversations, LineError, Unsupported, read_conversations, read_conversations_with};
+pub use conversations::{
+    ConversationFileError, FoundConversations, LineError, Unsupported, read_conversation, read_conversations, read_conversations_with,
+};
 pub use count::{FileTally, Tally};
 pub use documents::{BatchReader, Documents, Found, Position, documents};
 pub use error::DataError;

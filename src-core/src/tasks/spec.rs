@@ -11,6 +11,7 @@ use super::source::HubSet;
 use super::spelling::{SimpleSpelling, SpellingBee};
 use super::table::{Layout, Table};
 use super::{Task, TaskError, gsm8k, mmlu, smoltalk};
+use crate::data::Format;
 
 /// The names that a task may have, besides the path of a `.jsonl` file.
 pub const NAMES: [&str; 5] = ["smoltalk", "mmlu", "gsm8k", SimpleSpelling::NAME, SpellingBee::NAME];
@@ -63,7 +64,7 @@ pub struct Sources {
 /// are. Validation never repeats any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskSpec {
-    /// One of [`NAMES`], or the path of a `.jsonl` file.
+    /// One of [`NAMES`], or the path of a file of JSON Lines, such as `.jsonl` or `.jsonl.gz`.
     pub name: String,
     /// How often the training conversations are repeated; at least 1.
     pub repeats: usize,
@@ -132,9 +133,9 @@ impl FromStr for TaskSpec {
     }
 }
 
-/// Whether a name is the path of a `.jsonl` file.
+/// Whether a name is the path of a file of JSON Lines, such as `.jsonl` or `.jsonl.gz`.
 fn is_file(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jsonl"))
+    Format::of(Path::new(name)) == Some(Format::JsonLines)
 }
 
 fn advice(name: &str) -> String {
@@ -218,6 +219,7 @@ mod tests {
             ("spelling:20000", "spelling", 1, Some(20_000)),
             ("spellingbee", "spellingbee", 1, None),
             ("a/b.jsonl", "a/b.jsonl", 1, None),
+            ("b.jsonl.gz:2", "b.jsonl.gz", 2, None),
             ("a.JSONL:2", "a.JSONL", 2, None),
             ("C:\\x.jsonl:1000", "C:\\x.jsonl", 1000, None),
         ] {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::files::StandIn;
+use crate::data::DataError;
 use crate::tokenizer::{ConversationError, Role};
 
 /// Conversations could not be read.
@@ -16,7 +16,7 @@ pub enum ConversationFileError {
         /// The path as given.
         path: PathBuf,
     },
-    /// A folder holds no `.jsonl` file.
+    /// A folder holds no file of JSON Lines.
     #[error("{} holds no .jsonl file; name a .jsonl file of conversations, or a folder of them", .path.display())]
     NoFiles {
         /// The folder.
@@ -28,6 +28,16 @@ pub enum ConversationFileError {
         /// The file or folder.
         path: PathBuf,
     },
+    /// All conversations are of kinds that cannot be represented, and were left out.
+    #[error("{} holds no conversation that can be represented; {skipped} were left out, the first one because of {first}", .path.display())]
+    NothingLeft {
+        /// The file or folder.
+        path: PathBuf,
+        /// How many were left out.
+        skipped: u64,
+        /// Why the first one was.
+        first: Box<ConversationFileError>,
+    },
     /// A line that is no usable conversation.
     #[error("{}, line {line}: {source}", .path.display())]
     Line {
@@ -38,14 +48,9 @@ pub enum ConversationFileError {
         /// What is wrong with it.
         source: LineError,
     },
-    /// It is something else, left in the file's place.
-    #[error("{} {found}", .path.display())]
-    StandIn {
-        /// The file.
-        path: PathBuf,
-        /// What it is, and what to do.
-        found: StandIn,
-    },
+    /// The file cannot be read, or not unpacked, or is something else left in its place.
+    #[error(transparent)]
+    File(DataError),
     /// The operating system refused.
     #[error("cannot read {}", .path.display())]
     Io {
@@ -54,6 +59,16 @@ pub enum ConversationFileError {
         /// The system's reason.
         source: io::Error,
     },
+}
+
+impl From<DataError> for ConversationFileError {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::Io { path, source } if source.kind() == io::ErrorKind::NotFound => Self::NotFound { path },
+            DataError::Io { path, source } => Self::Io { path, source },
+            error => Self::File(error),
+        }
+    }
 }
 
 impl ConversationFileError {
@@ -159,7 +174,7 @@ pub enum LineError {
         key: Option<String>,
     },
     /// A key that says something which a conversation here cannot hold.
-    #[error("{place} has {}, which cannot be represented and would be lost; take it out, or leave such conversations out", .key.as_ref().map_or_else(|| "a key that is not known".to_owned(), |key| format!("`{key}`")))]
+    #[error("{place} has {}, which cannot be represented and would be lost", .key.as_ref().map_or_else(|| "a key that is not known".to_owned(), |key| format!("`{key}`")))]
     Unsupported {
         /// Where it is.
         place: Place,

@@ -41,7 +41,8 @@ fn message(node: Node, message: usize) -> Result<Message, LineError> {
     let Node::Object(mut object) = node else { return Err(malformed()) };
     refuse_twice(place, &object)?;
     let role = match string(&mut object, place, "role")?.ok_or_else(malformed)?.as_str() {
-        "system" => Role::System,
+        // OpenAI renamed the role; what it says is the same.
+        "system" | "developer" => Role::System,
         "user" => Role::User,
         "assistant" => Role::Assistant,
         other => return Err(LineError::UnknownRole { message, role: word(other) }),
@@ -51,12 +52,19 @@ fn message(node: Node, message: usize) -> Result<Message, LineError> {
     let content = match object.take("content").ok_or_else(malformed)? {
         Node::Text(text) => Content::Text(text),
         Node::List(parts) => {
-            Content::Parts(parts.into_iter().zip(1..).map(|(node, number)| part(node, message, number)).collect::<Result<_, _>>()?)
+            let parts: Vec<_> = parts.into_iter().zip(1..).map(|(node, number)| part(node, message, number)).collect::<Result<_, _>>()?;
+            joined(parts, role)
         }
         Node::NotFinite(value) => return Err(LineError::NotFinite { place, key: "content", value }),
         _ => return Err(LineError::Content { message }),
     };
     Ok(Message { role, content, weight })
+}
+
+/// Parts as content. Many programs write every message as a list; only the assistant's can hold more than one text.
+fn joined(parts: Vec<Part>, role: Role) -> Content {
+    let texts = !parts.is_empty() && parts.iter().all(|part| part.kind == PartKind::Text);
+    if role != Role::Assistant && texts { Content::Text(parts.into_iter().map(|part| part.text).collect()) } else { Content::Parts(parts) }
 }
 
 /// The weight of a message. Only the assistant's can be learnt.
@@ -209,7 +217,6 @@ mod tests {
         for (line, words) in [
             (r#"[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": null, "tool_calls": [{"id": "c"}]}]"#, "`tool_calls`"),
             (r#"[{"role": "user", "content": "Hi"}, {"role": "assistant", "tool_calls": [{"id": "c"}]}]"#, "`tool_calls`"),
-            (r#"[{"role": "developer", "content": "secret"}]"#, "message 1 has an unknown role `developer`"),
             (r#"[{"role": "tool", "content": "secret"}]"#, "message 1 has an unknown role `tool`"),
             (
                 r#"[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": [{"type": "refusal", "refusal": "secret"}]}]"#,
@@ -221,6 +228,16 @@ mod tests {
             let error = parse(line.as_bytes()).unwrap_err();
             assert!(error.is_unsupported() && error.to_string().contains(words), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn other_spellings_of_the_same_are_read() {
+        let plain = parse(br#"[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi you"}]"#).unwrap();
+        let parts = br#"[{"role": "developer", "content": [{"type": "text", "text": "Be brief."}]},
+            {"role": "user", "content": [{"type": "text", "text": "Hi "}, {"type": "text", "text": "you", "cache_control": null}]}]"#;
+        assert_eq!(parse(parts).unwrap(), plain);
+        let error = refused(r#"[{"role": "user", "content": [{"type": "text", "text": "secret"}, {"type": "python", "text": "1"}]}]"#);
+        assert!(error.contains("message 1 is from the user and a list of parts"), "{error}");
     }
 
     #[test]
