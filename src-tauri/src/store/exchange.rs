@@ -162,10 +162,7 @@ fn jsonl(conversation: &Archived) -> Option<String> {
 
 /// A line of a file of conversations. What is wrong is said without what is in it.
 fn from_line(line: &str) -> Result<Archived, String> {
-    let conversation = serde_json::from_str::<nc::Conversation>(line)
-        .or_else(|_| serde_json::from_str(line).map(|messages| nc::Conversation { messages }))
-        .map_err(|_| "it is not a conversation in JSON".to_owned())?;
-    conversation.check().map_err(|error| error.to_string())?;
+    let conversation = nc_core::data::read_conversation(line.as_bytes()).map_err(|error| error.to_string())?;
     let mut settings = ChatSettings::default();
     let mut messages = Vec::new();
     for message in conversation.messages {

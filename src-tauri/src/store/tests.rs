@@ -113,7 +113,9 @@ fn lists_are_sorted_with_pinned_ones_on_top() {
     let ids: Vec<Id> = ["b", "A", "c"].map(|title| store.create(Some(title), &ChatSettings::default()).unwrap().summary.id).into();
     let titles = |sort| store.conversations(sort).unwrap().into_iter().map(|summary| summary.title).collect::<Vec<_>>();
     assert_eq!(titles(SortKey::Title), ["A", "b", "c"]);
-    std::thread::sleep(Duration::from_millis(2));
+    // What is said after them is later by the clock that they are sorted by.
+    let created = crate::types::now();
+    while crate::types::now() == created {}
     say(&store, ids[0], None, "Hello", "Hi");
     assert_eq!(titles(SortKey::Recent)[0], "b");
     store.pin(ids[2], true).unwrap();
@@ -186,9 +188,12 @@ fn json_brings_everything_back_and_jsonl_what_can_be_learnt() {
         lines,
         "{\"messages\":[{\"role\":\"system\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"One?\"},{\"role\":\"assistant\",\"content\":\"1\"},{\"role\":\"user\",\"content\":\"Two?\"},{\"role\":\"assistant\",\"content\":\"2 it is\"}]}\n"
     );
-    let back = store.import(&format!("\u{FEFF}{lines}\nno json: secret\n[{{\"role\":\"assistant\",\"content\":\"secret\"}}]\n")).unwrap();
+    let called = r#"[{"role":"user","content":"Hi"},{"role":"assistant","content":"","tool_calls":[{"id":"secret"}]}]"#;
+    let answered = r#"[{"role":"assistant","content":"secret"}]"#;
+    let back = store.import(&format!("\u{FEFF}{lines}\nno json: secret\n{answered}\n{called}\n")).unwrap();
     assert_eq!(back.conversations.len(), 1);
-    assert_eq!(back.skipped.iter().map(|skipped| skipped.line).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(back.skipped.iter().map(|skipped| skipped.line).collect::<Vec<_>>(), [3, 4, 5]);
+    assert!(back.skipped[2].problem.contains("message 2 has `tool_calls`"), "{}", back.skipped[2].problem);
     assert!(!format!("{:?}", back.skipped).contains("secret"));
     let read = store.conversation(back.conversations[0]).unwrap();
     assert_eq!((read.settings.system_prompt.as_str(), read.tree.len(), read.summary.title.as_str()), ("Be brief.", 4, "One?"));
