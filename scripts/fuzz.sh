@@ -64,7 +64,7 @@ for target in "${targets[@]}"; do
     mkdir -p "fuzz/corpus/$target" "fuzz/seeds/$target"
     # Named by what they hold, so nothing that was reached here is lost.
     if [ -e "fuzz/reached/$target.tar.gz" ]; then tar -xzf "fuzz/reached/$target.tar.gz" -C fuzz/corpus; fi
-    if ! cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- "${options[@]}" >"$log" 2>&1; then
+    if ! cargo +nightly fuzz run --features run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- "${options[@]}" >"$log" 2>&1; then
         tail -n 40 "$log" >&2
         printf 'fuzz: %s failed; the input is in fuzz/artifacts/%s/\n' "$target" "$target" >&2
         exit 1
