@@ -24,16 +24,19 @@ app-run: ## build the desktop app and start it
 bundle: ## make packages of the desktop app for this system, such as a .deb
 	@scripts/app.sh bundle
 
-test-app: ## check and test the desktop app
+test-app: ## check and test the desktop app alone
 	@scripts/app.sh test
 
-test: lint ## check and test everything
-	@scripts/setup.sh --test
+# Everything at once, so that what the app, the command line and Burn's twin share is compiled a single time: each other
+# selection of packages or features has cargo compile most of it anew.
+all := --workspace --features nc-core/burn
+
+test: lint ## check and test everything: the library, the command line, the app with its window, the forms for other adapters
+	@scripts/setup.sh --test --app-test
 	@scripts/python.sh >/dev/null
-	cargo test
-	scripts/test-forms.sh
-	@# The Burn twin checks the gradients once more.
-	cargo test -p nc-core --features burn --test burn
+	scripts/app.sh test-pages
+	cargo test $(all)
+	NC_TEST_SELECTION='$(all)' scripts/test-forms.sh
 
 test-forms: setup ## test the forms that kernels take on other adapters: GPUs with, without and with varying subgroups
 	@scripts/setup.sh --test
@@ -57,11 +60,16 @@ bench: ## measure beside numpy, PyTorch and Burn; ARGS="--rounds 5 --mesa26" and
 bench-device: setup ## check and measure the adapter, in two files for an issue; ARGS="--quick --adapter NAME": see docs/HARDWARE.md
 	NC_COMMIT=$$(git describe --always --dirty 2>/dev/null) cargo run --release -p nc-core -- bench device $(ARGS)
 
-lint: ## formatting, clippy and documentation, warnings denied
-	@scripts/setup.sh --lint
+lint: ## formatting, clippy and documentation of everything, warnings denied
+	@scripts/setup.sh --lint --app
+	scripts/app.sh pages
 	cargo fmt --all --check
-	cargo clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps
+	cargo clippy $(all) --all-targets -- -D warnings
+	@# What the app takes of the library, and no more.
+	cargo clippy -p nc-core --no-default-features --lib -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc $(all) --no-deps
+	@# The app has next to nothing public.
+	RUSTDOCFLAGS=-Dwarnings cargo doc $(all) --no-deps --document-private-items
 
 fmt: ## format the code
 	cargo fmt --all

@@ -4,6 +4,8 @@
 #   scripts/app.sh build       the executable, with all that is needed for it
 #   scripts/app.sh run         build it and start it
 #   scripts/app.sh bundle      packages for this system: .deb and .rpm, .dmg, or .msi
+#   scripts/app.sh pages       the pages alone, without which the other half does not compile
+#   scripts/app.sh test-pages  check and test the pages, also in a browser
 #   scripts/app.sh test        check and test both halves
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,6 +21,12 @@ pages() {
     npm --prefix ui run --silent build
 }
 
+test_pages() {
+    npm --prefix ui run --silent check
+    npm --prefix ui test
+    npm --prefix ui run --silent e2e
+}
+
 built() {
     cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
 }
@@ -32,6 +40,11 @@ build() {
 
 case "${1:-}" in
 build) build ;;
+pages) pages ;;
+test-pages)
+    pages
+    test_pages
+    ;;
 run)
     build
     exec "$(built)/release/nanochat"
@@ -48,16 +61,14 @@ bundle)
 test)
     scripts/setup.sh --app-test --lint
     pages
-    npm --prefix ui run --silent check
-    npm --prefix ui test
-    npm --prefix ui run --silent e2e
+    test_pages
     cargo clippy -p nanochat --all-targets -- -D warnings
     # The app has next to nothing public.
     RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps -p nanochat --document-private-items
     cargo test -p nanochat
     ;;
 *)
-    printf 'app: say build, run, bundle or test\n' >&2
+    printf 'app: say build, run, bundle, pages, test-pages or test\n' >&2
     exit 2
     ;;
 esac

@@ -15,6 +15,12 @@ say() {
     printf '\nforms: %s\n' "$1" >&2
 }
 
+# What cargo compiles for these tests is what `make test` has compiled before, where that says what it selected.
+selection=(${NC_TEST_SELECTION:-})
+tested() {
+    cargo test --quiet "${selection[@]}" "$@"
+}
+
 kernels() {
     local lanes forms form
     for lanes in 8 4 16; do
@@ -23,7 +29,7 @@ kernels() {
         if [ "$lanes" -ne 8 ]; then forms=(cpu gpu gpu-varying); fi
         for form in "${forms[@]}"; do
             say "kernels as on $form, subgroups of $lanes lanes on lavapipe"
-            NC_CAPABILITIES=$form LP_NATIVE_VECTOR_WIDTH=$((32 * lanes)) cargo test --quiet -p nc-core --lib kernels::
+            NC_CAPABILITIES=$form LP_NATIVE_VECTOR_WIDTH=$((32 * lanes)) tested --lib kernels::
         done
     done
 }
@@ -33,9 +39,9 @@ models() {
     for form in gpu-varying gpu-no-subgroups; do
         export NC_CAPABILITIES=$form
         say "models as on $form"
-        cargo test --quiet -p nc-tests --test golden --test decode --test engine
-        cargo test --quiet -p nc-tests --test sft -- a_repeated_conversation weights_and_moments a_run_killed_at_random_moments
-        cargo test --quiet -p nc-tests --test resume -- a_run_killed_at_random_moments a_damaged_checkpoint
+        tested --test golden --test decode --test engine
+        tested --test sft -- a_repeated_conversation weights_and_moments a_run_killed_at_random_moments
+        tested --test resume -- a_run_killed_at_random_moments a_damaged_checkpoint
         unset NC_CAPABILITIES
     done
 }
