@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 
 use crate::gpu::{Gpu, Numerics};
-use crate::kernels::attention_decode::{self, Cached};
+use crate::kernels::attention::Cached;
+use crate::kernels::attention_decode;
 use crate::kernels::autotune;
 use crate::kernels::matmul::{self, Layout, Product};
 use crate::kernels::matvec;

@@ -14,8 +14,11 @@
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Values, Variant, grid};
 
-use super::attention_decode::Cached;
 use super::rows;
+
+mod cached;
+
+pub use cached::Cached;
 
 static LANE: Shader = crate::shader!("attention_lane");
 static TILE: Shader = crate::shader!("attention_tile");

@@ -3,7 +3,8 @@
 //! The same arithmetic as [`forward`](super::forward), on tokens whose past is in a [`Cache`] and not in the batch.
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
-use crate::kernels::attention_decode::{self, Cached};
+use crate::kernels::attention::Cached;
+use crate::kernels::attention_decode;
 use crate::kernels::cross_entropy::{self, Chunk};
 use crate::kernels::embed_smear::{self, Smear};
 use crate::kernels::kv_cache::{self, Cursor, Gate, Projected, Store};

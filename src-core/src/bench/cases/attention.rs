@@ -3,8 +3,8 @@
 use super::super::work::{Work, pairs};
 use super::{Case, Sizes, filled, filled_all};
 use crate::gpu::{DType, Gpu, GpuError, Memory};
-use crate::kernels::attention::{self, Attention};
-use crate::kernels::attention_decode::{self, Cached};
+use crate::kernels::attention::{self, Attention, Cached};
+use crate::kernels::attention_decode;
 use crate::kernels::kv_cache::{self, Cursor, Projected, Store};
 use crate::kernels::rotary;
 
