@@ -6,7 +6,7 @@
 use std::fs;
 
 use libfuzzer_sys::fuzz_target;
-use nc_core::checkpoint::import::{Options, open};
+use nc_core::interchange::import::{Options, open};
 
 fuzz_target!(|bytes: &[u8]| {
     nc_fuzz::with_file("import.json", &[], |path| {

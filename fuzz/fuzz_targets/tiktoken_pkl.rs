@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use nc_core::checkpoint::torch::tiktoken_from_bytes;
+use nc_core::interchange::torch::tiktoken_from_bytes;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(tokenizer) = tiktoken_from_bytes(bytes, Path::new("fuzzed.pkl")) else { return };

@@ -8,7 +8,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use nc_core::checkpoint::torch::{TorchDtype, TorchFile};
+use nc_core::interchange::torch::{TorchDtype, TorchFile};
 
 fuzz_target!(|bytes: &[u8]| {
     read(bytes);

@@ -15,6 +15,7 @@ pub mod engine;
 pub mod eval;
 pub mod files;
 pub mod gpu;
+pub mod interchange;
 pub mod kernels;
 pub mod model;
 pub mod optim;

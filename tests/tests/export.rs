@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
-use nc_core::checkpoint::export::{Format, NumberType, Options, Origin, export};
 use nc_core::checkpoint::home::Home;
 use nc_core::checkpoint::{Run, load_model};
+use nc_core::interchange::export::{Format, NumberType, Options, Origin, export};
 use nc_core::model::{Architecture, Config};
 use nc_core::tokenizer::{Content, Conversation, Message, Part, PartKind, Role, SPECIAL_TOKENS, Tokenizer, TrainOptions};
 use nc_core::train::run_config;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use nc_core::checkpoint::torch::{LONGEST_PIECE, TorchDtype, TorchError, TorchFile, TorchTensor, read_tiktoken, tiktoken_from_bytes};
+use nc_core::interchange::torch::{LONGEST_PIECE, TorchDtype, TorchError, TorchFile, TorchTensor, read_tiktoken, tiktoken_from_bytes};
 use nc_core::tokenizer::Tokenizer;
 use nc_tests::memory::{Counting, peak_of};
 use nc_tests::torch::{Pickle, Tensor, archive, archive_64, dict, saved};

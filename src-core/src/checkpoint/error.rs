@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::tensor_source::SourceError;
+use crate::files::shown::megabytes;
 
 /// A run could not be made, opened or locked.
 #[derive(Debug, thiserror::Error)]
@@ -172,20 +173,5 @@ impl CheckpointError {
     /// Makes the error of a failed system call: `.map_err(CheckpointError::io("read", &path))`.
     pub(super) fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::Io { doing, path: path.to_path_buf(), source }
-    }
-}
-
-/// A number of bytes as a person reads it, rounded up: "12.4 MB".
-pub(super) fn megabytes(bytes: u64) -> String {
-    format!("{}.{} MB", bytes.div_ceil(100_000) / 10, bytes.div_ceil(100_000) % 10)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::megabytes;
-
-    #[test]
-    fn megabytes_round_up() {
-        assert_eq!(["0.0 MB", "0.1 MB", "0.1 MB", "12.5 MB"], [0, 1, 100_000, 12_400_001].map(megabytes).each_ref().map(String::as_str));
     }
 }

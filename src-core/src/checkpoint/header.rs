@@ -10,12 +10,13 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::files::StandIn;
+use crate::files::shown::short;
 
 /// Bytes of the length in front of the header.
-pub(super) const PREFIX: u64 = 8;
+pub(crate) const PREFIX: u64 = 8;
 
 /// The longest header that is read or written: room for about 40,000 tensors, hundreds of times what a model has.
-pub(super) const LONGEST: u64 = 4 << 20;
+pub(crate) const LONGEST: u64 = 4 << 20;
 
 /// The longest shape that is read.
 const MOST_AXES: usize = 8;
@@ -39,7 +40,7 @@ impl TensorSpec {
     }
 
     /// Bytes of its data.
-    pub(super) fn bytes(&self) -> Option<usize> {
+    pub(crate) fn bytes(&self) -> Option<usize> {
         self.elements()?.checked_mul(size_of::<f32>()).filter(|&bytes| bytes <= isize::MAX as usize)
     }
 }
@@ -111,7 +112,7 @@ pub enum FormatError {
 }
 
 /// The length of the header, from the first 8 bytes of a file of `file_bytes` bytes.
-pub(super) fn length(prefix: [u8; PREFIX as usize], file_bytes: u64) -> Result<u64, FormatError> {
+pub(crate) fn length(prefix: [u8; PREFIX as usize], file_bytes: u64) -> Result<u64, FormatError> {
     let claimed = u64::from_le_bytes(prefix);
     let left = file_bytes.saturating_sub(PREFIX);
     if claimed > left {
@@ -124,13 +125,13 @@ pub(super) fn length(prefix: [u8; PREFIX as usize], file_bytes: u64) -> Result<u
 }
 
 /// The tensors of a header, all of them f32, and where each one's data starts: see [`parse_as`].
-pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Vec<(TensorSpec, u64)>, FormatError> {
+pub(crate) fn parse(header: &[u8], data_bytes: u64) -> Result<Vec<(TensorSpec, u64)>, FormatError> {
     let tensors = parse_as(header, data_bytes, &[Dtype::F32])?;
     Ok(tensors.into_iter().map(|tensor| (tensor.spec, tensor.start)).collect())
 }
 
 /// A tensor of a header.
-pub(super) struct Placed {
+pub(crate) struct Placed {
     pub spec: TensorSpec,
     pub dtype: Dtype,
     /// Where its data starts, counted from the end of the header.
@@ -139,7 +140,7 @@ pub(super) struct Placed {
 
 /// The tensors of a header in the order in which they lie, if all are of types in `read`. `data_bytes` is what the file
 /// has after the header.
-pub(super) fn parse_as(header: &[u8], data_bytes: u64, read: &'static [Dtype]) -> Result<Vec<Placed>, FormatError> {
+pub(crate) fn parse_as(header: &[u8], data_bytes: u64, read: &'static [Dtype]) -> Result<Vec<Placed>, FormatError> {
     let Entries(mut entries) = serde_json::from_slice(header).map_err(FormatError::Header)?;
     entries.sort_by_key(|(_, info)| info.data_offsets);
 
@@ -172,7 +173,7 @@ pub(super) fn parse_as(header: &[u8], data_bytes: u64, read: &'static [Dtype]) -
 }
 
 /// The bytes in front of the data of `specs` in this order, and the bytes of the whole file; or why it cannot be.
-pub(super) fn build(specs: &[TensorSpec]) -> Result<(Vec<u8>, u64), String> {
+pub(crate) fn build(specs: &[TensorSpec]) -> Result<(Vec<u8>, u64), String> {
     let mut names = HashSet::new();
     let mut infos = Vec::with_capacity(specs.len());
     let mut end = 0usize;
@@ -195,16 +196,6 @@ pub(super) fn build(specs: &[TensorSpec]) -> Result<(Vec<u8>, u64), String> {
     header.append(&mut json);
     let total = (header.len() as u64).checked_add(end as u64).ok_or("its tensors are too large")?;
     Ok((header, total))
-}
-
-/// A tensor's name as it may stand in a message: quoted, and not longer than a line.
-pub(super) fn short(name: &str) -> String {
-    const SHOWN: usize = 80;
-    let mut shown: String = name.chars().take(SHOWN).collect();
-    if shown.len() < name.len() {
-        shown.push('…');
-    }
-    format!("{shown:?}")
 }
 
 /// A header's entries in the order of the file. A map would quietly keep one of two tensors of the same name.

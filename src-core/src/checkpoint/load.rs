@@ -9,9 +9,10 @@ use serde_json::value::RawValue;
 use super::error::{CheckpointError, Rejected};
 use super::manifest::{self, Manifest};
 use super::run::Run;
-use super::tensor_file::{TensorFile, TensorFileError, open_regular};
+use super::tensor_file::{TensorFile, TensorFileError};
 use super::{MODEL_FILE, OPTIMIZER_FILE, STATE_FILE};
 use crate::files::digest::sha256_of;
+use crate::files::plain::open_regular;
 
 /// A whole checkpoint, checked, its tensors ready to be read one at a time.
 #[derive(Debug)]

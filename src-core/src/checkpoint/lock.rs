@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::durable::{remove_folder, sync_folder, write_new};
 use super::error::RunError;
 use super::run::Run;
 use crate::files::digest::sha256_of;
+use crate::files::durable::{remove_folder, sync_folder, write_new};
 
 /// Entries of `checkpoints/` that are being written or removed.
 pub(super) const UNFINISHED: &str = ".tmp-";
@@ -30,9 +30,16 @@ pub struct RunLock {
     _file: File,
 }
 
+impl Run {
+    /// Takes the run for writing until the lock is dropped or the process ends, however it ends.
+    pub fn lock(&self) -> Result<RunLock, RunError> {
+        RunLock::take(self)
+    }
+}
+
 impl RunLock {
     /// Takes the lock, and cleans up after a writer that was killed.
-    pub(super) fn take(run: &Run) -> Result<Self, RunError> {
+    fn take(run: &Run) -> Result<Self, RunError> {
         let path = run.folder().join("lock");
         let pid_path = run.folder().join("lock.pid");
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(RunError::io("open", &path))?;

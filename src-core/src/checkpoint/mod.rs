@@ -1,18 +1,14 @@
 //! Runs on disk: where they live, their checkpoints, and who holds them.
 //!
-//! Models from elsewhere come in by [`import`].
-//!
 //! A run is a folder `runs/NAME` with `config.json`, `tokenizer.json`, `metrics.jsonl`, TensorBoard event files in
 //! `tensorboard/`, and `checkpoints/NNNNNN/{model.safetensors, optimizer.safetensors, state.json}`. Training can be
 //! killed at any moment, disks fill up and files are damaged: so a checkpoint appears whole or not at all, carries a
 //! hash of each of its files, and gives back every byte that it was given.
 
-mod durable;
+mod create;
 mod error;
-pub mod export;
-mod header;
+pub(crate) mod header;
 pub mod home;
-pub mod import;
 mod load;
 mod lock;
 mod manifest;
@@ -21,7 +17,6 @@ mod run;
 mod save;
 mod tensor_file;
 mod tensor_source;
-pub mod torch;
 
 pub use error::{CheckpointError, Rejected, RunError};
 pub use header::{FormatError, TensorSpec};

@@ -1,31 +1,22 @@
-//! The folder of a run.
+//! The folder of a run: where its files are, and which runs there are.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::durable::{remove_folder, sync_folder, write_new};
 use super::error::RunError;
 use super::home::Home;
-use super::lock::{RunLock, is_abandoned};
 use super::name;
-use super::tensor_file::read_at_most;
 use crate::files::StandIn;
-
-/// Folders that are being made, below `runs/`. A run's name never starts with a dot.
-const UNFINISHED: &str = ".new-";
-
-/// Nobody takes this long to begin a run's folder: one that is older and not locked is what a killed process left.
-const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
+use crate::files::plain::read_at_most;
 
 /// The longest `config.json` that is read, in bytes.
 const LARGEST_CONFIG: u64 = 4 << 20;
 
-const CONFIG_FILE: &str = "config.json";
-const TOKENIZER_FILE: &str = "tokenizer.json";
+pub(super) const CONFIG_FILE: &str = "config.json";
+pub(super) const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// A run's folder, found and read; training also takes its [`lock`](Run::lock).
 #[derive(Clone, Debug)]
@@ -47,67 +38,9 @@ pub struct RunSummary {
 }
 
 impl Run {
-    /// Checks that a run of this name can be made: for refusing early what [`create`](Self::create) would refuse.
-    pub fn check_vacant(home: &Home, name: &str) -> Result<(), RunError> {
-        name::check(name).map_err(|why| RunError::BadName { name: name.to_owned(), why })?;
-        let folder = home.run(name);
-        if folder.symlink_metadata().is_ok() {
-            return Err(RunError::Exists { name: name.to_owned(), folder });
-        }
-        Ok(())
-    }
-
-    /// Makes the folder of a new run, whole or not at all, and refuses a name that exists. `config` and
-    /// `tokenizer_json` are kept as they are.
-    pub fn create(home: &Home, name: &str, config: &Value, tokenizer_json: &str) -> Result<Self, RunError> {
-        Self::create_with(home, name, config, Some(tokenizer_json), |_| Ok(()))
-    }
-
-    /// The same for a run that has a checkpoint from the beginning, and maybe no tokenizer: `save` writes it, before
-    /// the run has its name. Where that fails there is no run.
-    pub fn create_with<E: From<RunError>>(
-        home: &Home,
-        name: &str,
-        config: &Value,
-        tokenizer_json: Option<&str>,
-        save: impl FnOnce(&RunLock) -> Result<(), E>,
-    ) -> Result<Self, E> {
-        let unfinished = Self::begin(home, name, config, tokenizer_json)?;
-        let run = Self { name: name.to_owned(), folder: unfinished.path().to_path_buf(), config: config.clone() };
-        save(&run.lock()?)?;
-        Ok(Self { folder: Self::put_in_place(home, name, unfinished)?, ..run })
-    }
-
-    /// Makes a folder below `runs/` that holds a run's files but is none yet.
-    fn begin(home: &Home, name: &str, config: &Value, tokenizer_json: Option<&str>) -> Result<tempfile::TempDir, RunError> {
-        Self::check_vacant(home, name)?;
-        let runs = home.runs();
-        fs::create_dir_all(&runs).map_err(RunError::io("make", &runs))?;
-        remove_abandoned(&runs);
-
-        let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&runs).map_err(RunError::io("make a folder in", &runs))?;
-        let fill = |path: &Path| {
-            fs::create_dir(path.join("checkpoints"))?;
-            tokenizer_json.map_or(Ok(()), |json| write_new(&path.join(TOKENIZER_FILE), json.as_bytes()))?;
-            write_new(&path.join(CONFIG_FILE), format!("{config:#}\n").as_bytes())?;
-            open_to_others(path)?;
-            sync_folder(path)
-        };
-        fill(unfinished.path()).map_err(RunError::io("write the run's files in", &runs))?;
-        Ok(unfinished)
-    }
-
-    /// Gives a run's folder its name, and returns its path.
-    fn put_in_place(home: &Home, name: &str, unfinished: tempfile::TempDir) -> Result<PathBuf, RunError> {
-        let (runs, folder) = (home.runs(), home.run(name));
-        let exists = || RunError::Exists { name: name.to_owned(), folder: folder.clone() };
-        match fs::rename(unfinished.path(), &folder) {
-            Ok(()) => drop(unfinished.keep()),
-            Err(_) if folder.symlink_metadata().is_ok() => return Err(exists()),
-            Err(error) => return Err(RunError::io("make", &folder)(error)),
-        }
-        sync_folder(&runs).map_err(RunError::io("write to", &runs))?;
-        Ok(folder)
+    /// The run `name`, whose `folder` holds all that a run needs.
+    pub(super) fn of(name: &str, folder: PathBuf, config: Value) -> Self {
+        Self { name: name.to_owned(), folder, config }
     }
 
     /// Reads a run that lies in `folder`, which may be anywhere. It is named by its folder.
@@ -127,7 +60,7 @@ impl Run {
         }
         let damaged = |problem| RunError::Damaged { name: name.to_owned(), file: CONFIG_FILE, problem };
         let config = read_config(&folder).map_err(damaged)?;
-        Ok(Self { name: name.to_owned(), folder, config })
+        Ok(Self::of(name, folder, config))
     }
 
     /// All runs by name. None is not an error, and a run whose config is damaged is listed too.
@@ -154,11 +87,6 @@ impl Run {
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
-    }
-
-    /// Takes the run for writing until the lock is dropped or the process ends, however it ends.
-    pub fn lock(&self) -> Result<RunLock, RunError> {
-        RunLock::take(self)
     }
 
     /// The run's name.
@@ -244,33 +172,6 @@ fn read_config(folder: &Path) -> Result<Value, String> {
     }
 }
 
-/// Removes folders that killed processes left while they made a run. What cannot be removed does no harm.
-fn remove_abandoned(runs: &Path) {
-    let Ok(entries) = fs::read_dir(runs) else { return };
-    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED)) {
-        let age = entry.metadata().and_then(|data| data.modified()).ok().and_then(|made| SystemTime::now().duration_since(made).ok());
-        let folder = entry.path();
-        let old = || !folder.join("lock").exists() && age.is_some_and(|age| age > ABANDONED_AFTER);
-        if is_abandoned(&folder) || old() {
-            let _ = remove_folder(&folder);
-        }
-    }
-}
-
-/// Temporary folders are private to their maker; a run is as open as any folder that the user makes.
-fn open_to_others(folder: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The folder inside was made with the user's own mask.
-        let mode = fs::metadata(folder.join("checkpoints"))?.permissions().mode();
-        fs::set_permissions(folder, fs::Permissions::from_mode(mode))?;
-    }
-    #[cfg(not(unix))]
-    let _ = folder;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -328,17 +229,5 @@ mod tests {
             fs::create_dir(root.path().join(name)).unwrap();
         }
         assert_eq!(steps_in(root.path()).unwrap(), [2, 10, 1_234_567]);
-    }
-
-    #[test]
-    fn what_a_killed_maker_left_goes_when_it_is_old() {
-        let root = tempfile::tempdir().unwrap();
-        let home = Home::at(root.path());
-        let (old, young) = (home.runs().join(".new-old"), home.runs().join(".new-young"));
-        fs::create_dir_all(&old).unwrap();
-        fs::create_dir_all(&young).unwrap();
-        fs::File::open(&old).unwrap().set_modified(SystemTime::now() - 2 * ABANDONED_AFTER).unwrap();
-        Run::create(&home, "a", &json!({}), "{}").unwrap();
-        assert!(!old.exists() && young.exists());
     }
 }

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::value::RawValue;
 
-use super::durable::{CHUNK, HashingWriter, free_bytes, is_out_of_room, remove_folder, sync_folder, write_new};
 use super::error::CheckpointError;
 use super::header::{self, TensorSpec};
 use super::lock::{REPLACED, RunLock, UNFINISHED};
@@ -19,6 +18,7 @@ use super::manifest::{self, FileRecord, Manifest};
 use super::run::step_name;
 use super::tensor_source::{self, TensorSource, WriteError};
 use super::{MODEL_FILE, OPTIMIZER_FILE, STATE_FILE};
+use crate::files::durable::{CHUNK, HashingWriter, free_bytes, is_out_of_room, remove_folder, sync_folder, write_new};
 
 /// Room that is asked for beyond the files' own bytes: folders, and files rounded up to whole blocks.
 const SLACK: u64 = 64 << 10;

@@ -7,10 +7,12 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::durable::CHUNK;
-use super::header::{self, FormatError, PREFIX, TensorSpec, short};
+use super::header::{self, FormatError, PREFIX, TensorSpec};
 use super::tensor_source::{Sink, SourceError, StreamError, TensorSource};
 use crate::files::StandIn;
+use crate::files::durable::CHUNK;
+use crate::files::plain::open_regular;
+use crate::files::shown::short;
 
 /// A safetensors file whose header has been checked, open for reading its tensors by name.
 #[derive(Debug)]
@@ -156,24 +158,6 @@ impl TensorFile {
             .map_err(|source| TensorFileError::Io { path: self.path.clone(), source })?;
         Ok(data)
     }
-}
-
-/// Reads a plain file of at most `most` bytes.
-pub(super) fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = open_regular(path)?;
-    let mut bytes = Vec::new();
-    if file.take(most + 1).read_to_end(&mut bytes)? as u64 > most {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is longer than {most} bytes")));
-    }
-    Ok(bytes)
-}
-
-/// Opens a plain file. A pipe of the same name would block for ever.
-pub(super) fn open_regular(path: &Path) -> io::Result<File> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file"));
-    }
-    File::open(path)
 }
 
 /// For copying: the tensors in the order of the file.

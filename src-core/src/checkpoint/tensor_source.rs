@@ -5,7 +5,8 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use super::header::{TensorSpec, short};
+use super::header::TensorSpec;
+use crate::files::shown::short;
 
 /// Why a source could not give a tensor.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;

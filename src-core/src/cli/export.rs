@@ -8,8 +8,8 @@ use serde_json::json;
 use super::loaded::only_run;
 use super::report::bytes;
 use super::{Context, Failure};
-use crate::checkpoint::export::{self, ExportError, Format, NumberType, Options, Origin, SHARD_BYTES};
 use crate::checkpoint::{self, Run};
+use crate::interchange::export::{self, ExportError, Format, NumberType, Options, Origin, SHARD_BYTES};
 use crate::tokenizer::Tokenizer;
 use crate::train::{RunConfig, Training, run_config, validation};
 

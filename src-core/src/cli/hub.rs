@@ -2,8 +2,8 @@
 
 use super::data::download::Progress;
 use super::{Context, Failure, note};
-use crate::checkpoint::import::Options;
-use crate::checkpoint::import::hub::{Fetched, Hub};
+use crate::interchange::import::Options;
+use crate::interchange::import::hub::{Fetched, Hub};
 
 /// Fetches `OWNER/NAME[@REVISION]` into the cache.
 pub fn fetch_model(repo: &str, options: &Options, offline: bool, context: &Context) -> Result<Fetched, Failure> {

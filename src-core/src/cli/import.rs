@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Failure};
 use crate::checkpoint::Run;
-use crate::checkpoint::import::{self, Found, Options, Progress, Stage};
+use crate::interchange::import::{self, Found, Options, Progress, Stage};
 use crate::model::Config;
 use crate::train::{RunConfig, Training};
 

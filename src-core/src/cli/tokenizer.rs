@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::{Context, Failure, corpus};
 use crate::checkpoint::Run;
-use crate::checkpoint::import::open_tokenizer;
 use crate::data::{self, Split};
+use crate::interchange::import::open_tokenizer;
 use crate::tokenizer::{Comparison, SAMPLES, Tokenizer, TrainOptions};
 
 mod show;

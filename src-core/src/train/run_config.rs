@@ -7,7 +7,7 @@ use super::TrainError;
 use super::checks::check_options;
 use super::options::{LoopOptions, PretrainOptions, SftOptions};
 use crate::checkpoint::Run;
-use crate::checkpoint::import::Provenance;
+use crate::interchange::import::Provenance;
 use crate::model::Config;
 
 /// The version of `config.json` that this program writes.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nc_core::checkpoint::home::Home;
-use nc_core::checkpoint::import::{self, Found, ImportError, Options};
+use nc_core::interchange::import::{self, Found, ImportError, Options};
 use nc_core::train::{RunConfig, Training};
 
 use super::{fit, inference_memory};

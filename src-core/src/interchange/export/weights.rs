@@ -10,12 +10,12 @@ use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::{Value, json};
 
-use super::super::MODEL_FILE;
-use super::super::durable::CHUNK;
-use super::super::header::short;
-use super::super::tensor_file::TensorFile;
-use super::super::tensor_source::{StreamError, TensorSource};
 use super::{ExportError, NumberType};
+use crate::checkpoint::MODEL_FILE;
+use crate::checkpoint::TensorFile;
+use crate::checkpoint::{StreamError, TensorSource};
+use crate::files::durable::CHUNK;
+use crate::files::shown::short;
 
 /// The file that lists what is where, when the weights are in more than one.
 pub(super) const INDEX_FILE: &str = "model.safetensors.index.json";

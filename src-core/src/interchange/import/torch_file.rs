@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::ImportError;
 use super::assembled::ForeignTensors;
-use crate::checkpoint::header::short;
-use crate::checkpoint::torch::{TorchDtype, TorchError, TorchFile};
 use crate::checkpoint::{Sink, StreamError, TensorSpec};
+use crate::files::shown::short;
+use crate::interchange::torch::{TorchDtype, TorchError, TorchFile};
 
 /// The types of weights.
 const FLOATS: [TorchDtype; 3] = [TorchDtype::F32, TorchDtype::BF16, TorchDtype::F16];

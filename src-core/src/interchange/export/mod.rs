@@ -12,8 +12,8 @@ mod weights;
 
 use std::path::{Path, PathBuf};
 
-use super::durable::free_bytes;
-use super::load::ModelCheckpoint;
+use crate::checkpoint::ModelCheckpoint;
+use crate::files::durable::free_bytes;
 use crate::model::Config;
 use crate::tokenizer::{CHAT_TEMPLATE, Tokenizer};
 

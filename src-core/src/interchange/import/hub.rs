@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::shards::{INDEX, SINGLE};
-use super::{Options, hugging_face, nanochat, recognise};
+use super::{Options, hugging_face, nanochat, run_name};
 use crate::checkpoint::header;
 use crate::data::download::hub::{self, Listing, RepoKind, Unlisted, is_plain};
 use crate::data::download::{Content, Download, DownloadError, Event, Patience};
@@ -120,7 +120,7 @@ impl Hub {
         if let Some(shards) = sharded(&home, &listing.files) {
             self.get(repo, &listing, &home, shards, tell, report)?;
         }
-        Ok(Fetched { folder: home, name: recognise::name_after(Path::new(repo)) })
+        Ok(Fetched { folder: home, name: run_name::name_after(Path::new(repo)) })
     }
 
     fn get(

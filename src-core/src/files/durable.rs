@@ -6,20 +6,20 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::files::digest::hex;
+use super::digest::hex;
 
 /// Bytes that are hashed and copied at a time.
-pub(super) const CHUNK: usize = 1 << 18;
+pub(crate) const CHUNK: usize = 1 << 18;
 
 /// Writes a new file and syncs it. The folder's own entry is synced by [`sync_folder`].
-pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
 /// Makes created, renamed and removed entries of a folder durable. Windows has no such call and journals them itself.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
     #[cfg(not(unix))]
@@ -28,7 +28,7 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Removes a folder and what is in it; a folder that is not there is fine.
-pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn remove_folder(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -36,7 +36,7 @@ pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Bytes that an ordinary user may still write on the file system of `folder`; `None` where it cannot be asked.
-pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
         use std::os::unix::ffi::OsStrExt;
@@ -57,24 +57,24 @@ pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
 }
 
 /// Whether writing failed for want of room: the disk, a quota, or a limit on the size of a file.
-pub(super) fn is_out_of_room(error: &io::Error) -> bool {
+pub(crate) fn is_out_of_room(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
 
 /// A writer that hashes and counts what passes through it.
-pub(super) struct HashingWriter<W> {
+pub(crate) struct HashingWriter<W> {
     inner: W,
     hash: Sha256,
     bytes: u64,
 }
 
 impl<W: Write> HashingWriter<W> {
-    pub(super) fn new(inner: W) -> Self {
+    pub(crate) fn new(inner: W) -> Self {
         Self { inner, hash: Sha256::new(), bytes: 0 }
     }
 
     /// The inner writer, the sha256 in hexadecimal, and the number of bytes.
-    pub(super) fn finish(self) -> (W, String, u64) {
+    pub(crate) fn finish(self) -> (W, String, u64) {
         (self.inner, hex(&self.hash.finalize()), self.bytes)
     }
 }

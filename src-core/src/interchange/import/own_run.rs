@@ -5,9 +5,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::spelling::{FILES, Spelling};
-use super::{Found, ImportError, Options, Weights, recognise};
-use crate::checkpoint::tensor_file::read_at_most;
+use super::{Found, ImportError, Options, Weights, run_name};
 use crate::checkpoint::{self, Checkpoint, Run, STATE_FILE};
+use crate::files::plain::read_at_most;
 use crate::model::Config;
 use crate::tokenizer::{LARGEST_FILE, Tokenizer};
 
@@ -92,7 +92,7 @@ pub(super) fn open(folder: &Path, options: &Options) -> Result<Found, ImportErro
         let why = format!("it has {} ids and the model {}", tokenizer.vocab_size(), model.vocab_size);
         return Err(ImportError::OtherTokenizer { tokenizer: own, why });
     }
-    let name = recognise::name_after(folder);
+    let name = run_name::name_after(folder);
     Ok(Found { model, tokenizer, name, notes, weights: Weights::Own(Box::new(OwnRun { run, checkpoint, tokenizer_json })) })
 }
 

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use super::error::PickleProblem;
 use super::opcode;
-use crate::checkpoint::header::short;
+use crate::files::shown::short;
 
 /// The longest pickle that is read, in bytes: five times what a vocabulary of 200,000 takes.
 pub(super) const LONGEST: usize = 16 << 20;

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use super::ImportError;
-use crate::checkpoint::tensor_file::read_at_most;
+use crate::files::plain::read_at_most;
 use crate::files::{StandIn, json};
 
 /// The longest file of settings that is read: a thousand times what one has.

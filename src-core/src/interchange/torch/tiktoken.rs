@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::error::{PickleProblem, TorchError};
 use super::pickle::{self, Global, Object, Pickle, Usage, Value};
-use crate::checkpoint::header::short;
-use crate::checkpoint::tensor_file::open_regular;
 use crate::files::StandIn;
+use crate::files::plain::open_regular;
+use crate::files::shown::short;
 use crate::tokenizer::Tokenizer;
 
 /// The one global that such a pickle names.

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::error::ZipProblem;
-use crate::checkpoint::header::short;
+use crate::files::shown::short;
 
 /// The most entries that are read; a model of a hundred layers has about a thousand.
 const MOST_ENTRIES: u64 = 1 << 16;

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 
+use super::dtype::TorchDtype;
 use super::error::{TensorProblem, TorchError, ZipProblem};
 use super::pickle::{self, Pickle};
-use super::tensor::{self, GLOBALS, Place, Refusal, TorchDtype, TorchTensor};
+use super::tensor::{self, GLOBALS, Place, Refusal, TorchTensor};
 use super::zip::{Archive, ZipError};
-use crate::checkpoint::header::short;
-use crate::checkpoint::tensor_file::open_regular;
 use crate::files::StandIn;
+use crate::files::plain::open_regular;
+use crate::files::shown::short;
 
 /// The most elements that [`TorchFile::stream`] hands over at once: 512 KiB of f32.
 pub const LONGEST_PIECE: usize = 1 << 17;

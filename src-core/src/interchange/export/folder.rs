@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
-use super::super::durable::{remove_folder, sync_folder, write_new};
 use super::ExportError;
+use crate::files::durable::{remove_folder, sync_folder, write_new};
 
 /// Nobody adds no file to an export for this long: a folder that is older is what a killed process left.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::assembled::{Assembled, Reading};
 use super::shards::Shards;
 use super::spelling::{self, Spelling};
-use super::{Found, ImportError, Kind, Options, Provenance, Weights, json, nanochat, recognise};
+use super::{Found, ImportError, Kind, Options, Provenance, Weights, json, nanochat, run_name};
 use crate::files::json::{JsonError, from_value};
 use crate::model::{Architecture, Config};
 
@@ -222,7 +222,7 @@ fn finish(
     Found {
         model,
         tokenizer: spelling.map(|spelling| spelling.tokenizer),
-        name: recognise::name_after(folder),
+        name: run_name::name_after(folder),
         notes: [notes, nanochat::padding_note(&weights)].concat(),
         weights: Weights::Foreign(weights, provenance),
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::shards::Shards;
-use super::{Found, ImportError, Options, hugging_face, json, nanochat, own_run, shown_name};
+use super::{Found, ImportError, Options, hugging_face, json, nanochat, own_run};
 
 /// Finds the model at `path` and checks it, but for its weights' values. Writes nothing.
 ///
@@ -69,28 +69,4 @@ fn contents(folder: &Path) -> Result<String, ImportError> {
         count if count <= SHOWN => format!("there is {}", names.join(", ")),
         count => format!("there are {} and {} more", names[..SHOWN].join(", "), count - SHOWN),
     })
-}
-
-/// A run's name after a folder: its own, as far as a run can have it.
-pub(super) fn name_after(folder: &Path) -> String {
-    // `.` and `..` have no name before they are resolved.
-    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
-    let name: String = shown_name(&folder).chars().map(plain).take(60).collect();
-    let name = name.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-    if name.is_empty() { "imported".to_owned() } else { name.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_are_named_after_folders() {
-        for (folder, name) in
-            [("/a/d4", "d4"), ("/a/nanochat d32!", "nanochat-d32"), ("/a/.hidden", "hidden"), ("/", "imported"), ("/a/é", "imported")]
-        {
-            assert_eq!(name_after(Path::new(folder)), name, "{folder}");
-        }
-    }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::assembled::{Assembled, ForeignTensors, Reading};
 use super::spelling::{self, Spelling};
-use super::{Found, ImportError, Kind, Options, Provenance, Weights, architecture, json, recognise, shown_name};
+use super::{Found, ImportError, Kind, Options, Provenance, Weights, architecture, json, run_name, shown_name};
 use crate::files::json::from_value;
 use crate::model::{Architecture, Config};
 
@@ -236,7 +236,7 @@ fn open_folder(place: Place, step: Option<u64>, options: &Options) -> Result<Fou
     if let Some(spelling) = &spelling {
         spelling.fit(&config)?;
     }
-    let tag = recognise::name_after(&folder);
+    let tag = run_name::name_after(&folder);
     let provenance = Provenance { kind: Kind::Nanochat, files: vec![shown_name(&weights_path)], step: Some(step), val_bpb: meta.val_bpb };
     Ok(Found {
         model: config,

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::tensor::TorchDtype;
+use super::dtype::TorchDtype;
 use crate::files::StandIn;
 use crate::tokenizer::TokenizerError;
 

@@ -3,9 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::error::megabytes;
-use crate::checkpoint::torch::TorchError;
 use crate::checkpoint::{CheckpointError, FormatError, Mismatch, RunError, TensorFileError};
+use crate::files::shown::megabytes;
+use crate::interchange::torch::TorchError;
 use crate::model::ConfigError;
 use crate::tokenizer::TokenizerError;
 

@@ -4,8 +4,8 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::ImportError;
-use crate::checkpoint::tensor_file::open_regular;
-use crate::checkpoint::torch::{TorchFile, read_tiktoken};
+use crate::files::plain::open_regular;
+use crate::interchange::torch::{TorchFile, read_tiktoken};
 use crate::model::Config;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 

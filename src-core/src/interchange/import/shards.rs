@@ -13,11 +13,12 @@ use serde_json::{Map, Value};
 
 use super::assembled::ForeignTensors;
 use super::{ImportError, json};
-use crate::checkpoint::durable::CHUNK;
-use crate::checkpoint::header::{self, FormatError, PREFIX, Placed, TensorSpec, short};
-use crate::checkpoint::tensor_file::open_regular;
+use crate::checkpoint::header::{self, FormatError, PREFIX, Placed, TensorSpec};
 use crate::checkpoint::{Sink, StreamError};
 use crate::files::StandIn;
+use crate::files::durable::CHUNK;
+use crate::files::plain::open_regular;
+use crate::files::shown::short;
 
 /// The file of a model that is in one.
 pub(super) const SINGLE: &str = "model.safetensors";

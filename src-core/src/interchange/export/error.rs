@@ -3,10 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::super::durable::is_out_of_room;
-use super::super::error::megabytes;
-use super::super::tensor_file::Mismatch;
-use super::super::tensor_source::SourceError;
+use crate::checkpoint::Mismatch;
+use crate::checkpoint::SourceError;
+use crate::files::durable::is_out_of_room;
+use crate::files::shown::megabytes;
 
 /// A model could not be exported. Nothing was written.
 #[derive(Debug, thiserror::Error)]

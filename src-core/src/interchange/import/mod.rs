@@ -24,6 +24,7 @@ mod json;
 mod nanochat;
 mod own_run;
 mod recognise;
+mod run_name;
 mod shards;
 mod spelling;
 mod torch_file;

@@ -7,6 +7,7 @@
 //! more than torch packs, one for pickles reads more than a state dict says, and either is a larger surface than these
 //! few hundred lines. Nothing is allocated by what a file claims before the claim is held against the file's length.
 
+mod dtype;
 mod error;
 mod file;
 mod opcode;
@@ -15,7 +16,8 @@ mod tensor;
 mod tiktoken;
 mod zip;
 
+pub use dtype::TorchDtype;
 pub use error::{PickleProblem, TensorProblem, TorchError, ZipProblem};
 pub use file::{LONGEST_PIECE, MOST_INTEGERS, TorchFile};
-pub use tensor::{TorchDtype, TorchTensor};
+pub use tensor::TorchTensor;
 pub use tiktoken::{read_tiktoken, tiktoken_from_bytes};
