@@ -1,7 +1,7 @@
 //! Data sets of the Hugging Face hub, in a cache.
 //!
-//! `hf-hub` says which files a repository has and where; the shards' own downloader moves the bytes, because it goes on
-//! where it was cut, bears silence, and checks digests. The first answer about a repository is written down
+//! The shards' own downloader moves the bytes, because it goes on where it was cut, bears silence, and checks digests. The
+//! first answer about which files a repository has is written down
 //! (`CACHE/hub/OWNER--NAME/listing.json`) and names one revision, so that a cache never mixes two, a resumed run reads
 //! what it read before, and nothing is asked again. Removing the folder fetches what is newest.
 
@@ -88,10 +88,9 @@ impl Hub {
     /// Asks which files there are, again and again while that may help.
     fn ask(&self, task: &'static str, repo: &str) -> Result<Listing, TaskError> {
         let tell = |reason: &str, wait: std::time::Duration| tracing::warn!(task, reason, seconds = wait.as_secs(), "trying again");
-        hub::ask(&self.endpoint, &self.folder, RepoKind::Dataset, repo, None, &self.patience, &tell).map_err(|unlisted| match unlisted {
+        hub::ask(&self.endpoint, RepoKind::Dataset, repo, None, &self.patience, &tell).map_err(|unlisted| match unlisted {
             Unlisted::Refused { reason } => self.unlisted(task, reason, "check HF_ENDPOINT, or give --data with a folder that holds it"),
             Unlisted::GaveUp { reason } => self.unlisted(task, reason, "try again later, or give --data with a folder that holds it"),
-            Unlisted::Client { reason } => self.unlisted(task, reason, "this is a fault of the HTTP client"),
         })
     }
 

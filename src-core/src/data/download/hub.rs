@@ -1,20 +1,21 @@
 //! Which files a repository of the Hugging Face hub has, and where.
 //!
-//! `hf-hub` is asked for that alone; the downloader here moves the bytes, because it goes on where it was cut, bears
-//! silence, and checks digests. An answer names one revision, so that no two are ever mixed.
+//! An answer names one revision, so that no two are ever mixed. No token of the user's is read: what is fetched here is public.
 
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use hf_hub::api::RepoInfo;
-use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
-use hf_hub::{Cache, Repo, RepoType};
 use serde::{Deserialize, Serialize};
+use ureq::Agent;
 
 use super::Patience;
+use super::client::{self, Unanswered};
 
 /// The hub's address unless `HF_ENDPOINT` names another.
 const ENDPOINT: &str = "https://huggingface.co";
+
+/// The longest listing that is read, in bytes: room for about half a million files.
+const LONGEST_LISTING: u64 = 64 << 20;
 
 /// What a repository holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +48,6 @@ pub enum Unlisted {
         /// How often, and what happened last.
         reason: String,
     },
-    /// No request could be made at all.
-    Client {
-        /// What the client said.
-        reason: String,
-    },
 }
 
 /// The hub's address: `$HF_ENDPOINT`, or the public one.
@@ -70,45 +66,36 @@ pub fn files_url(endpoint: &str, kind: RepoKind, repo: &str, revision: &str) -> 
     format!("{endpoint}{folder}/{repo}/resolve/{}", revision.replace('/', "%2F"))
 }
 
+/// The address at which the hub tells which files a repository has.
+fn listing_url(endpoint: &str, kind: RepoKind, repo: &str, revision: &str) -> String {
+    let kind = match kind {
+        RepoKind::Dataset => "datasets",
+        RepoKind::Model => "models",
+    };
+    format!("{endpoint}/api/{kind}/{repo}/revision/{}", revision.replace('/', "%2F"))
+}
+
 /// Asks which files `repo` has at `revision`, or now, again and again while that may help; `tell` hears why and how long
-/// it is waited for. Nothing is written to `cache`.
+/// it is waited for.
 pub fn ask(
     endpoint: &str,
-    cache: &Path,
     kind: RepoKind,
     repo: &str,
     revision: Option<&str>,
     patience: &Patience,
     tell: &dyn Fn(&str, Duration),
 ) -> Result<Listing, Unlisted> {
-    // The library's own cache stays empty, and no token of the user's is read: what is fetched here is public.
-    let builder = ApiBuilder::from_cache(Cache::new(cache.to_path_buf())).with_token(None).with_progress(false);
-    let builder = builder.with_endpoint(endpoint.to_owned()).with_user_agent("nc-core", env!("CARGO_PKG_VERSION"));
-    let api = builder.build().map_err(|error| Unlisted::Client { reason: error.to_string() })?;
-    let repo_type = match kind {
-        RepoKind::Dataset => RepoType::Dataset,
-        RepoKind::Model => RepoType::Model,
-    };
-    let repo = match revision {
-        Some(revision) => Repo::with_revision(repo.to_owned(), repo_type, revision.to_owned()),
-        None => Repo::new(repo.to_owned(), repo_type),
-    };
-    let request = api.repo(repo);
+    let url = listing_url(endpoint, kind, repo, revision.unwrap_or("main"));
+    let agent = client::agent(&url, patience);
     let mut wait = patience.first_wait;
     let mut tried = 0;
     loop {
         tried += 1;
-        let (reason, passing) = match ask_once(&request, patience) {
-            Ok(info) if is_plain(&info.sha) && !info.sha.contains('/') => {
-                let files = info.siblings.into_iter().map(|file| file.rfilename).collect();
-                return Ok(Listing { revision: info.sha, files });
-            }
-            Ok(_) => ("the answer names no revision".to_owned(), false),
-            Err(fault) => fault,
+        let reason = match ask_once(&agent, &url) {
+            Ok(listing) => return Ok(listing),
+            Err(Fault::Final(reason)) => return Err(Unlisted::Refused { reason }),
+            Err(Fault::Passing(reason)) => reason,
         };
-        if !passing {
-            return Err(Unlisted::Refused { reason });
-        }
         if tried >= patience.tries {
             return Err(Unlisted::GaveUp { reason: format!("{tried} tries, the last: {reason}") });
         }
@@ -118,28 +105,48 @@ pub fn ask(
     }
 }
 
-/// One request; an error says why it failed and whether another may succeed.
-fn ask_once(repo: &ApiRepo, patience: &Patience) -> Result<RepoInfo, (String, bool)> {
-    let request = repo.info_request().timeout(patience.stall);
-    match request.call().map_err(|error| ApiError::from(Box::new(error))) {
-        Ok(response) => response.into_json().map_err(|error| {
-            // The text of a parser's error would quote the answer.
-            let reason =
-                if error.kind() == std::io::ErrorKind::InvalidData { "the answer is no list of files" } else { "the connection broke" };
-            (reason.to_owned(), true)
-        }),
-        Err(ApiError::RequestError(error)) => {
-            let said = error.to_string();
-            match error.into_response() {
-                Some(response) => {
-                    let status = response.status();
-                    Err((format!("it answered {status}"), matches!(status, 408 | 425 | 429 | 500..=599)))
-                }
-                None => Err((said.rsplit(": ").next().unwrap_or(&said).to_owned(), true)),
-            }
-        }
-        Err(error) => Err((error.to_string(), false)),
+/// Why a request brought no listing.
+enum Fault {
+    /// Another may.
+    Passing(String),
+    /// No other will.
+    Final(String),
+}
+
+/// What the hub answers, as far as it is needed.
+#[derive(Deserialize)]
+struct RepoInfo {
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+}
+
+/// One request.
+fn ask_once(agent: &Agent, url: &str) -> Result<Listing, Fault> {
+    let mut response = client::get(agent, url, &[], &mut |_| {}).map_err(|unanswered| match unanswered {
+        Unanswered::Address(reason) => Fault::Final(reason),
+        Unanswered::Broken(reason) => Fault::Passing(reason),
+    })?;
+    match response.status().as_u16() {
+        200 => {}
+        status @ (408 | 425 | 429 | 500..=599) => return Err(Fault::Passing(format!("it answered {status}"))),
+        status => return Err(Fault::Final(format!("it answered {status}"))),
     }
+    let body = response.body_mut().with_config().limit(LONGEST_LISTING).read_to_vec();
+    let body = body.map_err(|error| match error {
+        ureq::Error::BodyExceedsLimit(_) => Fault::Final(format!("the answer is longer than {LONGEST_LISTING} bytes")),
+        _ => Fault::Passing("the connection broke".to_owned()),
+    })?;
+    // The text of a parser's error would quote the answer.
+    let info: RepoInfo = serde_json::from_slice(&body).map_err(|_| Fault::Passing("the answer is no list of files".to_owned()))?;
+    if !is_plain(&info.sha) || info.sha.contains('/') {
+        return Err(Fault::Final("the answer names no revision".to_owned()));
+    }
+    Ok(Listing { revision: info.sha, files: info.siblings.into_iter().map(|file| file.rfilename).collect() })
 }
 
 impl Listing {
@@ -183,5 +190,8 @@ mod tests {
         let url = |kind, revision| files_url("https://hub.example", kind, "owner/name", revision);
         assert_eq!(url(RepoKind::Model, "refs/pr/1"), "https://hub.example/owner/name/resolve/refs%2Fpr%2F1");
         assert_eq!(url(RepoKind::Dataset, "main"), "https://hub.example/datasets/owner/name/resolve/main");
+        let listed = |kind, revision| listing_url("https://hub.example", kind, "owner/name", revision);
+        assert_eq!(listed(RepoKind::Model, "refs/pr/1"), "https://hub.example/api/models/owner/name/revision/refs%2Fpr%2F1");
+        assert_eq!(listed(RepoKind::Dataset, "main"), "https://hub.example/api/datasets/owner/name/revision/main");
     }
 }

@@ -5,6 +5,7 @@
 //! lie within the file, and the SHA-256 is the one that the hub tells. Killing a download at any moment leaves whole shards and partial files that the next
 //! download goes on with.
 
+mod client;
 mod error;
 pub mod hub;
 mod lock;
@@ -129,7 +130,7 @@ impl Download {
     pub fn run_for(&self, content: &Content, report: &(dyn Fn(&str, Event<'_>) + Sync)) -> Result<Summary, DownloadError> {
         std::fs::create_dir_all(&self.folder).map_err(DownloadError::io(&self.folder))?;
         let _lock = FolderLock::take(&self.folder)?;
-        let agent = transfer::agent(&self.base_url, &self.patience);
+        let agent = client::agent(&self.base_url, &self.patience);
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let outcome = Mutex::new((Summary::default(), Vec::new()));
         std::thread::scope(|scope| {

@@ -2,47 +2,19 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ureq::http::{HeaderMap, Response, Uri};
+use ureq::http::{HeaderMap, Response};
 use ureq::{Agent, Body};
 
+use super::client::{self, Unanswered, header};
 use super::partial::{Partial, Version};
 use super::{Content, DownloadError, Event, Patience};
 use crate::files::digest::sha256_of;
 
 const BLOCK: usize = 1 << 17;
-const MOST_REDIRECTS: usize = 10;
-
-/// An HTTP client with the timeouts that `patience` asks for.
-pub fn agent(base_url: &str, patience: &Patience) -> Agent {
-    let stall = Some(patience.stall);
-    let config = Agent::config_builder()
-        .http_status_as_error(false)
-        // A redirect must not lead from a safe address to an open one.
-        .https_only(base_url.starts_with("https://"))
-        // Redirects are followed here, not there: see `Transfer::request`.
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .timeout_resolve(stall)
-        .timeout_connect(stall)
-        .timeout_send_request(stall)
-        .timeout_recv_response(stall)
-        .timeout_per_read(stall)
-        .user_agent(concat!("nc-core/", env!("CARGO_PKG_VERSION")));
-    // A proxy cannot know what this machine calls itself.
-    let config = if is_this_machine(base_url) { config.proxy(None) } else { config };
-    config.build().new_agent()
-}
-
-fn is_this_machine(url: &str) -> bool {
-    let Ok(url) = url.parse::<Uri>() else { return false };
-    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
 
 /// What became of a file.
 pub enum Fetched {
@@ -177,35 +149,20 @@ impl Transfer<'_> {
     /// Asks for what is missing. Gives the answer, and the file's SHA-256 if it was told on the way.
     ///
     /// The hub answers with a redirect to where the bytes are, and only that redirect tells the file's digest, in
-    /// `X-Linked-ETag`; so redirects are followed here.
+    /// `X-Linked-ETag`.
     fn request(&self, partial: &Partial) -> Result<(Response<Body>, Option<String>), Fault> {
-        let mut url = self.url.clone();
-        let mut sha256 = None;
-        for _ in 0..=MOST_REDIRECTS {
-            let mut request = self.agent.get(&url).header("Accept-Encoding", "identity");
-            if partial.len() > 0 {
-                request = request.header("Range", format!("bytes={}-", partial.len()));
-                if let Some(validator) = &partial.version().validator {
-                    request = request.header("If-Range", validator);
-                }
-            }
-            let response = request.call().map_err(|error| self.failed_call(error))?;
-            sha256 = sha256.or_else(|| linked_sha256(response.headers()));
-            match (response.status().as_u16(), header(response.headers(), "location")) {
-                (301 | 302 | 303 | 307 | 308, Some(location)) => url = join(&url, location),
-                _ => return Ok((response, sha256)),
-            }
+        let mut headers = vec![("Accept-Encoding", "identity".to_owned())];
+        if partial.len() > 0 {
+            headers.push(("Range", format!("bytes={}-", partial.len())));
+            headers.extend(partial.version().validator.clone().map(|validator| ("If-Range", validator)));
         }
-        Err(DownloadError::Address { url: self.url.clone(), reason: "it leads from one address to the next without end".into() }.into())
-    }
-
-    /// An error before there was an answer.
-    fn failed_call(&self, error: ureq::Error) -> Fault {
-        match error {
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::InvalidProxyUrl => {
-                DownloadError::Address { url: self.url.clone(), reason: error.to_string() }.into()
-            }
-            error => passing(error.to_string()),
+        let mut sha256 = None;
+        let response =
+            client::get(self.agent, &self.url, &headers, &mut |headers| sha256 = sha256.take().or_else(|| linked_sha256(headers)));
+        match response {
+            Ok(response) => Ok((response, sha256)),
+            Err(Unanswered::Address(reason)) => Err(DownloadError::Address { url: self.url.clone(), reason }.into()),
+            Err(Unanswered::Broken(reason)) => Err(passing(reason)),
         }
     }
 
@@ -294,24 +251,6 @@ fn linked_sha256(headers: &HeaderMap) -> Option<String> {
     (digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(digest)
 }
 
-/// The address that `location`, met at `url`, stands for.
-fn join(url: &str, location: &str) -> String {
-    if location.contains("://") {
-        return location.to_owned();
-    }
-    let host = url.find("://").map_or(0, |scheme| scheme + 3);
-    let path = url[host..].find('/').map_or(url.len(), |path| host + path);
-    if location.starts_with('/') {
-        return format!("{}{location}", &url[..path]);
-    }
-    let folder = url[path..].rfind('/').map_or(url.len(), |slash| path + slash);
-    format!("{}/{location}", &url[..folder])
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok().map(str::trim)
-}
-
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     header(headers, name)?.parse().ok()
 }
@@ -357,23 +296,5 @@ mod tests {
         for bad in ["", "5-9/10", "bytes 5/10", "bytes -9/10", "bytes 5-9", "bytes 5-9/x"] {
             assert_eq!(parsed(bad), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn redirects_lead_where_they_say() {
-        for (location, expected) in [
-            ("https://cdn.example/x", "https://cdn.example/x"),
-            ("/x?y", "https://hub.example:8/x?y"),
-            ("x", "https://hub.example:8/a/b/x"),
-        ] {
-            assert_eq!(join("https://hub.example:8/a/b/c", location), expected);
-        }
-        assert_eq!((join("http://hub", "/x"), join("http://hub", "x")), ("http://hub/x".into(), "http://hub/x".into()));
-    }
-
-    #[test]
-    fn only_this_machine_is_reached_without_a_proxy() {
-        assert!(["http://127.0.0.1:80/a", "http://localhost", "http://[::1]:8080"].into_iter().all(is_this_machine));
-        assert!(!["http://127.0.0.1.example", "https://huggingface.co", "no address"].into_iter().any(is_this_machine));
     }
 }

@@ -147,12 +147,11 @@ impl Hub {
 
     fn ask(&self, repo: &str, revision: Option<&str>) -> Result<Listing, HubError> {
         let tell = |reason: &str, wait: std::time::Duration| tracing::warn!(reason, seconds = wait.as_secs(), "trying again");
-        let listing = hub::ask(&self.endpoint, &self.folder, RepoKind::Model, repo, revision, &self.patience, &tell);
+        let listing = hub::ask(&self.endpoint, RepoKind::Model, repo, revision, &self.patience, &tell);
         listing.map_err(|unlisted| {
             let (reason, advice) = match unlisted {
                 Unlisted::Refused { reason } => (reason, "check the name, and HF_ENDPOINT if it is set; private repositories are not read"),
                 Unlisted::GaveUp { reason } => (reason, "try again later"),
-                Unlisted::Client { reason } => (reason, "this is a fault of the HTTP client"),
             };
             HubError::Listing { endpoint: self.endpoint.clone(), repo: repo.to_owned(), reason, advice }
         })
