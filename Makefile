@@ -1,6 +1,6 @@
-# What one does here, in one place; `make` alone lists it. Each target works as the first command after a clone.
+# `make` alone lists all targets. Each of them works as the first command after a clone.
 
-# rustup puts cargo here; a shell that was open before does not know it yet.
+# rustup installs cargo here; shells that were already open do not have it in PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .PHONY: help setup demo app app-run bundle test test-forms test-app test-mesa26 test-compilers fuzz bench bench-device lint fmt clean
@@ -15,7 +15,7 @@ setup: ## install what is missing to build and run: a C toolchain, a Vulkan driv
 demo: setup ## train a small model, fine-tune it for chat, and ask it some questions (under 20 minutes)
 	@scripts/demo.sh
 
-app: ## build the desktop app, nanochat, with all that it needs
+app: ## build the desktop app, nanochat, and everything it needs
 	@scripts/app.sh build
 
 app-run: ## build the desktop app and start it
@@ -38,29 +38,29 @@ test: lint ## check and test everything: the library, the command line, the app 
 	cargo test $(all)
 	NC_TEST_SELECTION='$(all)' scripts/test-forms.sh
 
-test-forms: setup ## test the forms that kernels take on other adapters: GPUs with, without and with varying subgroups
+test-forms: setup ## test the kernel forms for other adapters: GPUs with fixed, with varying and without subgroups
 	@scripts/setup.sh --test
 	scripts/test-forms.sh
 
-test-mesa26: setup ## run the tests once more on Mesa 26, put into a private folder (Debian only)
+test-mesa26: setup ## run the tests again on Mesa 26, unpacked into a private folder (Debian only)
 	@scripts/setup.sh --test
 	@scripts/python.sh >/dev/null
 	scripts/mesa26.sh run cargo test
 
-test-compilers: setup ## put every shader through the compilers of real GPU drivers; ARGS=--table, ARGS=--update: docs/COMPILERS.md
+test-compilers: setup ## compile every shader with the compilers of real GPU drivers; ARGS=--table, ARGS=--update: docs/COMPILERS.md
 	@scripts/compilers.sh run $(ARGS)
 
-fuzz: ## fuzz every reader of files from outside, a minute each; ARGS="--seconds 600 parquet" for more (nightly Rust)
+fuzz: ## fuzz every reader of untrusted files, a minute each; ARGS="--seconds 600 parquet" for more (nightly Rust)
 	@scripts/fuzz.sh $(ARGS)
 
-bench: ## measure beside numpy, PyTorch and Burn; ARGS="--rounds 5 --mesa26" and more: see bench/run.py --help
+bench: ## compare with numpy, PyTorch and Burn; ARGS="--rounds 5 --mesa26" and more: see bench/run.py --help
 	@scripts/setup.sh --bench
 	python3 bench/run.py $(ARGS)
 
-bench-device: setup ## check and measure the adapter, in two files for an issue; ARGS="--quick --adapter NAME": see docs/HARDWARE.md
+bench-device: setup ## check and measure the adapter, into two files for an issue; ARGS="--quick --adapter NAME": see docs/HARDWARE.md
 	NC_COMMIT=$$(git describe --always --dirty 2>/dev/null) cargo run --release -p nc-core -- bench device $(ARGS)
 
-lint: ## formatting, clippy and documentation of everything, warnings denied
+lint: ## check formatting, clippy and documentation of everything, with warnings denied
 	@scripts/setup.sh --lint --app
 	scripts/app.sh pages
 	cargo fmt --all --check

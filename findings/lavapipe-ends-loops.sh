@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Mesa 22.3.6's lavapipe (Debian 12): a shader's loop ends after 65,535 turns, and nobody is told.
+# Mesa 22.3.6's lavapipe (Debian 12): a shader's loop silently ends after 65,535 iterations.
 #
-# A loop that counts to 100,000 is over after 65,535 turns: no error, no validation message, and a wrong number. All loops of an
-# invocation share the count, so two nested loops of 300 turns end early as well, and a kernel that is right at a vocabulary
-# of 32,768 can be wrong at 65,536. The limit was there to keep a shader without end from hanging the machine; Mesa
-# 25.0.0 took it away («gallivm: Remove loop limiting»). A test on such a driver should count turns, not only compare small shapes.
+# A loop that counts to 100,000 ends after 65,535 iterations: no error, no validation message, and a wrong number. All loops of an
+# invocation share the count, so two nested loops of 300 iterations end early as well, and a kernel that is right at a vocabulary
+# of 32,768 can be wrong at 65,536. The limit kept endless shaders from hanging the machine; Mesa 25.0.0 removed it
+# («gallivm: Remove loop limiting»). A test on such a driver should count iterations, not only compare small shapes.
 #
 # Seen with mesa-vulkan-drivers 22.3.6-1+deb12u2 (Debian 12, amd64) and wgpu-py 0.32.0 (PyPI), which bounds no loop below 2^32:
 #     llvmpipe (LLVM 15.0.6, 256 bits), Mesa 22.3.6: counted to 65535 of 100000; nested: 65100 of 90000
 #
-# Unpacks the driver and what it stands on in a temporary folder; nothing is installed. Needs Debian 12 on amd64, python3-venv.
+# Unpacks the driver and its dependencies in a temporary folder; nothing is installed. Needs Debian 12 on amd64, python3-venv.
 # Exits 0 while this is so, 1 when it has changed.
 set -euo pipefail
 

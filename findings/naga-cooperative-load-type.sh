@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # naga 30.0.1: a cooperative matrix takes its type from the memory that it is loaded from, not from its declaration.
 #
-# coopLoad<coop_mat8x8<f16, A>> names a matrix of f16. From an array<f32> a reader expects a type error, or a conversion. naga
-# validates the module without a word and writes a matrix of f32: in MSL a simdgroup_float8x8. A kernel that forgot to pack its
-# operands therefore runs, at the speed and the size of f32, and a product that is said to have 16-bit inputs has none.
+# coopLoad<coop_mat8x8<f16, A>> declares a matrix of f16. With an array<f32> one would expect a type error, or a conversion. naga
+# silently validates the module and writes a matrix of f32: in MSL a simdgroup_float8x8. A kernel that forgets to convert its
+# operands therefore runs, at the speed and the size of f32, and its supposed 16-bit inputs are 32-bit.
 #
 # Seen with naga-cli 30.0.1 (crates.io): «Validation successful», and in the MSL
 #     metal::simdgroup_float8x8 a = NagaCooperativeLoad(&x[0], 8u, true);
 #
-# For whoever writes such kernels: bind f16 operands as array<f16>, and let a test look at the type in the translation.
-# Builds naga-cli in a temporary folder: some two minutes. Exits 0 while this is so, 1 when it has changed.
+# What to do: bind f16 operands as array<f16>, and let a test check the type in the translation.
+# Builds naga-cli in a temporary folder: about two minutes. Exits 0 while this is so, 1 when it has changed.
 set -euo pipefail
 
 work=$(mktemp -d)

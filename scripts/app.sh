@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds, starts, packs and tests the desktop app. Its pages come first: they are built into the executable.
+# Builds, starts, packages and tests the desktop app. The pages are built first: they are embedded in the executable.
 #
-#   scripts/app.sh build       the executable, with all that is needed for it
+#   scripts/app.sh build       the executable, and everything it needs
 #   scripts/app.sh run         build it and start it
 #   scripts/app.sh bundle      packages for this system: .deb and .rpm, .dmg, or .msi
 #   scripts/app.sh pages       the pages alone, without which the other half does not compile
@@ -10,11 +10,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# What packs the app; it does nothing else, and is no part of it.
+# Only packages the app; it is not part of it.
 bundler='@tauri-apps/cli@2.12.5'
 
 pages() {
-    # Installed anew only where the list has changed since.
+    # Reinstalled only if the lock file has changed since.
     if [ ! -e ui/node_modules/.package-lock.json ] || [ ui/package-lock.json -nt ui/node_modules/.package-lock.json ]; then
         npm --prefix ui ci --no-audit --no-fund
     fi
@@ -63,7 +63,7 @@ test)
     pages
     test_pages
     cargo clippy -p nanochat --all-targets -- -D warnings
-    # The app has next to nothing public.
+    # The app has hardly any public items.
     RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps -p nanochat --document-private-items
     cargo test -p nanochat
     ;;

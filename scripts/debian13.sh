@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Sourced by mesa26.sh and compilers.sh: packages of Debian 13 with its backports, in a private folder.
 #
-# Nothing is installed: the system's packages, apt lists and configuration are neither changed nor used beyond the
-# address of the mirror and Debian's keys.
+# Nothing is installed: the system's packages, apt lists and configuration are not changed. Only the address of the mirror
+# and Debian's keys are read.
 
 # Makes a temporary folder beside $1, `work`, deleted when the script ends, with private apt lists in it.
 open_debian13() {
@@ -28,7 +28,7 @@ open_debian13() {
     private_apt update >&2
 }
 
-# apt with lists, cache and state of its own. The empty status file makes every dependency count as missing, so that
+# apt with its own lists, cache and state. The empty status file makes every dependency count as missing, so that
 # the whole set down to libc is downloaded.
 private_apt() {
     apt-get -qq -o APT::Sandbox::User=root -o APT::Install-Recommends=false -o APT::Architecture="$arch" -o APT::Architectures="$arch" \
@@ -37,8 +37,8 @@ private_apt() {
         -o Dir::Cache="$work/cache" -o Dpkg::Use-Pty=0 -o Acquire::Languages=none "$@"
 }
 
-# Unpacks these packages, and every library that they stand on, into $work/tree/root. Sets `loader` and `libraries`: the
-# path in there of the program loader, and of the folder of libraries.
+# Unpacks these packages, and every library that they depend on, into $work/tree/root. Sets `loader` and `libraries`: the
+# paths of the program loader and of the library folder in there.
 unpack_debian13() {
     local package
     private_apt -t trixie-backports --yes --download-only install "$@" >&2
@@ -52,7 +52,7 @@ unpack_debian13() {
     loader=${loader#./} libraries=$(dirname "${libraries#./}")
 }
 
-# The description of the driver in $1, with the library's full path below $2: it must be found without the system's help.
+# The driver's JSON file $1, with the library's full path under $2, because the system's search path does not apply.
 driver_json() {
     sed -E "s|\"library_path\": *\"([^\"/]*/)*([^\"]*)\"|\"library_path\": \"$2/root/$libraries/\2\"|" "$1"
 }

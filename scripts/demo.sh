@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# From text to a model that answers, in some minutes: trains a tokenizer and a small model on the sample corpus, prints
-# text that the model writes, fine-tunes it on shipped conversations, and asks it a few questions. Every command is shown
-# before it runs, so that it can be typed again with other options.
+# From text to a model that answers, in a few minutes: trains a tokenizer and a small model on the sample corpus, prints
+# text that the model writes, fine-tunes it on the included conversations, and asks it a few questions. Every command is
+# printed before it runs, so that it can be repeated with other options.
 #
-# The runs are called `demo` and `demo-sft` and live with all others under NC_HOME; older ones of these names are replaced.
+# The runs are called `demo` and `demo-sft` and are kept with all others under NC_HOME; older runs of these names are replaced.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Numbers that suit the slowest machine meant, software Vulkan on two cores: a small model, many steps, and learning
-# rates raised against the defaults, which are meant for batches of half a million tokens.
+# Settings for the slowest supported machine, software Vulkan on two cores: a small model, many steps, and higher learning
+# rates than the defaults, which are meant for batches of half a million tokens.
 vocabulary=512
 depth=2
 row=256
@@ -16,7 +16,7 @@ batch=8
 steps=800
 sft_steps=200
 
-# Prints a command as one would type it, then runs it.
+# Prints a command as it would be typed, then runs it.
 show() {
     local word line=
     for word in "$@"; do
@@ -29,7 +29,7 @@ show() {
     "$@"
 }
 
-# Where runs are kept: the same folders as in src-core/src/checkpoint/home.rs.
+# Where runs are kept: the same folders as in `checkpoint/home.rs`.
 home() {
     if [ -n "${NC_HOME:-}" ]; then
         printf '%s' "$NC_HOME"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Fuzzes every reader of files from outside, each for a while, and says how often each was run and what it reached.
+# Fuzzes every reader of untrusted files, and reports the executions and the coverage of each.
 #
 #   scripts/fuzz.sh                       every target, 60 seconds each
 #   scripts/fuzz.sh --seconds 600 parquet torch_pt
 #
-# Needs a nightly toolchain; cargo-fuzz is installed where it is missing. What is reached grows in fuzz/corpus/TARGET;
-# fuzz/seeds/TARGET and fuzz/reached/TARGET.tar.gz, which are part of the repository, are where a target begins. A crash ends the run and is kept in
+# Needs a nightly toolchain; cargo-fuzz is installed if it is missing. The corpus grows in fuzz/corpus/TARGET and starts from
+# fuzz/seeds/TARGET and fuzz/reached/TARGET.tar.gz, which are part of the repository. A crash ends the run and is kept in
 # fuzz/artifacts/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -42,7 +42,7 @@ fi
 
 log=$(mktemp)
 
-# Targets put what they hand over as a file into a folder that is named after their process; others may be at it.
+# Targets write their input files into a folder named after their process; other fuzzers may be running.
 clear_up() {
     local folder
     rm -f "$log"
@@ -62,7 +62,7 @@ for target in "${targets[@]}"; do
     *) options+=(-max_len=16384) ;;
     esac
     mkdir -p "fuzz/corpus/$target" "fuzz/seeds/$target"
-    # Named by what they hold, so nothing that was reached here is lost.
+    # Files are named by their contents, so unpacking overwrites nothing of this corpus.
     if [ -e "fuzz/reached/$target.tar.gz" ]; then tar -xzf "fuzz/reached/$target.tar.gz" -C fuzz/corpus; fi
     if ! cargo +nightly fuzz run --features run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- "${options[@]}" >"$log" 2>&1; then
         tail -n 40 "$log" >&2

@@ -2,9 +2,9 @@
 # Mesa 26 in a private folder, for Debian 12.
 #
 # Debian 12 ships Mesa 22.3, whose software Vulkan driver (lavapipe) has no cooperative matrices. This script unpacks
-# the driver of Debian 13 with its backports, and every library that it stands on, below ~/.cache/nc-core/mesa26.
-# Nothing is installed: see debian13.sh. Because the tree brings its own libc, programs reach it through a runner
-# that starts them with the tree's own loader.
+# the driver of Debian 13 with its backports, and every library that it depends on, under ~/.cache/nc-core/mesa26.
+# Nothing is installed: see debian13.sh. Because the tree has its own libc, a runner starts programs with the tree's
+# own loader.
 #
 #   scripts/mesa26.sh                 make sure that it is there, and print the driver's version
 #   scripts/mesa26.sh runner          the same, and print the path of the runner only
@@ -12,8 +12,8 @@
 #                                     scripts/mesa26.sh run cargo test -p nc-core
 #   scripts/mesa26.sh remove          delete it
 #
-# A program that starts another one must start it through the runner too; the runner leaves its own path in NC_RUNNER,
-# which the tests' `nc_core!` honours. Under the runner /proc/self/exe is the loader, not the program.
+# A program that starts another one must use the runner too; the runner puts its own path into NC_RUNNER,
+# which the tests' `nc_core!` respects. Under the runner /proc/self/exe is the loader, not the program.
 set -euo pipefail
 
 tree="${NC_MESA26_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/nc-core/mesa26}"
@@ -34,7 +34,7 @@ install() {
     driver_json "$(echo "$work"/tree/root/usr/share/vulkan/icd.d/lvp_icd*.json)" "$tree" >"$work/tree/lvp_icd.json"
     cat >"$work/tree/run" <<END
 #!/bin/sh
-# Starts a program with Mesa 26 and the libraries beside it: run PROGRAM ARGUMENTS…
+# Starts a program with Mesa 26 and its libraries: run PROGRAM ARGUMENTS…
 program=\$(command -v "\$1") || { echo "run: there is no program \$1" >&2; exit 127; }
 shift
 export VK_DRIVER_FILES='$tree/lvp_icd.json' VK_ICD_FILENAMES='$tree/lvp_icd.json' NC_RUNNER='$runner'

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Python with the packages of tests/python/requirements.txt, with which the tests compare what is exported.
+# Python with the packages of tests/python/requirements.txt, which the tests use to check exports.
 #
-# They are put below ~/.cache/nc-core once, into a folder that is named after their versions and Python's: another
-# clone finds them there. A folder gets its name when it is whole, so an interrupted download leaves nothing to trip over.
+# They are installed once under ~/.cache/nc-core, into a folder named after their versions and Python's, which all
+# clones share. A folder gets its name when it is complete, so an interrupted download leaves nothing behind.
 #
 #   scripts/python.sh           make sure that it is there, and print the path of its Python
 #   scripts/python.sh remove    delete it
@@ -38,7 +38,7 @@ if [ ! -e "$place" ]; then
     trap "rm -rf '$work'" EXIT
     python3 -m venv "$work"
     "$work/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" >&2 || fail 'the packages could not be installed; see above'
-    # Whoever was faster has put the same in place.
+    # Another process may have put the same in place meanwhile.
     [ -e "$place" ] || mv "$work" "$place"
 fi
 printf '%s\n' "$place/bin/python"

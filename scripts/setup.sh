@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Makes this machine ready to build and run nc-core: a Rust toolchain, a C toolchain, and on Linux a Vulkan driver.
+# Prepares this machine to build and run nc-core: a Rust toolchain, a C toolchain, and on Linux a Vulkan driver.
 #
-# It looks first and installs only what is missing, so that a machine with its own GPU driver is left alone and a
-# second run is over at once. It installs with apt, as root or by sudo; elsewhere it says what to install. Rust is
-# never installed, only explained.
+# It checks first and installs only what is missing, so that an existing GPU driver is left alone and a
+# second run finishes at once. It installs with apt, as root or with sudo; elsewhere it says what to install. It never
+# installs Rust, but says how to.
 #
-#   scripts/setup.sh           what building and running need
-#   scripts/setup.sh --lint    and rustfmt and clippy
-#   scripts/setup.sh --test    and Python 3, with which the tests compare the calculator and what is exported
-#   scripts/setup.sh --bench   and what the Python peers of the benchmark need
-#   scripts/setup.sh --compilers   and what a part of the compilers of real GPU drivers is built with
-#   scripts/setup.sh --fxc     and Wine and a compiler for Windows, with which FXC is called
-#   scripts/setup.sh --app     and the web view and Node, which the desktop app is built with
-#   scripts/setup.sh --app-test   and chromium, a display that nobody sees, what looks at it, and strace, with which the app is tested
+#   scripts/setup.sh             what building and running need
+#   scripts/setup.sh --lint      also rustfmt and clippy
+#   scripts/setup.sh --test      also Python 3, which the tests use to check the calculator and exports
+#   scripts/setup.sh --bench     also what the Python peers of the benchmark need
+#   scripts/setup.sh --compilers also what is needed to build a part of the compilers of real GPU drivers
+#   scripts/setup.sh --fxc       also Wine and a compiler for Windows, to run FXC
+#   scripts/setup.sh --app       also the web view and Node, to build the desktop app
+#   scripts/setup.sh --app-test  also chromium, a virtual display, a reader of its accessibility tree, and strace, to test the app
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -48,7 +48,7 @@ wanted_rust() {
     sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml
 }
 
-# Is version $1 at least $2? Both are MAJOR.MINOR, perhaps with more behind.
+# Is version $1 at least $2? Both are MAJOR.MINOR, perhaps followed by more.
 at_least() {
     local have_major have_minor want_major want_minor
     IFS=. read -r have_major have_minor _ <<<"$1"
@@ -84,7 +84,7 @@ check_lint_tools() {
 
 wanted_node=20.19
 
-# Distributions are often years behind, so Node is never installed, only explained.
+# Distributions are often years behind, so this never installs Node, but says how to.
 check_node() {
     local have
     if ! has node || ! has npm; then
@@ -116,7 +116,7 @@ has_vulkan_loader() {
     return 1
 }
 
-# An installable client driver: the JSON file by which the loader finds a driver.
+# An installable client driver (ICD): the JSON file through which the loader finds a driver.
 has_vulkan_driver() {
     local folder file
     if [ -n "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ]; then return 0; fi
@@ -129,7 +129,7 @@ has_vulkan_driver() {
     return 1
 }
 
-# torch.compile writes C++ against Python's headers.
+# torch.compile generates C++ that includes Python's headers.
 has_python_headers() {
     local folder
     folder=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])' 2>/dev/null) && [ -e "$folder/Python.h" ]
@@ -139,19 +139,19 @@ has_web_view() {
     has pkg-config && pkg-config --exists webkit2gtk-4.1
 }
 
-# A browser for the tests of the pages; `ui/e2e/app.ts` looks in the same places.
+# A browser to test the pages; `ui/e2e/app.ts` looks in the same places.
 has_browser() {
     [ -x "${CHROMIUM:-}" ] || [ -x /usr/bin/chromium ] || [ -x /usr/bin/chromium-browser ] || [ -x /usr/bin/google-chrome ]
 }
 
-# Asked of the system's own Python: another one has no such bindings.
+# Uses the system's own Python: others do not have these bindings.
 has_screen_reading() {
     [ -e /usr/share/dbus-1/services/org.a11y.Bus.service ] &&
         /usr/bin/python3 -c 'import gi; gi.require_version("Atspi", "2.0"); from gi.repository import Atspi' 2>/dev/null
 }
 
-# Fills `missing` with words for a person, and `packages` with the names that Debian gives them. What nothing can be
-# built without is `required`; a driver may be somewhere that this script does not look, so it never stops the build.
+# Fills `missing` with readable names, and `packages` with Debian's package names. What no build can do without is
+# `required`; a driver may be somewhere that this script does not look, so a missing one never stops the build.
 find_missing() {
     missing=() packages=() required=false
     if ! has_c; then
@@ -202,7 +202,7 @@ find_missing() {
 
 # Installing ------------------------------------------------------------------------------------------------------
 
-# How to become root without being asked in a place where nobody can answer; fails when there is no way.
+# How to become root without a prompt that nobody can answer; fails if there is no way.
 root_prefix() {
     if [ "$(id -u)" -eq 0 ]; then
         printf 'env'
@@ -213,7 +213,7 @@ root_prefix() {
     fi
 }
 
-# The command with which this system's user installs what is missing, for a person to read.
+# The command that installs what is missing on this system, for the user to read.
 advice() {
     if has apt-get; then
         printf 'apt-get install %s' "${packages[*]}"

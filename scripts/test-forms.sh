@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Tests the forms that kernels take on adapters other than this one.
+# Tests the kernel forms for other adapters than this one.
 #
 # A kernel has a form for CPU adapters, and for GPUs one that works for any subgroup size and one without subgroup operations.
-# On a machine with one adapter plain tests run one of them. Here NC_CAPABILITIES makes the adapter look like others, and on
-# lavapipe LP_NATIVE_VECTOR_WIDTH sets the lanes of a subgroup: 32 times as many bits.
+# On a machine with one adapter, plain tests run only one of them. Here NC_CAPABILITIES makes the adapter look like others, and
+# on lavapipe LP_NATIVE_VECTOR_WIDTH sets the subgroup size: 32 bits per lane.
 #
 #   scripts/test-forms.sh            all of it
-#   scripts/test-forms.sh kernels    every kernel against its twin, in every form and with 4, 8 and 16 lanes a subgroup
+#   scripts/test-forms.sh kernels    every kernel against its twin, in every form and with 4, 8 and 16 lanes per subgroup
 #   scripts/test-forms.sh models     golden models, decoding, sampling, fine-tuning and exact resume in the forms for GPUs
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,7 +25,7 @@ kernels() {
     local lanes forms form
     for lanes in 8 4 16; do
         forms=(gpu gpu-varying gpu-no-subgroups)
-        # Eight lanes are lavapipe's own, so plain tests have seen its form for CPUs; without subgroups their size is nothing.
+        # Eight lanes are lavapipe's default, so plain tests cover its form for CPUs; without subgroups the size does not matter.
         if [ "$lanes" -ne 8 ]; then forms=(cpu gpu gpu-varying); fi
         for form in "${forms[@]}"; do
             say "kernels as on $form, subgroups of $lanes lanes on lavapipe"
