@@ -5,7 +5,7 @@
 //   m ← m + (g − m)·(1 − β1)         v ← v + (g² − v)·(1 − β2)
 //   p ← p − lr/(1 − β1^t) · m / (sqrt(v/(1 − β2^t)) + eps)
 //
-// One element an invocation, where an element is four floats if the tensor's length allows, else one. What changes from
+// One element per invocation; an element is four floats if the tensor's length allows, else one. What changes from
 // step to step is read from `numbers`, so that a recorded step can be replayed.
 
 struct Shape {

@@ -1,8 +1,8 @@
-// Attention of new tokens over a cache, a query at a time, the lanes along the positions: the form for CPU adapters, where a
-// sum over lanes is dear.
+// Attention of new tokens over a KV cache, one query at a time, with the lanes along the positions: the form for CPU adapters,
+// where a sum over lanes is expensive.
 //
-// A workgroup is one subgroup and takes one head of one query. A turn is {{ lanes }} positions: every lane makes the score of its
-// own; then, with the lanes along D, every position's value is added by its weight, which is handed round by broadcast.
+// A workgroup is one subgroup and handles one head of one query. An iteration covers {{ lanes }} positions: every lane computes the
+// score of one; then, with the lanes along D, the values of all are added, weighted by their scores, which are broadcast.
 
 #include "shared/attention_decode.wgsl"
 
@@ -31,7 +31,7 @@ fn forward(
 {% endfor %}
     var top = LOWEST;
     var sum = 0.0;
-    // Slots come round once at most between the first position and the last.
+    // Slots wrap round at most once between the first position and the last.
     var slot = first % shape.ring;
     for (var at = first; at <= position; at += {{ lanes }}u) {
         let mine = slot + min(lane, position - at);

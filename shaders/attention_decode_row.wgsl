@@ -1,15 +1,15 @@
-// Attention of new tokens over a cache, a query at a time: the form for GPUs.
+// Attention of new tokens over a KV cache, one query at a time: the form for GPUs.
 //
-// A workgroup of {{ lanes }} lanes takes one head of one query and walks over its share of the positions. Teams of {{ team }} lanes take
-// four positions a turn each. The lanes of a team lie along D, so that neighbours read neighbours, and hold their channels of
-// q and o in registers. What they add to the four products meets in workgroup memory, in two steps: eights of lanes, then all
-// eights. So nothing depends on subgroups. Each team has a maximum and a sum of its own; teams are put together at the end,
+// A workgroup of {{ lanes }} lanes handles one head of one query and loops over its share of the positions. Teams of {{ team }} lanes
+// take four positions per iteration each. The lanes of a team lie along D, so that loads are coalesced, and hold their channels of
+// q and o in registers. Their contributions to the four products are reduced in workgroup memory, in two steps: groups of eight
+// lanes, then all groups. So nothing depends on subgroups. Each team has its own maximum and sum; teams are merged at the end,
 // in order.
 //
-// With several shares a head, each leaves its maximum, its sum and its unscaled output to `combine` (flash-decoding: Dao and
-// others 2023), so that one long context can keep a whole GPU busy. What a query gets does not depend on other sequences.
+// With several shares per head, each passes its maximum, sum and unscaled output to `combine` (flash-decoding: Dao and
+// others 2023), so that one long context can keep a whole GPU busy. A query's result does not depend on other sequences.
 //
-// Scores are to base 2: log₂e is part of the scale.
+// Scores are in base 2: log₂e is part of the scale.
 
 #include "shared/attention_decode.wgsl"
 
@@ -20,17 +20,17 @@
 {% set eights = [fours // 2, 1] | max %}
 
 const TEAM = {{ team }}u;
-const TURN = {{ 4 * teams }}u;    // positions of a turn
+const TURN = {{ 4 * teams }}u;    // positions per iteration
 const LOG2_E = 1.442695041;
 const ORDER = vec4<u32>(0u, 1u, 2u, 3u);
 
-// Arrays are nested so that what bounds an index has little to do.
+// Arrays are nested so that bounds checks of indices are cheap.
 var<workgroup> of_lanes: array<array<array<vec4<f32>, {{ fours }}>, {{ teams }}>, 4>;          // [position][team][lane]
 var<workgroup> of_eights: array<array<vec4<f32>, {{ fours }}>, {{ teams }}>;                   // [team][eight, twice][position]
 var<workgroup> outputs: array<array<array<vec4<f32>, {{ team }}>, {{ teams }}>, {{ quads }}>;  // [quad][team][lane]
 var<workgroup> ends: array<vec2<f32>, {{ teams }}>;                                            // [team]  maximum, sum
 
-// What was weighed against maximum − x counts for against the maximum. Further down no exponential need be right.
+// The factor that rescales sums from one maximum to another, x = old − new ≤ 0. For very low x it need not be exact.
 fn shrunk(x: vec4<f32>) -> vec4<f32> {
     return exp2_low(max(x, vec4<f32>(-100.0)));
 }
@@ -47,7 +47,7 @@ fn forward(
     if token % shape.fresh >= cursor.count { return; }
     let position = cursor.position + token % shape.fresh;
     let before = min(position, shape.window);
-    // Slots are counted on past the ring's end, which they pass once at most.
+    // Slots are numbered on past the ring's end, which they pass at most once.
     let first = (position - before) % shape.ring;
     let each = (before / shape.shares + TURN) / TURN * TURN;
     let start = first + share * each;
@@ -74,10 +74,10 @@ fn forward(
     var top = LOWEST;
     var sum = 0.0;
     for (var at = start; at < end; at += TURN) {
-        // Past the end stands the last position once more.
+        // Past the end the last position is repeated.
         let mine = at + 4u * team + ORDER;
         let counted = min(mine, vec4<u32>(end - 1u));
-        // Before the ring's end the difference wraps round and is the larger.
+        // Before the ring's end the unsigned difference wraps round and is the larger.
         let slot = row + min(counted, counted - shape.ring) * stride;
 {% for j in range(4) %}
         {
@@ -116,7 +116,7 @@ fn forward(
     outputs[{{ i }}][team][lane] = o{{ i }};
 {% endfor %}
     workgroupBarrier();
-    // From here on a lane takes the quad of its number: lane `lane`'s quad number `team`.
+    // From here on lane l of team t handles that lane's quad number t.
     if local >= {{ dq }}u { return; }
     top = ends[0].x;
 {% for t in range(1, teams) %}
@@ -140,7 +140,7 @@ fn forward(
 {% endif %}
 }
 
-// Four shares at a time, so that no load waits for another.
+// Four shares at a time, so that loads do not wait for each other.
 @compute @workgroup_size({{ lanes }})
 fn combine(
     @builtin(workgroup_id) workgroup: vec3<u32>,       // head, –, token

@@ -1,6 +1,6 @@
 // What the backward pass of attention subtracts from dP: delta_i = Σ_c do_ic · o_ic, for every query head of every token.
 //
-// One workgroup a row.
+// One workgroup per row.
 
 #include "shared/rows.wgsl"
 

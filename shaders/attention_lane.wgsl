@@ -1,13 +1,13 @@
-// Flash attention in register tiles, a subgroup a workgroup: the form that CPU adapters run fastest.
+// Flash attention in register tiles, with one subgroup per workgroup: the form that is fastest on CPU adapters.
 //
-// Every pass has the same shape. A workgroup owns `rows` rows of one head (queries, or keys with their values) and walks
-// over the other side in tiles of four rows a lane. A tile of scores is a product with the lanes along the tile: each
-// value that a lane loads meets all owned rows, which are spread over the subgroup and handed round by broadcast. The
-// scores then cross, through workgroup memory, to lanes that have one owned row each, so that softmax needs no reduction
-// over lanes; and meet the tile once more with the lanes along D, where the sums live. Tiles outside the window or above
-// the diagonal are never visited. Each sum runs in order of rows: the same bits every time.
+// Every pass has the same structure. A workgroup owns `rows` rows of one head (queries, or keys with their values) and loops
+// over the other side in tiles of four rows per lane. A tile of scores is a product with the lanes along the tile: each
+// value that a lane loads is used for all owned rows, which are spread over the subgroup and broadcast. The
+// scores are then transposed, through workgroup memory, to lanes with one owned row each, so that softmax needs no reduction
+// over lanes; and multiplied with the tile with the lanes along D, which hold the sums. Tiles outside the window or above
+// the diagonal are skipped. Each sum runs in order of rows: the same bits every time.
 //
-// Where a tile ends past the last row, loads are clamped and the scores masked.
+// Where a tile extends past the last row, loads are clamped and the scores masked.
 
 #include "shared/attention.wgsl"
 
@@ -16,8 +16,8 @@
 {% set dq = head_dim // 4 %}
 {% set outs = (dq + lanes - 1) // lanes %}
 {% set shares = (rows + lanes - 1) // lanes %}
-// One subgroup needs no more than an ordering of its own memory accesses; the wider barrier, which is nothing on a GPU,
-// costs a CPU adapter a switch of coroutines.
+// One subgroup only needs its own memory accesses ordered; the wider barrier, which is free on a GPU,
+// costs a CPU adapter a coroutine switch.
 {% set barrier = "subgroupBarrier" if cpu else "workgroupBarrier" %}
 
 var<workgroup> scores: array<vec4<f32>, {{ rows * lanes }}>;     // [rows, tile]  s, then p
@@ -25,7 +25,7 @@ var<workgroup> scores: array<vec4<f32>, {{ rows * lanes }}>;     // [rows, tile]
 var<workgroup> slopes: array<vec4<f32>, {{ rows * lanes }}>;     // [rows, tile]  dP, then dS
 {% endif %}
 
-{# to[owned row] = factor · a·b for the four rows of the tile that are this lane's. #}
+{# to[owned row] = factor · a·b for this lane's four rows of the tile. #}
 {% macro product(to, a, a_at, b, b_start, b_stride, factor) %}
 {% for j in range(4) %}
         let {{ to }}_{{ j }}_at = {{ b_start }} + {{ other("tile + 4u * lane + " ~ j ~ "u") }} * {{ b_stride }};
@@ -52,7 +52,7 @@ var<workgroup> slopes: array<vec4<f32>, {{ rows * lanes }}>;     // [rows, tile]
         }
 {% endmacro %}
 
-{# Puts a tile, less an offset, where lanes along the owned rows can read it. #}
+{# Stores a tile, minus an offset, where lanes along the owned rows can read it. #}
 {% macro hand_over(to, from, offset) %}
 {% for r in range(rows) %}
         {{ to }}[lane + {{ r * lanes }}u] = {{ from }}{{ r }}{{ offset }};
@@ -68,17 +68,17 @@ vec4<u32>(row{{ i }}{{ plus_base }} - tile - 4u * quad) - vec4<u32>(0u, 1u, 2u, 
 {%- endif %}
 {%- endmacro %}
 
-{# exp(score − offset) of the same, 0 where they are out of sight. #}
+{# exp(score − offset) of the same, 0 where they are masked. #}
 {% macro weight(i, offset) -%}
 select(vec4<f32>(0.0), exp_low(scores[at{{ i }} + quad]{{ offset }}), {{ seen(i) }})
 {%- endmacro %}
 
-{# One lane writes for an owned row, even where there are more lanes than rows. #}
+{# One lane writes for an owned row, even if there are more lanes than rows. #}
 {% macro one(i) %}{% if rows % lanes %}if lane + {{ i * lanes }}u < {{ rows }}u {% endif %}{% endmacro %}
 
 {#
-  sum[owned row] += Σ over the tile of weight · x, lanes along D. Two rows of the tile a turn: four would be no faster, and
-  take a driver on a CPU a quarter longer to compile.
+  sum[owned row] += Σ over the tile of weight · x, lanes along D. Two rows of the tile per iteration: four would be no faster,
+  and take a CPU driver a quarter longer to compile.
 #}
 {% macro gather(sum, weights, x, x_start, x_stride) %}
         for (var pair = 0u; pair < 2u * quads_here; pair++) {
@@ -107,7 +107,7 @@ select(vec4<f32>(0.0), exp_low(scores[at{{ i }} + quad]{{ offset }}), {{ seen(i)
 {% endfor %}{% endfor %}
 {% endmacro %}
 
-{# Stores the owned rows of a sum. Picking the row in a loop, and not a store a row, halves a CPU driver's compile time. #}
+{# Stores the owned rows of a sum. Selecting the row in a loop, instead of one store per row, halves a CPU driver's compile time. #}
 {% macro store(to, start, stride, factor) %}
     for (var r = 0u; r <= row_last - row; r++) {
 {% for c in range(outs) %}
@@ -225,7 +225,7 @@ fn {{ pass }}(
         let shrink{{ i }} = exp_low(vec4<f32>(top{{ i }} - next{{ i }})).x;
         var add{{ i }} = vec4<f32>(0.0);
 {% endfor %}
-        // Nobody reads another's row here, so each may be overwritten at once.
+        // No lane reads another lane's row here, so each may be overwritten at once.
         for (var quad = 0u; quad < quads_here; quad++) {
 {% for i in range(shares) %}
             let p{{ i }} = {{ weight(i, " - next" ~ i) }};

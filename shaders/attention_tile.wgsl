@@ -1,17 +1,17 @@
 // Flash attention through workgroup memory: the form for GPUs.
 //
-// A workgroup owns `rows` rows of one head (queries, or keys with their values) and walks over the other side in tiles of
-// `tile` rows. Its invocations form a grid, rows / 4 down and tile / 4 across. Every pass is made of two products:
+// A workgroup owns `rows` rows of one head (queries, or keys with their values) and loops over the other side in tiles of
+// `tile` rows. Its invocations form a grid, rows / 4 down and tile / 4 across. Every pass consists of two products:
 //
-//   product    scores [rows, tile] = owned rows · (rows of the tile)ᵀ      4 × 4 an invocation, in registers
-//   gather     sums [rows, D] += weights [rows, tile] · rows of the tile   4 rows by a share of D an invocation
+//   product    scores [rows, tile] = owned rows · (rows of the tile)ᵀ      4 × 4 per invocation, in registers
+//   gather     sums [rows, D] += weights [rows, tile] · rows of the tile   4 rows by a share of D per invocation
 //
 // Both read from workgroup memory, `left` · `right`, which is filled with as much as fits between two barriers. Tiles
-// outside the window or above the diagonal are never visited. Where a tile ends past the last row, loads are clamped and
+// outside the window or above the diagonal are skipped. Where a tile extends past the last row, loads are clamped and
 // weights are 0. Each sum runs in a fixed order: the same bits every time.
 //
-// naga clamps each index into a workgroup array, by itself. So the arrays are nested in such a way that an index is an
-// invocation's constant, a loop's counter or a literal, and the clamps stay out of the loops or cost one scalar operation.
+// naga clamps each index of a workgroup array separately. So the arrays are nested in such a way that an index is
+// constant per invocation, a loop counter or a literal, and the clamps stay out of the loops or cost one scalar operation.
 
 #include "shared/attention.wgsl"
 
@@ -21,7 +21,7 @@
 {% set lanes = down * across %}
 {% set quads = head_dim // 4 %}
 {% set outs = (quads + across - 1) // across %}      {# quads of D that an invocation sums #}
-{% set run = 4 if slice > 4 else slice %}            {# quads of a row that neighbours load together #}
+{% set run = 4 if slice > 4 else slice %}            {# quads of a row that adjacent invocations load together #}
 {% set batch = [across, down // outs] | min %}       {# quads of the tile's rows that `right` holds at once for a gather #}
 
 // Owned row 4y + i at [i][y]: a slice of its D, or its weights for the tile.
@@ -44,7 +44,7 @@ var<workgroup> right: array<array<array<vec4<f32>, {{ across }}>, 4>, {{ down }}
 {% endfor %}
 {% endmacro %}
 
-{# Neighbours write neighbouring columns x, whose rows lie 4 apart. #}
+{# Adjacent invocations write adjacent columns x, whose rows lie 4 apart. #}
 {% macro fill_right(b) %}
 {% for n in range([tile * slice // lanes, 1] | max) %}
             {
@@ -138,7 +138,7 @@ vec4<u32>(far - own - {{ i }}u) + vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(min(sha
         workgroupBarrier();
 {% endmacro %}
 
-{# What the forward pass kept of four queries. #}
+{# What the forward pass saved for four queries. #}
 {% macro statistics(first) %}
     var lse4: vec4<f32>;
     var delta4: vec4<f32>;
@@ -149,7 +149,7 @@ vec4<u32>(far - own - {{ i }}u) + vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(min(sha
 {% endfor %}
 {% endmacro %}
 
-{# That of the queries in a vector of scores: of one owned query, or of four in the tile. #}
+{# The same for the queries in a vector of scores: one owned query, or four in the tile. #}
 {% macro of(statistic, i) %}{{ statistic }}{% if queries %}[{{ i }}]{% endif %}{% endmacro %}
 
 {% macro sums(name) %}
@@ -174,7 +174,7 @@ fn {{ pass }}(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    // Neighbours lie in blocks of 8 across: so a subgroup of 32 reads 8 columns and 4 rows, and not 16 and 2 or 32 and 1.
+    // Invocations are arranged in blocks of 8 across: so a subgroup of 32 reads 8 columns and 4 rows, not 16 and 2 or 32 and 1.
     let x = min(local % 8u + local / {{ 8 * down }}u * 8u, {{ across - 1 }}u);
     let y = min(local / 8u % {{ down }}u, {{ down - 1 }}u);
     // What this invocation loads for a product: first row and quad.
@@ -216,7 +216,7 @@ fn {{ pass }}(
 {% endif %}
 
 {% if pass == "forward" %}
-    var top = vec4<f32>(LOWEST);       // greatest scores of the owned rows
+    var top = vec4<f32>(LOWEST);       // maximum scores of the owned rows
     var sum = vec4<f32>(0.0);          // of this invocation's own weights
 {{ sums("o") }}
 {% elif queries %}

@@ -1,9 +1,9 @@
-// Takes a share of the middle layer's residual stream back out before the last norm.
+// Subtracts a share of the middle layer's residual stream before the last norm.
 //
 //   y = x − λ · m          dL/dm = −λ · g,   dL/dλ = −Σ g · m,     g = dL/dy = dL/dx
 //
-// The forward pass gives every invocation four elements. The backward pass forms the partial sums of dL/dλ on its way
-// through the data, a part a workgroup; `dot.wgsl` finishes them.
+// Forward: four elements per invocation. The backward pass also computes the partial sums of dL/dλ, one per workgroup;
+// `dot.wgsl` adds them.
 
 #include "shared/rows.wgsl"
 

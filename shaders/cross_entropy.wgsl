@@ -4,12 +4,12 @@
 //   dL/dl_nv = w · (exp(z_nv − lse_n) − [v = target]) · (1 − (z_nv / cap)²)
 //
 // `backward` turns the logits into their gradient in place, so that no second array of that size exists. Columns from
-// V on are padding: no loss, no gradient. One workgroup a row.
+// V on are padding: no loss, no gradient. One workgroup per row.
 //
-// Exponentials: f32 holds exp(z) for |z| ≤ 87, and the sum of V of them where z + ln V ≤ 88. Since |z| ≤ cap, nothing can
-// overflow, and no sum vanish, while cap + ln V ≤ 87: for caps up to 74 at any vocabulary that there is, so the usual pass for the
-// row's maximum is left out. A fixed shift by cap would not do for more: where all z are near −cap, the sum of
-// exp(z − cap) is 0 from a cap of 44 on. So larger caps count exponents from the row's highest z, which costs a pass. tanh
+// Exponentials: f32 can represent exp(z) for |z| ≤ 87, and the sum of V of them if z + ln V ≤ 88. Since |z| ≤ cap, nothing can
+// overflow, and no sum can underflow, as long as cap + ln V ≤ 87: for caps up to 74 with any vocabulary in use. So the usual pass for
+// the row's maximum is left out. A fixed shift by cap would not suffice for more: if all z are near −cap, the sum of
+// exp(z − cap) is 0 from a cap of 44 on. So with larger caps exponents are relative to the row's highest z, which costs a pass. tanh
 // is increasing, so that is the softcap of the highest logit; rounding may put another z above it by a few parts in 10⁷.
 
 #include "shared/nan.wgsl"
@@ -22,7 +22,7 @@ struct Shape {
     vocab: u32,         // V
     quads: u32,         // padded V / 4
     cap: f32,
-    shifted: u32,       // whether exponents are counted from the row's highest z
+    shifted: u32,       // whether exponents are relative to the row's highest z
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -44,7 +44,7 @@ fn counts(quad: u32) -> vec4<bool> {
     return 4u * quad + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(shape.vocab);
 }
 
-// What exponents of the row from `start` on are counted from: its highest z, or 0.
+// What the exponents of the row at `start` are relative to: its highest z, or 0.
 fn base_of(start: u32, lane: Lane) -> f32 {
     if shape.shifted == 0u { return 0.0; }
     var most = vec4<f32>(-1e30);
@@ -94,8 +94,8 @@ fn gradient(quad: u32, z: vec4<f32>, lse: f32, goal: u32, w: f32) -> vec4<f32> {
     return inside(quad, w * (exp(z - lse) - hit) * (1.0 - ratio * ratio));
 }
 
-// A row that fits the registers of its lanes, {{ held }} quads each, is read once. Of a longer one z is computed twice, or on CPU
-// adapters, where loads and stores are cheap beside a tanh, put where the logits were.
+// A row that fits in the registers of its lanes, {{ held }} quads each, is read once. For a longer one z is computed twice, or on
+// CPU adapters, where loads and stores are cheaper than a tanh, written over the logits.
 @compute @workgroup_size(ROW_LANES)
 fn backward({{ lane_arguments() }}) {
     let lane = {{ lane_of_arguments() }};
@@ -126,7 +126,7 @@ fn backward({{ lane_arguments() }}) {
 {% endfor %}
 {% else %}
     let base = base_of(start, lane);
-    // Each lane writes only the quads that it reads, and reads the target's before it has changed it.
+    // Each lane writes only the quads that it reads, and reads the target's logit before overwriting it.
     if (goal / 4u) % ROW_LANES == lane.index { target_z = softcap(logits[start + goal / 4u])[goal % 4u]; }
     for (var v = lane.index; v < shape.quads; v += ROW_LANES) {
         let z = softcap(logits[start + v]);

@@ -3,9 +3,9 @@
 //   product, finish     out[index] += factor · Σ_i a_i · b_i
 //   weighted, finish    out[k, m] += Σ_n coef_nk · x_nm,   m < M, for a gate's weight that reads M of x's C channels
 //
-// The first stage leaves `parts` partial sums of every column in scratch, as [columns, parts]: one workgroup a part.
-// `finish` adds the parts of a column, a workgroup each. Other
-// kernels that form their partial sums on the way end with `finish` too.
+// The first stage leaves `parts` partial sums of every column in scratch, as [columns, parts]: one workgroup per part.
+// `finish` adds the parts of a column, one workgroup per column. Other kernels that compute partial sums end with
+// `finish` too.
 
 #include "shared/rows.wgsl"
 

@@ -1,12 +1,12 @@
 // New tokens of cached sequences: embedding, norm and smear, fused, for a pass that has no backward pass.
 //
 //   e_t = wte[id_t] / sqrt(mean(wte[id_t]²) + eps)
-//   s_t = sigmoid(gate_w · e_t[0..24]) where the sequence has a token before, else 0          x_t = e_t + λ · s_t · e_{t−1}
+//   s_t = sigmoid(gate_w · e_t[0..24]) if there is a previous token, else 0          x_t = e_t + λ · s_t · e_{t−1}
 //
-// Where a model has no smear, x_t = e_t.
+// In a model without smear, x_t = e_t.
 //
-// The token before a sequence's first new one is the cursor's, so that nothing but its id must be kept between passes.
-// One workgroup a token.
+// The cursor holds the token before a sequence's first new one, so that only its id must be kept between passes.
+// One workgroup per token.
 
 #include "shared/rows.wgsl"
 #include "shared/cursor.wgsl"
@@ -45,7 +45,7 @@ fn forward({{ lane_arguments() }}) {
     let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.rows { return; }
-    // Where a token could not be drawn its id is −1.
+    // The id is −1 if a token could not be drawn.
     let here = u32(max(ids[row], 0)) * shape.quads;
     let r = factor(here, lane);
 {% if smear %}

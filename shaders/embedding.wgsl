@@ -2,12 +2,12 @@
 //
 //   y_n = table_id(n)          dL/dtable_v += Σ_{n: id(n) = v} s_n · dL/dy_n
 //
-// s is 1, or one number a head of channels: the gate of a value embedding.
+// s is 1, or one number per head: the gate of a value embedding.
 //
-// Forward: one workgroup a row. Backward: the rows come sorted by token, so every row of the table has one writer, which
-// adds in the order of n; no atomics, the same bits every time. A unit, a workgroup, is a token and every `chunks`-th
-// piece of its channels. On a GPU a piece is a unit of its own, so that a
-// frequent token keeps more than a few lanes busy; a CPU adapter gets as few units as it can.
+// Forward: one workgroup per row. Backward: the rows are sorted by token, so every row of the table has one writer, which
+// adds in the order of n; no atomics, the same bits every time. A workgroup handles one token and every `chunks`-th
+// piece of its channels. On a GPU every piece has its own workgroup, so that a frequent token keeps more than a few lanes
+// busy; a CPU adapter gets as few workgroups as possible.
 
 #include "shared/rows.wgsl"
 
@@ -51,7 +51,7 @@ fn term(i: u32, c: u32, head: u32) -> vec4<f32> {
 {% endif %}
 }
 
-// Rows summed on their own before they join the total, for shorter chains of roundings.
+// Rows that are summed separately before they are added to the total, so that rounding errors accumulate less.
 const BLOCK = 1024u;
 
 @compute @workgroup_size(ROW_LANES)

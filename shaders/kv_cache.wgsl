@@ -1,12 +1,11 @@
-// From the projections of new tokens to queries, and to keys and values in a cache.
+// From the projections of new tokens to queries, and to keys and values in a KV cache.
 //
 //   q = gain · norm(rotate(q'))    K[slot] = gain · norm(rotate(k'))    V[slot] = v' (+ γ · table_id)    slot = position mod ring
 //   γ = 3 · sigmoid(w · (r · x)[0..12])
 //
 // Rotation and norm as in `rotary.wgsl`, the gate of the value embedding as in `value_gate.wgsl`; x is the stream before
-// its norm and r the norm's factor. A layer's cache has `ring` slots a sequence: as many as the context where it sees
-// everything, fewer where a window lets old keys be written over. One workgroup a head of a
-// token.
+// its norm and r the norm's factor. A layer's cache has `ring` slots per sequence: as many as the context with full attention,
+// fewer with a window, where new keys overwrite old ones. One workgroup per head of a token.
 
 #include "shared/rows.wgsl"
 #include "shared/cursor.wgsl"

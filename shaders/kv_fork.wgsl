@@ -1,10 +1,10 @@
-// Copies what the first row of a cache holds to all others: sequences that begin alike share the work of their beginning.
+// Copies the first row of a KV cache to all others: sequences with a common prefix compute it once.
 //
 //   cache_r[s] = cache_0[s] for r ≥ 1 and the slots s < min(tokens that the first row holds, ring)
 //
-// Slots are filled from the first on, and all of them are once a ring was gone round. The number of tokens comes from a
+// Slots are filled from the first on, and all of them once the ring has wrapped round. The number of tokens comes from a
 // cursor and not from the recording, so that one recording serves forks of any length; workgroups past the last filled
-// slot end at once. A workgroup copies 1024 quads of a row, 16 an invocation, neighbours side by side.
+// slot end at once. A workgroup copies 1024 quads of a row, 16 per invocation, coalesced.
 
 struct Shape {
     slot: u32,       // quads of a slot, K · D / 4

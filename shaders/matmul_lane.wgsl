@@ -1,12 +1,12 @@
-// Matrix product with register tiles and no shared memory: the form that CPU adapters run fastest. Formula and bindings:
+// Matrix product with register tiles and no workgroup memory: the form that is fastest on CPU adapters. Formula and bindings:
 // `shared/matmul.wgsl`.
 //
 // A workgroup is one subgroup and computes {{ rows }} rows × {{ subgroup * quads * 4 }} columns of one matrix of a batch: every lane holds
-// all {{ rows }} rows of {{ quads }} groups of four columns. What a row needs of A is loaded once per subgroup, spread over its
-// lanes, and handed round by broadcast; so each value that a lane loads feeds many multiply-adds.
+// all {{ rows }} rows of {{ quads }} groups of four columns. The values of A are loaded once per subgroup, spread over its
+// lanes, and broadcast; so each value that a lane loads feeds many multiply-adds.
 //
-// Layout `packed` reads both operands from the panels of `pack.wgsl`, of {{ rows }} rows of A and {{ subgroup * quads * 4 }} columns of B. Elsewhere
-// rows and columns past the edge are computed from clamped loads. Neither are stored.
+// Layout `packed` reads both operands from the panels of `pack.wgsl`, of {{ rows }} rows of A and {{ subgroup * quads * 4 }} columns of B.
+// In other layouts, rows and columns past the edge are computed from clamped loads. In either case they are not stored.
 
 #include "shared/matmul.wgsl"
 
@@ -30,7 +30,7 @@ fn forward(
     let b_start = tile.z * shape.b_stride;
     let k_quads = shape.k / 4u;
 
-    // Where this lane's shares of A and B begin.
+    // Where this lane's parts of A and B begin.
 {% if packed %}
     var a_at = a_start + tile.x * k_quads * {{ rows }}u + lane;
     var b_at = b_start + tile.y * k_quads * {{ 4 * subgroup * quads }}u + 4u * lane;

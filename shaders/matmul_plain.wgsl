@@ -1,4 +1,4 @@
-// Matrix product, one invocation an element: for matrices too small or too odd for tiles.
+// Matrix product, one element per invocation: for matrices that are too small or have the wrong sizes for tiles.
 //
 //   C = α·op(A)·op(B) (+ C, or + β·D)     NN: A [M, K], B [K, N]   NT: B [N, K]   TN: A [K, M]
 //
@@ -13,7 +13,7 @@ struct Shape {
     c_stride: u32,
     alpha: f32,
     beta: f32,
-    upper: u32,           // this and what follows: of the tiled kernels
+    upper: u32,           // this and the fields after it are for the tiled kernels
     parts: u32,
     part: u32,
 }

@@ -1,5 +1,5 @@
-// The end of a matrix product that was split along k: adds the parts of every element in order, then does what
-// `shared/matmul.wgsl` does with a finished sum. `a` holds the parts, `[batch, parts, M, N]`. An invocation adds four elements.
+// The last stage of a matrix product that was split along k: adds the partial sums of every element in order, then applies the
+// epilogue of `shared/matmul.wgsl`. `a` holds the partial sums, `[batch, parts, M, N]`. Four elements per invocation.
 
 #include "shared/matmul.wgsl"
 

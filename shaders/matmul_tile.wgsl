@@ -1,30 +1,31 @@
 // Matrix product through workgroup memory: the form for GPUs. Formula and bindings: `shared/matmul.wgsl`.
 //
-// A workgroup of {{ (side // lane) * (side // lane) }} invocations computes {{ side }} × {{ side }} elements of one matrix of a batch, each invocation {{ lane }} × {{ lane }} of
-// them. Both operands pass through workgroup memory {{ depth }} values of k at a time, as [k, m] and [k, n], so that four neighbours
-// in m or n are one load. While these are multiplied, the next ones are on their way into registers: two vec4s of each
-// operand an invocation. Where an operand is contiguous in k, they are the same four k of two rows, which are turned.
+// A workgroup of {{ (side // lane) * (side // lane) }} invocations computes {{ side }} × {{ side }} elements of one matrix of a batch, each
+// invocation {{ lane }} × {{ lane }} of them. Both operands pass through workgroup memory {{ depth }} values of k at a time, as [k, m] and
+// [k, n], so that four adjacent values of m or n are one load. While these are multiplied, the next ones are prefetched into
+// registers: two vec4s of each operand per invocation. If an operand is contiguous in k, they are the same four k of two rows,
+// which are transposed.
 //
-// What lies past an edge is loaded from inside it: rows and columns there are not stored, and k is blanked. With `add` partial
+// Loads past an edge are clamped to it: rows and columns there are not stored, and k is zeroed. With `add` partial,
 // k is split, and a workgroup sums one part of it.
 //
-// Workgroup memory is nested arrays with constant indices wherever a lane's place allows: the bounds check of an index costs
-// as much as a multiply-add of four elements, and a constant one has none.
+// Workgroup memory consists of nested arrays with constant indices wherever a lane's position allows: the bounds check of an
+// index costs as much as a multiply-add of four elements, and a constant index needs none.
 
 #include "shared/matmul.wgsl"
 
 {% set lanes = (side // lane) * (side // lane) %}     {# side · depth = 8 · lanes #}
-{% set quads = lane // 4 %}                           {# of rows and of columns an invocation #}
+{% set quads = lane // 4 %}                           {# of rows and of columns per invocation #}
 {% set across = side // 4 // quads %}                 {# invocations along each side of the tile #}
 {% set operands = [("a", layout != "tn", "shape.m", "(shape.m / 4u)"), ("b", layout == "nt", "(4u * shape.n_quads)", "shape.n_quads")] %}
 
 {% for name, along, rows, row_quads in operands %}
 {% if along %}
-// A k of op({{ name }}): [part of the side, quad, half of it].
+// One k of op({{ name }}): [part of the side, quad, half of it].
 struct Slice_{{ name }} {
     values: array<array<array<vec2<f32>, 2>, {{ across }}>, {{ quads }}>,
 {% if pad %}
-    pad: vec4<f32>,        // so that the lanes which turn rows write to more banks
+    pad: vec4<f32>,        // so that the lanes which transpose rows write to more banks
 {% endif %}
 }
 
@@ -41,7 +42,7 @@ fn load_{{ name }}(start: u32, pair: u32, k: u32) -> mat2x4<f32> {
     );
 }
 {% else %}
-// A k of op({{ name }}): [part of the side, quad].
+// One k of op({{ name }}): [part of the side, quad].
 struct Slice_{{ name }} {
     values: array<array<vec4<f32>, {{ across }}>, {{ quads }}>,
 }
@@ -83,7 +84,7 @@ fn forward(
     var sum{{ r }}_{{ q }} = vec4<f32>(0.0);
 {% endfor %}{% endfor %}
 
-    // What it brings of each operand: a pair of rows and the first of four k, or a quad of columns and the first of two k.
+    // What it loads of each operand: a pair of rows and the first of four k, or a quad of columns and the first of two k.
 {% for name, along, rows, row_quads in operands %}
     let {{ name }}_start = matrix * shape.{{ name }}_stride;
 {% if along %}

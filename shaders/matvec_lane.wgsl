@@ -1,11 +1,11 @@
-// A matrix times a few vectors, without shared memory: the form that CPU adapters run fastest.
+// A matrix times a few vectors, without workgroup memory: the form that is fastest on CPU adapters.
 //
 //   y_m = f(r_m · (W · x_m))        W [N, K], x [M, K], y [M, N]        f: nothing, + y_m, ReLU², or softcap
 //   r_m = 1, or 1 / sqrt(mean(x_m²) + eps), which makes it W · norm(x_m)
 //
 // A workgroup is one subgroup and computes {{ rows }} rows × {{ subgroup * 4 }} columns of y: every lane holds four columns, whose rows
-// of W it reads in order. What it needs of x is loaded {{ subgroup }} quads at a time, spread over the lanes, and handed round by
-// broadcast. Sums run over k in order, one chain an element, as in `matmul_lane.wgsl`: they do not depend on M.
+// of W it reads in order. The values of x are loaded {{ subgroup }} quads at a time, spread over the lanes, and
+// broadcast. Sums run over k in order, one chain per element, as in `matmul_lane.wgsl`: they do not depend on M.
 //
 // K and N are multiples of 4. Columns past the edge are computed from clamped loads and not stored; past the end of a row x
 // counts as zero.

@@ -1,11 +1,11 @@
-// A matrix times a few vectors, read at the speed of memory: the form for GPUs.
+// A matrix times a few vectors, bound by memory bandwidth: the form for GPUs.
 //
 //   y_m = f(r_m · (W · x_m))        W [N, K], x [M, K], y [M, N]        f: nothing, + y_m, ReLU², or softcap
 //   r_m = 1, or 1 / sqrt(mean(x_m²) + eps), which makes it W · norm(x_m)
 //
-// A workgroup of {{ lanes }} lanes computes {{ rows }} rows × 4 columns of y. Its lanes lie along k, so that neighbours read neighbours in
-// W, every value of which is read once and meets all rows of x. The lanes' sums of all rows are added at the end, at once and
-// always in the same order, whatever M is; then a lane finishes each row.
+// A workgroup of {{ lanes }} lanes computes {{ rows }} rows × 4 columns of y. Its lanes lie along k, so that loads of W are coalesced;
+// every value of W is read once and used for all rows of x. The lanes' sums of all rows are reduced at the end, together and
+// always in the same order, whatever M is; then one lane finishes each row.
 //
 // K and N are multiples of 4. Rows past the last one are computed from clamped loads and not stored.
 

@@ -1,8 +1,8 @@
-// Copies what is above the diagonal of square matrices to below it, in place.
+// Copies the part above the diagonal of square matrices to below it, in place.
 //
 //   c_ij ← c_ji for i > j
 //
-// One block of 4 × 4 elements an invocation; those on the diagonal stay as they are.
+// One block of 4 × 4 elements per invocation; those on the diagonal are not changed.
 
 struct Shape {
     count: u32,      // N matrices

@@ -1,15 +1,15 @@
 // Muon's steps around the Polar-Express products, for a stack of matrices of one shape [R, C].
 //
 //   momentum:     g ← s·g;  m ← m + (g − m)·(1 − μ);  x = m − (m − g)·(1 − μ), written over g;  q_r = Σ_c x_rc²
-//   scale:        every row to the mean row norm, then the matrix to a Frobenius norm just below 1, as one factor a row:
+//   scale:        every row to the mean row norm, then the matrix to a Frobenius norm just below 1, as one factor per row:
 //                 t = √(Σ_r q_r / R),  e_r = t / max(√q_r, 1e-6),  x_rc ← e_r / (1.01·√(Σ_r e_r² q_r) + 1e-6) · x_rc
 //   variance:     NorMuon, along the axis a that is kept (rows if R ≥ C, else columns), q_a = Σ x² over the other of size k:
 //                 ρ = √min(R, C) / max(√Σ_a q_a, 1e-6),  u_a = ρ² q_a / k,  v_a ← v_a + (u_a − v_a)·(1 − β2)
 //   update:       d_a = max(v_a, 1e-10)^−½,  g = ρ · d_a · √(k Σ_a u_a) / max(√(k Σ_a u_a d_a²), 1e-10) · x
 //                 p ← p − lr·g − lr·wd·p·[g·p ≥ 0]
 //
-// `momentum`, `scale` and `update` run one workgroup a row. Sums over a whole matrix are left in `parts` by `totals` and
-// `variance`, which run one workgroup a segment of the axis; whoever needs such a sum adds the few parts again, always in
+// `momentum`, `scale` and `update` use one workgroup per row. `totals` and `variance` leave the partial sums over a whole matrix
+// in `parts`, with one workgroup per segment of the axis; each reader adds the few parts again, always in
 // the same order. What changes from step to step is read from `numbers`, so that a recorded step can be replayed.
 
 #include "shared/rows.wgsl"
@@ -79,7 +79,7 @@ fn momentum({{ lane_arguments() }}) {
     if lane.index == 0u { row_squares[row] = total; }
 }
 
-// The sum of q over a segment of the axis, and how many elements of it are not nothing: Σ q / max(q, 1e-12).
+// The sum of q over a segment of the axis, and how many of its elements are not zero: Σ q / max(q, 1e-12).
 @compute @workgroup_size(ROW_LANES)
 fn totals({{ lane_arguments() }}) {
     let lane = {{ lane_of_arguments() }};
@@ -106,7 +106,7 @@ fn scale({{ lane_arguments() }}) {
     if row >= shape.count * shape.rows { return; }
     let start = row / shape.rows * shape.stride + row % shape.rows * shape.quads;
     let sum = whole(row / shape.rows, shape.rows);
-    // e_r² q_r is t² for a row that is not nothing.
+    // e_r² q_r is t² for a row that is not zero.
     let t = sqrt(sum.x / f32(shape.rows));
     let f = t / (max(sqrt(squares[row]), 1e-6) * (1.01 * t * sqrt(sum.y) + 1e-6));
     for (var c = lane.index; c < shape.quads; c += ROW_LANES) {

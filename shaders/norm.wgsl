@@ -3,7 +3,7 @@
 //   r_i = 1 / sqrt(mean_c(x_ic²) + eps)          y_ic = x_ic · r_i
 //   dL/dx_ic = r_i · (g_ic − y_ic · mean_c(g_ic · y_ic)),   g = dL/dy
 //
-// One workgroup a row. The backward pass needs y and r but not x, and adds to dx, which already holds the residual stream's gradient.
+// One workgroup per row. The backward pass needs y and r but not x, and adds to dx, which already holds the residual stream's gradient.
 
 #include "shared/rows.wgsl"
 

@@ -1,8 +1,8 @@
-// Lays an operand of a matrix product out in panels, in the order in which `matmul_lane.wgsl` reads it.
+// Packs an operand of a matrix product into panels, in the order in which `matmul_lane.wgsl` reads it.
 //
 //   y[p, k / 4, r] = (x_(pR+r, k), …, x_(pR+r, k+3))      panels p of R rows; k in groups of four
 //
-// `rows_first` reads x [rows, K], `k_first` its transpose [K, rows]. Panels are whole: past the last row they hold zeros.
+// `rows_first` reads x [rows, K], `k_first` its transpose [K, rows]. Panels are padded with zeros past the last row.
 // An invocation moves 4 rows × 4 k: four loads and four stores of whole vec4s. A workgroup moves 8 × 8 such blocks, so
 // that it reads and writes whole cache lines on both sides. K and R are multiples of 4, and so is `rows` of `k_first`.
 

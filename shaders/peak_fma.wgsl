@@ -1,20 +1,20 @@
-// As many fused multiply-adds as the adapter can do: what a product could reach at best.
+// Peak throughput of fused multiply-adds: an upper bound for matrix products.
 //
-//   x = x · factor + addend, over and over, in {{ quads }} × 4 chains an invocation that do not depend on each other
+//   x = x · factor + addend, repeatedly, in {{ quads }} × 4 independent chains per invocation
 //
-// Every chain starts from another value and goes into the result, so that none can be left out. Values settle at
+// Every chain starts from a different value and goes into the result, so that none can be optimised away. Values converge to
 // addend / (1 − factor).
 
 const QUADS = {{ quads }}u;
 
 struct Shape {
-    turns: u32,      // each of four multiply-adds a chain
+    turns: u32,      // each with four multiply-adds per chain
     factor: f32,
     addend: f32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read_write> sums: array<vec4<f32>>;     // one for each invocation
+@group(0) @binding(1) var<storage, read_write> sums: array<vec4<f32>>;     // one per invocation
 
 @compute @workgroup_size({{ lanes }})
 fn forward(

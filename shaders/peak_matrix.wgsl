@@ -1,9 +1,9 @@
-// As many products of {{ side }} × {{ side }} tiles as the matrix units can do, f16 inputs and f32 sums.
+// Peak throughput of the matrix units for {{ side }} × {{ side }} tiles, with f16 inputs and f32 sums.
 //
-//   c_i = a·b + c_i, over and over, for {{ chains }} sums a subgroup that do not depend on each other
+//   c_i = a·b + c_i, repeatedly, for {{ chains }} independent sums per subgroup
 //
-// The subgroups of a workgroup all do the same work and write the same values to the same place. How many there are
-// is left to the driver, so each workgroup notes it: what was done is counted from that.
+// The subgroups of a workgroup all do the same work and write the same values to the same place. The driver decides how
+// many there are, so each workgroup records its number, from which the work is counted.
 
 struct Shape {
     turns: u32,

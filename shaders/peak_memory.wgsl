@@ -1,4 +1,4 @@
-// Memory at its best: neighbours read neighbours, four floats at a time, and nothing else is done.
+// Peak memory bandwidth: coalesced accesses of four floats, and no other work.
 //
 //   copy: to = from          sum: one for every {{ turns }} quads of `from`
 
@@ -12,7 +12,7 @@ struct Shape {
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> source: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> to: array<vec4<f32>>;       // copy: as many as source
-@group(0) @binding(3) var<storage, read_write> sums: array<f32>;           // sum: one for each invocation
+@group(0) @binding(3) var<storage, read_write> sums: array<f32>;           // sum: one per invocation
 
 @compute @workgroup_size(LANES)
 fn copy(

@@ -1,10 +1,10 @@
-// Sums over one axis of a stack of matrices, of the elements or of their squares. The order of every sum is fixed.
+// Sums over one axis of a stack of matrices, of the elements or their squares. The order of every sum is fixed.
 //
 //   rows:      y_nr = Σ_c f(x_nrc)
 //   columns:   y_nsc = Σ_{r in segment s} f(x_nrc)        f(x) = x² or x
 //
-// `rows` runs one workgroup a row, `columns` one invocation for four columns of a segment; where a matrix has several
-// segments, a second call sums their partial sums.
+// `rows` uses one workgroup per row, `columns` one invocation per four columns of a segment; if a matrix has several
+// segments, a second call adds their partial sums.
 
 #include "shared/rows.wgsl"
 

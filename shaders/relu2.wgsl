@@ -2,7 +2,7 @@
 //
 //   y = max(x, 0)²          dL/dx = dL/dy · 2 · max(x, 0) = dL/dy · 2 · sqrt(y)
 //
-// One invocation four elements.
+// Four elements per invocation.
 
 struct Shape {
     quads: u32,      // elements / 4

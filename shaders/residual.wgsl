@@ -1,10 +1,10 @@
-// The residual stream mixed with the embedding it started from, at the head of layer i.
+// Mixes the residual stream with the embedding it started from, at the beginning of layer i.
 //
 //   y = r_i · x + w_i · x0
 //   dL/dx = r_i · g,   dL/dx0 += w_i · g,   dL/dr_i = Σ g · x,   dL/dw_i = Σ g · x0,     g = dL/dy
 //
-// The forward pass gives every invocation four elements. The backward pass forms the partial sums of both scalars on
-// its way through the data, a part a workgroup; `dot.wgsl` finishes them.
+// Forward: four elements per invocation. The backward pass also computes the partial sums of both scalars' gradients,
+// one per workgroup; `dot.wgsl` adds them.
 
 #include "shared/rows.wgsl"
 

@@ -6,7 +6,7 @@
 //   dL/dz = gain · r · (g − y · mean(g · y) / gain²),     g = dL/dy
 //   dL/dx1 = dz1 · cos − dz2 · sin,   dL/dx2 = dz1 · sin + dz2 · cos
 //
-// A rotation keeps the length, so the mean is taken before it. One workgroup a head of a row.
+// A rotation preserves the norm, so the mean is taken before it. One workgroup per head of a row.
 
 #include "shared/rows.wgsl"
 

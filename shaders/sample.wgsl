@@ -1,45 +1,45 @@
-// The next token of every row, drawn from its logits.
+// Draws the next token of every row from its logits.
 //
-//   l_v = logit_v, where the row has seen v: / penalty if positive, · penalty if not     (Keskar 2019)
+//   l_v = logit_v; if the row has seen v: / penalty if positive, · penalty if not        (Keskar 2019)
 //   temperature 0:   the highest l_v, of equal ones the lowest v
-//   else  w_v = exp((l_v − max l) / temperature), ranked by (l falling, v rising), which is the order of w:
+//   else  w_v = exp((l_v − max l) / temperature), ranked by (l descending, v ascending), which is the order of w:
 //     top-k   the first k of the ranking                                                  (Fan 2018)
-//     top-p   the shortest head of what top-k left that weighs p of it or more            (Holtzman 2019)
+//     top-p   the shortest prefix of what top-k left that has p of its weight or more     (Holtzman 2019)
 //     min-p   of these the ones with w_v ≥ min_p, the largest w being 1                   (Nguyen 2024)
-//   the token is the first v, in order of v, up to which the kept ones weigh more than random · all kept ones
+//   the token is the first v, in order of v, for which the kept ones up to it weigh more than random · all kept ones
 //
-// Nothing is sorted. A head of the ranking is known by its last member, and that is found by narrowing an interval of
-// levels: a round sums, in one pass over the row, what lies at or above four cuts, which leaves a fifth of the interval.
-// Fourteen rounds reach a single level; equal ones are then told apart by their ids. Levels are split by their bits, since
-// the bits of floats, signs turned round, have the order of the floats.
+// Nothing is sorted. A prefix of the ranking is identified by its last member, which is found by narrowing an interval of
+// levels: a round sums, in one pass over the row, what is at or above four cuts, which leaves a fifth of the interval.
+// Fourteen rounds reach a single level; equal levels are then distinguished by their ids. The interval is split by the bits of
+// the levels, since the bits of floats, with negative ones inverted, have the order of the floats.
 //
-// One workgroup a row (`shared/sample_group.wgsl`). Sums have a fixed order. No barrier depends on a value that was computed
-// here, so rounds that are not needed pass idly.
+// One workgroup per row (`shared/sample_group.wgsl`). Sums have a fixed order. No barrier depends on a value that is computed
+// here, so rounds that are not needed do nothing.
 //
-// Where rows are long, `sample_blocks.wgsl` has gone over them first, with many workgroups. What it kept of each block is worked
-// on like a row; where that may miss a token that counts, the whole row is.
+// Long rows have first been scanned by `sample_blocks.wgsl`, with many workgroups. What it kept of each block is processed like
+// a row; if that may miss a relevant token, the whole row is processed.
 
 #include "shared/sample_group.wgsl"
 #include "shared/sample_row.wgsl"
 #include "shared/sample_survey.wgsl"
 
-// What stays the same while a row is worked on. Where it is the few that are kept of each block, ids are places among them.
+// What is constant while a row is processed. For the few tokens that are kept of each block, ids are indices among them.
 struct Row {
     start: u32,      // its first quad in levels
     quads: u32,
-    turns: u32,      // of a lane in a pass over it
+    turns: u32,      // iterations of a lane in a pass over it
     lane: u32,
     highest: f32,
     inverse: f32,    // 1 / temperature
 }
 
-// The last member of a head of the ranking.
+// The last member of a prefix ("head") of the ranking.
 struct End {
     level: f32,
     id: u32,
 }
 
-// Which tokens a sum is over: those of a head, up to a level, of at least some weight.
+// Which tokens a sum includes: those of a head, up to a level, of at least some weight.
 struct Rule {
     end: End,
     ceiling: f32,
@@ -92,13 +92,13 @@ fn segment(row: Row, rule: Rule, turns: u32) -> Segment {
     return own;
 }
 
-// The first id at which the sum over the row in order of ids exceeds share · (the whole sum) + rest; where rounding
-// leaves none, the last that adds something; NONE if none does, or with no turns.
+// The first id at which the sum over the row in order of ids exceeds share · (the whole sum) + rest; if rounding
+// leaves none, the last that adds something; NONE if none does, or without iterations.
 fn find(row: Row, rule: Rule, share: f32, rest: f32, turns: u32) -> u32 {
     let own = segment(row, rule, turns);
     let total = group_sum(vec4<f32>(own.sum, 0.0, 0.0, 0.0), row.lane).x;
     let before = group_before(own.sum, row.lane);
-    // Lanes past the one that is looked for come up with their first id, which is higher.
+    // Lanes after the one with the result report their first id, which is higher.
     let left = max(share * total + rest - before, 0.0);
     let mine = own.sum > left;
 
@@ -125,7 +125,7 @@ fn find(row: Row, rule: Rule, share: f32, rest: f32, turns: u32) -> u32 {
             }
 {% endfor %}
         }
-        // Last resorts are in falling order behind everything else.
+        // Fallbacks are in descending order after everything else.
         candidate = select(NONE - 1u - id, id, mine);
     }
     let chosen = group_min(candidate, row.lane);
@@ -134,7 +134,7 @@ fn find(row: Row, rule: Rule, share: f32, rest: f32, turns: u32) -> u32 {
 
 // The last member of the shortest head of the ranking, inside the head `outer`, whose sum reaches `goal`.
 fn head(row: Row, outer: End, goal: f32, weighted: bool) -> End {
-    // What is at `low` and above reaches the goal, what is at `high` and above is `above` and does not.
+    // The sum at `low` and above reaches the goal; the sum at `high` and above is `above` and does not.
     var low = key_of(outer.level);
     var high = key_of(row.highest) + 1u;
     var above = 0.0;
@@ -169,7 +169,7 @@ fn head(row: Row, outer: End, goal: f32, weighted: bool) -> End {
 {% endfor %}
         }
     }
-    // Of the tokens at that level the first ones up to the goal. To reach is to exceed the float below.
+    // Of the tokens at that level the first ones up to the goal. Reaching it means exceeding the next lower float.
     let level = level_of(low);
     let all = End(level, select(NONE, outer.id, level == outer.level));
     let rest = bitcast<f32>(max(bitcast<i32>(goal - above), 1) - 1);

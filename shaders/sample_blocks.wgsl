@@ -1,21 +1,21 @@
-// What `sample.wgsl` asks of every logit of a long row, done once by many workgroups: levels with the repetition penalty, and of
-// each block of 256 tokens the highest, 32 at most, in order of ids, with the facts that `shared/sample_row.wgsl` lists.
+// What `sample.wgsl` needs from every logit of a long row, computed once by many workgroups: levels with the repetition penalty, and
+// from each block of 256 tokens the highest, 32 at most, in order of ids, with the facts that `shared/sample_row.wgsl` lists.
 //
-// A workgroup a block, a quad of tokens a lane. Tokens above a bound are kept. It is looked for between the lowest level and the
-// highest in three rounds of four cuts, so that somewhat fewer than 32 may be kept: that costs nothing but a better chance.
+// One workgroup per block, one quad of tokens per lane. Tokens above a bound are kept. The bound is searched between the lowest and the
+// highest level in three rounds of four cuts, so somewhat fewer than 32 may be kept: that only makes it less likely that they suffice.
 
 #include "shared/rows.wgsl"
 #include "shared/sample_row.wgsl"
 
 const KEPT = 32u;
 
-// Of each lane, then of eight lanes each: highest level, first id of that level, lowest level but LOWEST.
+// Per lane, then per eight lanes: highest level, first id of that level, lowest level other than LOWEST.
 var<workgroup> of_lanes: array<array<vec3<f32>, 8>, 8>;
 var<workgroup> of_eights: array<vec3<f32>, 8>;
 var<workgroup> kept: array<array<u32, 8>, 8>;      // tokens of each lane that are kept
 var<workgroup> kept_of_eights: array<u32, 8>;
 
-// What two parts of a block have together, the first part having the lower ids.
+// The combination of two parts of a block, the first part having the lower ids.
 fn both(a: vec3<f32>, b: vec3<f32>) -> vec3<f32> {
     return vec3<f32>(select(a.xy, b.xy, b.x > a.x), min(a.z, b.z));
 }
@@ -72,7 +72,7 @@ fn forward({{ lane_arguments() }}) {
     var low = top.z;
     var high = top.x;
     for (var round = 0u; round < 3u; round++) {
-        // Divided first, so that no difference is infinite. Where the highest is, there is no middle.
+        // Divided first, so that no difference is infinite. If the highest is infinite, there is no middle.
         let step = select(high / 5.0 - low / 5.0, 0.0, bitcast<u32>(top.x) == 0x7f800000u);
         let cuts = low + step * vec4<f32>(CUTS);
         var above = vec4<f32>(0.0);

@@ -1,4 +1,4 @@
-// Every position takes in a gated share of the one before it.
+// Adds to every position a gated share of the one before it.
 //
 //   s_t = sigmoid(gate_w · e_t[0..24]) for t ≥ 1, s_0 = 0          x_t = e_t + λ · s_t · e_{t−1}
 //
@@ -6,8 +6,8 @@
 //   dL/de_t = g_t + λ · s_{t+1} · g_{t+1} + a_t · gate_w on [0..24]
 //   dL/dλ = Σ p_t · s_t,   dL/dgate_w = Σ a_t · e_t[0..24]
 //
-// With s_0 = 0 a sequence's first row takes nothing in and passes nothing back, so the backward pass need not know
-// where sequences start. Forward: one workgroup a row. Backward: a workgroup takes every `parts`-th row and leaves its
+// With s_0 = 0 a sequence's first row receives nothing and passes nothing back, so the backward pass need not know
+// where sequences start. Forward: one workgroup per row. Backward: a workgroup handles every `parts`-th row and leaves its
 // part of dL/dλ and each row's a_t to `dot.wgsl`.
 
 #include "shared/rows.wgsl"

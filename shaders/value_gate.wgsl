@@ -5,7 +5,7 @@
 //   a_nk = (dL/dv_nk · table_id(n),k) · γ_nk · (1 − γ_nk / 3)
 //   dL/dh_n[0..12] += Σ_k a_nk · w_k,   dL/dw_k = Σ_n a_nk · h_n[0..12]
 //
-// Forward: one workgroup a head of a row. Backward: one a row with all its heads; it leaves a to `dot.wgsl` for dL/dw.
+// Forward: one workgroup per head of a row. Backward: one per row with all its heads; it leaves a to `dot.wgsl` for dL/dw.
 // The table's gradient is that of an embedding with γ as its scale.
 
 #include "shared/rows.wgsl"

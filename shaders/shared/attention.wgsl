@@ -16,8 +16,8 @@ struct Shape {
     kv_heads: u32,   // K
     window: u32,
     scale: f32,      // 1 / √D
-    ring: u32,       // slots of a sequence in the cache, where k and v are one
-    quads: u32,      // D / 4: drivers unroll a loop up to a literal, out of registers, but not one up to this
+    ring: u32,       // slots of a sequence, if k and v are a KV cache
+    quads: u32,      // D / 4: drivers unroll a loop with a literal bound, and run out of registers, but not one up to this
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -37,11 +37,11 @@ struct Shape {
 {% if cached %}
 #include "shared/cursor.wgsl"
 
-// A sequence's T queries come after `position` tokens that the cache holds already; its keys and values lie in row `row` of k
+// A sequence's T queries follow `position` tokens that the cache already holds; its keys and values are in row `row` of k
 // and v, [rows, ring, K, D], at their position mod ring.
 @group(0) @binding(12) var<storage, read> cursors: array<Cursor>;        // [B]
 
-// The slot of a position, no further than `last`. What one query sees goes round the ring once at most; `origin` is the
+// The slot of a position, clamped to `last`. What one query sees wraps round the ring at most once; `origin` is the
 // last position in slot 0 before it.
 fn slot(position: u32, last: u32, origin: u32) -> u32 {
     let at = min(position, last) - origin;
@@ -53,8 +53,8 @@ fn slot(position: u32, last: u32, origin: u32) -> u32 {
 {% macro other(at) %}{% if cached %}slot({{ at }}, base + last, origin){% else %}min({{ at }}, last){% endif %}{% endmacro %}
 {% set plus_base = " + base" if cached else "" %}
 
-// A masked score, and the running maximum before the first one. Metal's fast mathematics takes every number for finite, so
-// this and its differences are; and what is masked gets the weight 0 by name, not because its exponential vanishes.
+// A masked score, and the running maximum before the first one. Metal's fast math assumes that every number is finite, so
+// this and its differences are; and a masked score gets the weight 0 explicitly, not because its exponential underflows.
 const LOWEST = -1e30;
 
 fn max4(x: vec4<f32>) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }

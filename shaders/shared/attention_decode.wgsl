@@ -1,4 +1,4 @@
-// What both forms of attention over a cache share: the formula and the bindings.
+// What both forms of attention over a KV cache share: the formula and the bindings.
 //
 //   s_j = q·k_j / √D for the positions j with 0 ≤ p − j ≤ window          o = Σ_j exp(s_j) v_j / Σ_j exp(s_j)
 //

@@ -1,7 +1,7 @@
 // Exponentials for softmax.
 //
-// exp and exp2 for x ≤ 0. Lavapipe's own are out by 4e-6. These, 2^n · 2^f with |f| ≤ ½ and a polynomial of degree 6 for 2^f, are
-// out by 1e-7 near 0, exp more further down as x · log₂e rounds. Below 2^-126 they give a true 0: smaller factors would make
+// exp and exp2 for x ≤ 0. Lavapipe's own have errors of 4e-6. These, 2^n · 2^f with |f| ≤ ½ and a polynomial of degree 6 for 2^f,
+// have errors of 1e-7 near 0, exp more for lower x as x · log₂e rounds. Below 2^-126 they give a true 0: smaller factors would lead to
 // denormal sums, which a CPU adds twenty times slower.
 fn exp2_low(x: vec4<f32>) -> vec4<f32> {
 {% if coarse_exp %}

@@ -1,10 +1,10 @@
-// What the tiled matrix products share: the formula, the bindings, and what becomes of a finished sum.
+// What the tiled matrix products share: the formula, the bindings, and the epilogue.
 //
 //   C = α·op(A)·op(B) (+ C, or + β·D)     NN: A [M, K], B [K, N]   NT: B [N, K]   TN: A [K, M]
 //
 // K is a multiple of 4, and so are N, and M for TN. An element's sum runs over k in order, in one chain of multiply-adds,
-// so that every kernel and every tile size gives the same bits; but for products that split k, whose parts have chains of
-// their own, which `matmul_sum.wgsl` adds in order.
+// so that every kernel and every tile size gives the same bits. The exception are products that split k: each part is a
+// separate chain, and `matmul_sum.wgsl` adds the parts in order.
 
 struct Shape {
     m: u32,
@@ -17,7 +17,7 @@ struct Shape {
     beta: f32,
     upper: u32,           // 1 to leave out tiles below the diagonal
     parts: u32,           // workgroups that share an element's sum
-    part: u32,            // values of k in each of them; the last has what is left
+    part: u32,            // values of k in each of them; the last has the remainder
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;

@@ -1,4 +1,4 @@
-// What happens to the sums of a matrix-vector product before they are stored: shared by both of its shaders.
+// The epilogue of a matrix-vector product, shared by both of its shaders.
 
 {% if finish == "softcap" %}
 #include "shared/nan.wgsl"

@@ -1,10 +1,10 @@
-// A row a workgroup: {{ lanes }} lanes lie along the row, so that neighbours read neighbours.
+// One workgroup per row: {{ lanes }} lanes lie along the row, so that loads are coalesced.
 //
-// A reduction gives its result to every lane. Where all lanes are one subgroup it is one operation. Elsewhere each subgroup
-// reduces its own lanes, however many the driver put into it, and workgroup memory adds the subgroups in order; without
-// subgroups it adds all lanes in order. So a sum has the same order, and the same bits, every time on one adapter.
+// A reduction returns its result to every lane. If all lanes are one subgroup it is one operation. Otherwise each subgroup
+// reduces its own lanes, whatever their number, and the subgroups are added in order in workgroup memory; without
+// subgroups all lanes are. So a sum has the same order, and the same bits, every time on one adapter.
 //
-// Reductions hold barriers: they must be called in uniform control flow.
+// Reductions contain barriers: they must be called in uniform control flow.
 
 {% set whole = subgroup_least >= lanes %}
 
@@ -21,8 +21,8 @@ struct Lane {
 {% endif %}
 }
 
-{# An entry point's arguments, and a lane of them. Built-in values may not stand in a structure that an entry point takes: in
-   HLSL naga gives those of subgroups no meaning there, and writes the workgroup's number for the number of workgroups. #}
+{# An entry point's arguments, and a `Lane` made of them. An entry point must not take built-in values in a structure: in
+   HLSL naga gives subgroup built-ins no semantics there, and writes the workgroup's number for the number of workgroups. #}
 {% macro lane_arguments() %}
     @builtin(workgroup_id) built_in_workgroup: vec3<u32>,
     @builtin(num_workgroups) built_in_groups: vec3<u32>,
@@ -37,7 +37,7 @@ struct Lane {
 Lane(built_in_workgroup, built_in_groups, built_in_index{% if subgroup_least > 0 and not whole %}, built_in_of_subgroup, built_in_subgroup, built_in_subgroups{% endif %})
 {%- endmacro %}
 
-// The workgroup's number in a grid that may be folded.
+// The workgroup's index in a grid that may be folded.
 fn row_index(lane: Lane) -> u32 {
     return flat(lane.workgroup, lane.groups);
 }
@@ -85,9 +85,9 @@ fn {{ name }}(value: {{ type }}, lane: Lane) -> {{ type }} {
 {% endfor %}
 
 {% if sums is defined %}
-// {{ sums }} sums at once, for the price of one in barriers: `row_meet` takes what each lane adds to them, then any lane may ask
-// `row_met` for any of them. Workgroup memory does all of it, in the same order for each sum: many values through subgroups cost
-// more than through memory. To be used once.
+// {{ sums }} sums at once, with the barriers of one: `row_meet` takes each lane's contributions, then any lane may get any sum
+// from `row_met`. It uses workgroup memory only, in the same order for each sum: for many values subgroup operations cost
+// more than memory. Call it only once.
 var<workgroup> met_values: array<array<vec4<f32>, {{ lanes }}>, {{ sums }}>;
 var<workgroup> met_parts: array<array<vec4<f32>, 8>, {{ sums }}>;
 

@@ -1,6 +1,6 @@
-// What the lanes of a workgroup that owns a row do together.
+// Operations over the lanes of a workgroup that owns a row.
 //
-// The workgroup is one subgroup on CPU adapters, where barriers are dear, and 256 lanes with workgroup memory elsewhere.
+// The workgroup is one subgroup on CPU adapters, where barriers are expensive, and 256 lanes with workgroup memory elsewhere.
 // Every sum has a fixed order.
 
 {% if shared %}
@@ -9,7 +9,7 @@ const PART = 16u;    // lanes whose values one lane reduces
 var<workgroup> values: array<vec4<u32>, 256>;
 var<workgroup> parts: array<vec4<u32>, 16>;
 
-// The least of the lanes' values.
+// The minimum of the lanes' values.
 fn group_min(value: u32, lane: u32) -> u32 {
     values[lane].x = value;
     workgroupBarrier();
@@ -39,7 +39,7 @@ fn group_sum(value: vec4<f32>, lane: u32) -> vec4<f32> {
     return sum;
 }
 
-// The sum of the values of the lanes before this one. To be called after `group_sum` of the same values.
+// The exclusive prefix sum of the lanes' values. Must be called after `group_sum` of the same values.
 fn group_before(value: f32, lane: u32) -> f32 {
     var sum = 0.0;
     for (var i = 0u; i < lane / PART; i++) { sum += bitcast<f32>(parts[i].x); }

@@ -1,13 +1,13 @@
-// The first thing that drawing a token asks of its row: the highest level, from every logit or from what `sample_blocks.wgsl` found;
-// then also whether the few tokens that are kept of each block suffice.
+// The first step of drawing a token: the row's highest level, from every logit or from what `sample_blocks.wgsl` found;
+// then whether the few tokens that are kept of each block suffice.
 
 struct Top {
     highest: f32,
     token: u32,      // its first token; NONE where a logit is NaN or all are −∞
-    bound: f32,      // the few tokens kept of each block are all that are above
+    bound: f32,      // the few tokens kept of each block are all those above it
 }
 
-// The highest level of all lanes' highest, and its first token.
+// The maximum of all lanes' highest levels, and its first token.
 fn top_of(most: f32, first: u32, bound: f32, nan: bool, lane: u32) -> Top {
     // Zeros of either sign are equal; a NaN is above all.
     let key = select(key_of(select(most, 0.0, most == 0.0)), NONE, nan);
@@ -25,7 +25,7 @@ fn top_of(most: f32, first: u32, bound: f32, nan: bool, lane: u32) -> Top {
 fn ranked(draw: Draw) -> bool { return draw.top_k > 0u && draw.top_k < shape.vocab; }
 
 {% if blocks %}
-// Finds the highest level from what is known of the blocks.
+// Finds the highest level from the facts about the blocks.
 fn survey(index: u32, lane: u32, draw: Draw, fed: i32) -> Top {
     let facts = index * shape.stride + shape.pitch + 16u * shape.blocks;
     let turns = (shape.blocks + LANES - 1u) / LANES;
@@ -43,7 +43,7 @@ fn survey(index: u32, lane: u32, draw: Draw, fed: i32) -> Top {
     return top_of(most, first, bound, nan, lane);
 }
 
-// What all tokens weigh.
+// The weight of all tokens.
 fn weigh_blocks(row: Row, index: u32) -> f32 {
     let facts = index * shape.stride + shape.pitch + 16u * shape.blocks;
     let turns = (shape.blocks + LANES - 1u) / LANES;
@@ -56,7 +56,7 @@ fn weigh_blocks(row: Row, index: u32) -> f32 {
     return group_sum(vec4<f32>(own, 0.0, 0.0, 0.0), row.lane).x;
 }
 
-// Whether the few tokens kept of each block suffice: those above `bound` are all that there are.
+// Whether the few tokens kept of each block suffice: they include all tokens above `bound`.
 fn suffices(few: Row, draw: Draw, bound: f32, goal: f32) -> bool {
     var own = vec4<f32>(0.0);
     for (var turn = 0u; turn < few.turns; turn++) {
@@ -77,7 +77,7 @@ fn suffices(few: Row, draw: Draw, bound: f32, goal: f32) -> bool {
     return select(by_weight, sums.x >= f32(draw.top_k), ranked(draw));
 }
 {% else %}
-// Finds the highest level, and unless that is all there is to do, stores every level.
+// Finds the highest level, and unless nothing else is needed, stores every level.
 fn survey(index: u32, lane: u32, draw: Draw, fed: i32) -> Top {
     let drawn = draw.temperature > 0.0;
     var best = vec4<f32>(LOWEST);

@@ -1,5 +1,5 @@
-// tanh by the continued fraction x/(1 + x²/(3 + x²/(5 + …))) cut at 13, and by exp where that is exact enough: CPU
-// drivers' own tanh is off by 4e-5 near zero. Of NaN it may make any number (`nan.wgsl`).
+// tanh by the continued fraction x/(1 + x²/(3 + x²/(5 + …))) truncated at 13, and by exp where that is accurate enough: CPU
+// drivers' own tanh is off by 4e-5 near zero. NaN may become any number (`nan.wgsl`).
 fn tanh4(x: vec4<f32>) -> vec4<f32> {
     let s = x * x;
     let small = x * (135135.0 + s * (17325.0 + s * (378.0 + s))) / (135135.0 + s * (62370.0 + s * (3150.0 + s * 28.0)));
