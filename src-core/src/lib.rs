@@ -1,9 +1,9 @@
 //! nanochat on any GPU: tokenizer, training, evaluation and generation as WGSL compute shaders on wgpu.
 //!
-//! Modules call downwards only: `cli → bench → train → eval → engine → model → kernels → gpu`; `optim` stands on `kernels`;
-//! `tasks` stands on `data`, and that and `checkpoint` on `tokenizer` and `tools`; importing, a part of `checkpoint`, also
-//! knows the configuration of a `model` and the downloads of `data`. `model` knows no tokenizer, `engine` no
-//! training, `tasks` no model, `gpu` no tensor maths; `files` knows nothing of the others, and all that read files stand on it.
+//! Modules call downwards only: `cli → bench → train → eval → engine → model → kernels → gpu`; `optim` builds on `kernels`;
+//! `tasks` builds on `data`, and both `data` and `checkpoint` on `tokenizer` and `tools`; importing, a part of `checkpoint`, also
+//! uses the configuration of a `model` and the downloads of `data`. `model` knows no tokenizer, `engine` no
+//! training, `tasks` no model, `gpu` no tensor maths; `files` knows none of the others, and everything that reads files uses it.
 
 pub mod bench;
 #[cfg(feature = "burn")]

@@ -4,17 +4,17 @@ use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Value, Variant, grid};
 
 static SHADER: Shader = crate::shader!("adamw");
 
-/// Invocations of a workgroup.
+/// Invocations per workgroup.
 const LANES: usize = 128;
 
-/// What never changes over a run.
+/// Constants of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Betas {
     /// Decay of the first moment.
     pub beta1: f64,
     /// Decay of the second moment.
     pub beta2: f64,
-    /// Added to the root of the second moment.
+    /// ε, added to the root of the second moment.
     pub eps: f64,
 }
 
@@ -25,9 +25,9 @@ pub struct Step {
     pub lr: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Updates with these moments, this one included: t ≥ 1.
+    /// t: updates made with these moments, including this one, at least 1.
     pub t: u64,
-    /// Factor of the gradient.
+    /// Factor applied to the gradient.
     pub gradient_scale: f64,
 }
 
@@ -40,7 +40,7 @@ impl Step {
     }
 }
 
-/// The moments of a tensor, each of its shape.
+/// The moments of a tensor, each with its shape.
 #[derive(Clone, Copy, Debug)]
 pub struct Moments<'a> {
     /// Running mean of the gradient.
@@ -113,8 +113,8 @@ mod tests {
     use crate::kernels::testing::{Bench, random, wide};
     use proptest::prelude::*;
 
-    /// Two steps from zero moments; the moments and the update are each compared. An element's mean gradient may be
-    /// near zero, so what it may be off by is measured by the gradients.
+    /// Two steps from zero moments; the moments and the update are compared separately. An element's mean gradient may be
+    /// near zero, so its tolerance is relative to the gradients.
     fn check(len: usize, betas: Betas, lr: f64, weight_decay: f64, gradient_scale: f64, seed: u64) {
         let bench = Bench::new();
         let before = random(seed, len, 1.0);
@@ -153,7 +153,7 @@ mod tests {
         }
     }
 
-    /// A gradient of zero leaves the parameter to the decay alone, whatever eps is.
+    /// With a gradient of zero only the decay changes the parameter, whatever eps is.
     #[test]
     fn adamw_without_a_gradient_only_decays() {
         let bench = Bench::new();

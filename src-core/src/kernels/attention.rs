@@ -1,15 +1,14 @@
 //! Flash attention (Dao 2023, <https://arxiv.org/abs/2307.08691>): causal, with a sliding window and grouped queries,
-//! forward and backward, without ever holding a T × T matrix. Two shader files, one operation:
+//! forward and backward, without ever storing a T × T matrix. Two shader files, one operation:
 //!
-//! - `attention_lane.wgsl`: register tiles, a subgroup a workgroup. CPU adapters run it several times as fast as tiles in
-//!   shared memory, because there is hardly a barrier in it.
-//! - `attention_tile.wgsl`: tiles in workgroup memory, 256 invocations a workgroup where it may have 32 KiB, else 128. GPUs
-//!   get this one even where their subgroups have a fixed size: there the lane form would load keys a row a lane, which
-//!   memory systems serve badly, and would leave a core with one small subgroup's worth of work in flight per 64 sums that
-//!   each lane holds.
+//! - `attention_lane.wgsl`: register tiles, one subgroup per workgroup. On CPU adapters it is several times as fast as tiles in
+//!   workgroup memory, because it has hardly any barriers.
+//! - `attention_tile.wgsl`: tiles in workgroup memory, 256 invocations per workgroup if 32 KiB are available, else 128. GPUs
+//!   get this one even if their subgroups have a fixed size: the lane form would load one row of keys per lane, which
+//!   is not coalesced, and its occupancy would be low: one small subgroup in flight per 64 sums that each lane holds.
 //!
 //! The backward pass has two kernels, one that owns queries and writes dq, and one that owns keys and writes dk and dv.
-//! Both compute the probabilities again from the log-sum-exp that the forward pass kept. No sum is shared between
+//! Both recompute the probabilities from the log-sum-exp that the forward pass saved. No sum is shared between
 //! workgroups, so there are no atomics and every run gives the same bits.
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Values, Variant, grid};
@@ -24,18 +23,18 @@ static LANE: Shader = crate::shader!("attention_lane");
 static TILE: Shader = crate::shader!("attention_tile");
 static DELTA: Shader = crate::shader!("attention_delta");
 
-/// The shape of an attention.
+/// The shape of an attention operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attention {
     /// Sequences, B.
     pub batch: usize,
-    /// Tokens of a sequence, T.
+    /// Tokens per sequence, T.
     pub seq: usize,
     /// Query heads, H.
     pub heads: usize,
-    /// Key and value heads, K, which divides H. Query head h reads head h / (H / K).
+    /// Key-value heads, K, which divides H. Query head h reads head h / (H / K).
     pub kv_heads: usize,
-    /// Channels of a head, D: a multiple of 4, at most 256.
+    /// Channels per head, D: a multiple of 4, at most 256.
     pub head_dim: usize,
     /// A query at row r sees columns c with 0 ≤ r − c ≤ window.
     pub window: usize,
@@ -102,10 +101,10 @@ enum Kernel {
 }
 
 impl Kernel {
-    /// Tiles for every adapter, in the 16 KiB of workgroup memory that WebGPU promises.
+    /// Tiles for every adapter, in the 16 KiB of workgroup memory that WebGPU guarantees.
     const SMALL: Self = Kernel::Tile { lanes: 128 };
-    /// Twice as large, a tile loads each row less often and meets fewer barriers. Still larger ones would leave a core of
-    /// 64 KiB, as GCN's, with a single workgroup.
+    /// A tile of twice the size loads each row less often and has fewer barriers. Still larger ones would limit a core with
+    /// 64 KiB, such as GCN's, to a single workgroup.
     const LARGE: Self = Kernel::Tile { lanes: 256 };
 
     fn for_adapter(capabilities: Capabilities) -> Self {
@@ -121,7 +120,7 @@ impl Kernel {
     fn runs_on(self, capabilities: Capabilities) -> bool {
         match self {
             Kernel::Lane => capabilities.fixed_subgroup().is_some(),
-            // Two arrays of 4 vectors an invocation.
+            // Two arrays of 4 vectors per invocation.
             Kernel::Tile { lanes } => lanes <= capabilities.invocations && 2 * 4 * 16 * lanes <= capabilities.workgroup_memory,
         }
     }
@@ -136,7 +135,7 @@ impl Kernel {
     /// Rows that a workgroup owns in a pass.
     fn rows(self, pass: &str, head_dim: usize) -> u32 {
         match self {
-            // Half as many for large heads, whose sums fill as many registers.
+            // Half as many for large heads, whose sums need twice the registers.
             Kernel::Lane => 16 >> u32::from(head_dim > 128),
             Kernel::Tile { lanes } => tile(lanes, pass, head_dim).0,
         }
@@ -167,12 +166,12 @@ impl Kernel {
     }
 }
 
-/// Rows that a workgroup of at most `lanes` invocations owns, and rows of the other side that it meets at a time: 4 × 4
-/// products of rows an invocation.
+/// Rows that a workgroup of at most `lanes` invocations owns, and rows of the other side that it processes at a time: 4 × 4
+/// products of rows per invocation.
 ///
 /// A wider tile with fewer owned rows leaves each invocation fewer sums, which it keeps for 4 owned rows and its share of
-/// D. With 8 vectors of them, in both sums of `backward_keys` together, no compiler runs out of 128 registers. Small heads
-/// have no work for a wide tile.
+/// D. With 8 vectors of them, in both sums of `backward_keys` together, every compiler gets by with 128 registers. Small heads
+/// have too little work for a wide tile.
 fn tile(lanes: u32, pass: &str, head_dim: usize) -> (u32, u32) {
     let lanes = if head_dim <= 32 { lanes.min(128) } else { lanes };
     let sums = if pass == "backward_keys" { 2 } else { 1 };
@@ -180,9 +179,9 @@ fn tile(lanes: u32, pass: &str, head_dim: usize) -> (u32, u32) {
     (16 * lanes / tile, tile)
 }
 
-/// `o = softmax(q·kᵀ / √D)·v` over what the window lets a query see.
+/// `o = softmax(q·kᵀ / √D)·v` over the keys in a query's window.
 ///
-/// `q` and `o` are `[B, T, H, D]`, `k` and `v` are `[B, T, K, D]`; `lse` is `[B, T, H]` and keeps the natural logarithm of
+/// `q` and `o` are `[B, T, H, D]`, `k` and `v` are `[B, T, K, D]`; `lse` is `[B, T, H]` and saves the natural logarithm of
 /// the sum of the exponentials of the scaled scores for [`backward`].
 pub fn forward(rec: &mut Recorder, q: &Tensor, k: &Tensor, v: &Tensor, o: &Tensor, lse: &Tensor, dims: Attention) {
     let kernel = Kernel::for_adapter(rec.gpu().capabilities());
@@ -194,10 +193,10 @@ fn forward_with(rec: &mut Recorder, kernel: Kernel, [q, k, v]: [&Tensor; 3], o: 
     kernel.record(rec, "forward", dims.heads, &[(1, q), (2, k), (3, v), (4, o), (5, lse)], dims);
 }
 
-/// [`forward`] for new tokens over a cache that holds their keys and values already: the prefill of many tokens.
+/// [`forward`] for new tokens over a KV cache that already holds their keys and values: prefill of many tokens.
 ///
 /// `q` and `o` are `[N, H, D]` and hold the same number of tokens for each sequence of `cursors`; `keys` and `values` are
-/// `[rows, ring, K, D]`. The output of tokens past a cursor's count means nothing.
+/// `[rows, ring, K, D]`. The output of tokens past a cursor's count is undefined.
 pub fn cached(rec: &mut Recorder, dims: Cached, cursors: &Tensor, q: &Tensor, [keys, values]: [&Tensor; 2], o: &Tensor) {
     let kernel = Kernel::for_adapter(rec.gpu().capabilities());
     cached_with(rec, kernel, dims, cursors, q, [keys, values], o);
@@ -228,8 +227,8 @@ fn cached_with(rec: &mut Recorder, kernel: Kernel, dims: Cached, cursors: &Tenso
 
 /// Gradients of [`forward`], with `o` and `lse` as it left them and `d_o` the gradient of `o`, `[B, T, H, D]`.
 ///
-/// Overwrites `dq` of `[B, T, H, D]`, and `dk` and `dv` of `[B, T, K, D]`. `delta` of `[B, T, H]` is scratch: it is left
-/// holding Σ do·o over D.
+/// Overwrites `dq` of `[B, T, H, D]`, and `dk` and `dv` of `[B, T, K, D]`. `delta` of `[B, T, H]` is scratch; afterwards it
+/// holds Σ do·o over D.
 #[expect(clippy::too_many_arguments, reason = "an operation with six inputs and four outputs")]
 pub fn backward(
     rec: &mut Recorder,

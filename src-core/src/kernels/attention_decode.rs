@@ -1,11 +1,11 @@
-//! Attention of new tokens over a cache, a query at a time: what decoding runs, and the prefill of a few tokens.
+//! Attention of new tokens over a KV cache, one query at a time: for decoding, and for prefill of a few tokens.
 //!
-//! [`attention`](super::attention) shares every key that it loads between many queries; with one query a sequence there
-//! is nothing to share, and all that counts is that every key and value is read once, by as many lanes as there are. Two
+//! [`attention`](super::attention) reuses every key that it loads for many queries; with one query per sequence there
+//! is no reuse, and all that matters is that every key and value is read once, by as many lanes as possible. Two
 //! shader files, one operation:
 //!
-//! - `attention_decode_lane.wgsl`: lanes along the positions, because sums over lanes are dear on CPU adapters.
-//! - `attention_decode_row.wgsl`: teams of lanes along the channels, so that neighbours read neighbours, and heads in shares;
+//! - `attention_decode_lane.wgsl`: lanes along the positions, because sums over lanes are expensive on CPU adapters.
+//! - `attention_decode_row.wgsl`: teams of lanes along the channels, so that loads are coalesced, and heads split into shares;
 //!   for GPUs, whatever their subgroups are.
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Value, Values, Variant};
@@ -15,16 +15,16 @@ use super::attention::Cached;
 static LANE: Shader = crate::shader!("attention_decode_lane");
 static ROW: Shader = crate::shader!("attention_decode_row");
 
-/// Lanes of a workgroup of the row form: no GPU's subgroup has more.
+/// Lanes per workgroup of the row form: no GPU's subgroup is larger.
 const LANES: u32 = 64;
 
-/// Positions that a share has at least, where heads are split into shares at all.
+/// The fewest positions of a share, if heads are split into shares.
 const SHARE: usize = 256;
 
-/// The most shares of a head.
+/// The most shares per head.
 const MOST_SHARES: usize = 64;
 
-/// The recorder's scratch slot for what the shares of a head leave to each other: one buffer serves all layers.
+/// The recorder's scratch slot for the partial results of a head's shares: one buffer serves all layers.
 const SCRATCH_SLOT: usize = 0;
 
 /// Which of the two shaders, and into how many shares the row form splits a head's positions.
@@ -34,8 +34,8 @@ enum Kernel {
     Row { shares: usize },
 }
 
-/// Lanes that share a position in the row form: each holds two quads of q and of o. With more, Intel's compiler goes down to 8
-/// lanes a subgroup and M1's spills; with fewer, the products' sums over lanes cost more.
+/// Lanes that share a position in the row form: each holds two quads of q and of o. With more quads, Intel's compiler drops to 8
+/// lanes per subgroup and M1's spills; with fewer, the products' sums over lanes cost more.
 fn team(head_dim: usize) -> u32 {
     ((head_dim as u32).div_ceil(8)).next_power_of_two().max(4)
 }
@@ -85,7 +85,7 @@ struct Shape {
     scale: f32,
 }
 
-/// `o = softmax(q·kᵀ / √D)·v` of the new tokens over what the window lets them see of the cache, their own keys included.
+/// `o = softmax(q·kᵀ / √D)·v` of the new tokens over the cached keys in their window, including their own.
 ///
 /// `q` and `o` are `[N, H, D]` and hold the same number of tokens for each sequence of `cursors`; `keys` and `values` are
 /// `[rows, ring, K, D]`. The output of tokens past a cursor's count is left as it was.
@@ -94,12 +94,12 @@ pub fn forward(rec: &mut Recorder, dims: Cached, cursors: &Tensor, q: &Tensor, [
     forward_with(rec, dims, kernel, cursors, q, [keys, values], o);
 }
 
-/// Elements of the recorder's scratch slot in which the shares of `tokens` tokens' heads lie.
+/// Elements of the recorder's scratch slot for the shares of the heads of `tokens` tokens.
 pub fn scratch_len(capabilities: Capabilities, dims: &Cached, tokens: usize) -> usize {
     parts_len(dims, Kernel::for_adapter(capabilities, dims).shares(), tokens)
 }
 
-/// Elements that `shares` shares a head leave to each other: D and a maximum and a sum, in groups of four.
+/// Elements of the partial results of `shares` shares of a head: D, a maximum and a sum each, in groups of four.
 fn parts_len(dims: &Cached, shares: usize, tokens: usize) -> usize {
     if shares > 1 { tokens * dims.heads * shares * (dims.head_dim + 4) } else { 0 }
 }
@@ -170,7 +170,7 @@ pub(super) mod tests {
     use crate::kernels::testing::{Bench, random, wide};
     use proptest::prelude::*;
 
-    /// New tokens of some sequences, and a cache that holds them and what came before.
+    /// New tokens of some sequences, and a cache that holds them and the tokens before.
     pub struct Case {
         pub dims: Cached,
         pub cursors: Tensor,
@@ -181,7 +181,7 @@ pub(super) mod tests {
     }
 
     impl Case {
-        /// Sequences of `held` tokens each and `fresh` new ones; `spare` slots more than the window needs.
+        /// Sequences with `held` tokens each and `fresh` new ones; `spare` more slots than the window needs.
         pub fn new(held: &[usize], fresh: usize, window: usize, spare: usize, [group, kv_heads, quads]: [usize; 3], seed: u64) -> Self {
             let bench = Bench::new();
             let (heads, head_dim, ring) = (group * kv_heads, 4 * quads, window + fresh + spare);
@@ -197,7 +197,7 @@ pub(super) mod tests {
                 let dims = Attention { batch: 1, seq, heads, kv_heads, head_dim, window };
                 want.extend(twin::forward(&wide(&q), &wide(&k), &wide(&v), &dims, fresh));
                 queries.extend_from_slice(&q[held_here * heads * head_dim..]);
-                // Rows of the cache in the opposite order; later positions write over earlier ones.
+                // Rows of the cache in reverse order; later positions overwrite earlier ones.
                 let row = held.len() - 1 - i;
                 for position in 0..seq {
                     let slot = (row * ring + position % ring) * kept;
@@ -211,7 +211,7 @@ pub(super) mod tests {
             Self { dims, cursors: Cursor::upload(bench.gpu(), &cursors).unwrap(), q, keys, values, want }
         }
 
-        /// Asserts that what `record` writes is right.
+        /// Asserts that `record` writes the right output.
         pub fn check(&self, record: impl FnOnce(&mut Recorder, &Tensor)) {
             let bench = Bench::new();
             let o = bench.empty(&[self.q.len()]);

@@ -1,8 +1,8 @@
-//! Which matmul kernel is fastest for a shape on this adapter: measured once, and remembered by the device.
+//! Finds the fastest matmul kernel for a shape on this adapter: measured once, and remembered by the device.
 //!
-//! The candidates of [`Numerics::Exact`] give the same bits, so a choice can change speed and nothing else; a choice of
-//! [`Numerics::Fast`] can change bits, too. Nothing is measured unless [`Gpu::autotune_in`] was called: tests and short
-//! commands take the built-in choice.
+//! The candidates of [`Numerics::Exact`] give the same bits, so the choice only affects speed; with
+//! [`Numerics::Fast`] it can affect bits, too. Nothing is measured unless [`Gpu::autotune_in`] was called: tests and short
+//! commands use the built-in choice.
 
 use std::time::Instant;
 
@@ -24,9 +24,9 @@ pub fn choose(gpu: &Gpu, product: &Product<'_>, numerics: Numerics) -> Kernel {
         if options.len() < 2 {
             return None;
         }
-        // With their number, so that a file from before a kernel was added is no answer.
+        // Includes their number, so that choices from before a kernel was added do not apply.
         let question = format!("{question}, {} kernels{class}", options.len());
-        // A device that fails here will fail again where errors are reported.
+        // A device that fails here will fail again where the error is reported.
         gpu.choose(&question, &options, || measure(gpu, product, &candidates).ok())
     };
     let likely = || {
@@ -39,7 +39,7 @@ pub fn choose(gpu: &Gpu, product: &Product<'_>, numerics: Numerics) -> Kernel {
     }]
 }
 
-/// The position of the fastest candidate.
+/// The index of the fastest candidate.
 fn measure(gpu: &Gpu, product: &Product<'_>, candidates: &[Kernel]) -> Result<usize, GpuError> {
     const REPEATS: usize = 5;
     let Product { m, n, k, batch, strides, .. } = *product;
@@ -83,7 +83,7 @@ mod tests {
         let fast = choose(&gpu, &product, Numerics::Fast);
         assert!(matches!(fast, Kernel::Split { .. }));
 
-        // Another device takes what the first recorded, whatever it would choose itself.
+        // Another device uses what the first recorded, whatever it would choose itself.
         let mut record = gpu.fixed_choices();
         let other = open();
         other.fix_choices(record.clone());
@@ -92,7 +92,7 @@ mod tests {
         other.fix_choices(record);
         assert_eq!(choose(&other, &product, Numerics::Fast), exact);
 
-        // What is no kernel is replaced.
+        // An unknown kernel is replaced.
         other.fix_choices(gpu.fixed_choices().into_keys().map(|question| (question, "Sieve".to_owned())).collect());
         assert_eq!(choose(&other, &product, Numerics::Fast), fast);
         assert_eq!(other.fixed_choices(), gpu.fixed_choices());

@@ -1,4 +1,4 @@
-//! Takes a learned share of the middle layer's residual stream back out before the last norm.
+//! Subtracts a learned share of the middle layer's residual stream before the last norm.
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
 
@@ -32,7 +32,7 @@ pub fn forward(rec: &mut Recorder, x: &Tensor, x_mid: &Tensor, lambda: &Tensor, 
 
 /// `dx_mid = −lambda · d_out` (written) and `d_lambda −= Σ d_out·x_mid`. The gradient of x is `d_out` itself.
 ///
-/// `scratch` has [`scratch_len`] elements at least.
+/// `scratch` has at least [`scratch_len`] elements.
 pub fn backward(rec: &mut Recorder, x_mid: &Tensor, lambda: &Tensor, d_out: &Tensor, dx_mid: &Tensor, d_lambda: &Tensor, scratch: &Tensor) {
     assert!(x_mid.len() == d_out.len() && x_mid.len() == dx_mid.len() && lambda.len() == 1 && d_lambda.len() == 1);
     assert!(x_mid.len().is_multiple_of(4) && scratch.len() >= scratch_len());
@@ -54,7 +54,7 @@ pub fn scratch_len() -> usize {
     dot::MOST_PARTS
 }
 
-/// Every specialisation of this shader that such an adapter can ask for.
+/// Every specialisation of this shader that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     ["forward", "backward"].map(|entry| rows::part_variant(capabilities, &SHADER, entry)).to_vec()
 }

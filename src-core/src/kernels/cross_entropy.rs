@@ -1,4 +1,4 @@
-//! Softcap and cross-entropy over row chunks of the logits, whose gradient takes their place.
+//! Softcap and cross-entropy over row chunks of the logits; their gradient overwrites them.
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Value, Variant, grid};
 
@@ -23,13 +23,13 @@ pub struct Chunk {
     pub first: usize,
     /// Rows of the chunk.
     pub rows: usize,
-    /// Size of the vocabulary, V; the logits have it rounded up to a multiple of 4 or more.
+    /// Size of the vocabulary, V; the logits' rows are padded to a multiple of 4 or more.
     pub vocab: usize,
     /// The softcap: logits lie in (−cap, cap).
     pub cap: f32,
 }
 
-/// The highest exponent that a sum of exponentials may reach in f32, with a little to spare: e⁸⁸ is the last power of e.
+/// The highest exponent of a sum of exponentials in f32, with a small margin: e⁸⁸ is the largest power of e.
 const MOST_EXPONENT: f32 = 87.0;
 
 impl Chunk {
@@ -81,7 +81,7 @@ pub fn forward(rec: &mut Recorder, chunk: Chunk, logits: &Tensor, targets: &Tens
     });
 }
 
-/// The losses, and in place of the raw `logits` the gradient of `weight · Σ losses`. `weight` is `[1]`.
+/// Writes the losses, and overwrites the raw `logits` with the gradient of `weight · Σ losses`. `weight` is `[1]`.
 pub fn backward(rec: &mut Recorder, chunk: Chunk, logits: &Tensor, targets: &Tensor, losses: &Tensor, weight: &Tensor) {
     assert!(targets.len() == losses.len() && chunk.first + chunk.rows <= losses.len());
     let params = chunk.shape(logits);
@@ -98,17 +98,17 @@ pub fn backward(rec: &mut Recorder, chunk: Chunk, logits: &Tensor, targets: &Ten
 /// Quads of a row that a lane may hold in registers.
 const HELD: [u32; 4] = [1, 2, 4, 8];
 
-/// The template's values for rows of `quads` groups of four logits: lanes, and how many quads each holds, 0 for longer rows and
-/// on CPU adapters.
+/// The template's values for rows of `quads` groups of four logits: lanes, and how many quads each holds in registers, 0 for longer
+/// rows and on CPU adapters.
 fn values(capabilities: Capabilities, quads: usize) -> [(&'static str, Value); 2] {
     let lanes = capabilities.row_lanes(quads);
     let fits = |held: &u32| capabilities.cpu_subgroup().is_none() && quads <= (held * lanes) as usize;
     [("held", HELD.into_iter().find(fits).unwrap_or(0).into()), ("lanes", lanes.into())]
 }
 
-/// Every specialisation of this shader that such an adapter can ask for.
+/// Every specialisation of this shader that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
-    // Every vocabulary up to the longest held row, and one that is longer.
+    // Every vocabulary up to the longest row that fits in registers, and one that is longer.
     let most = (1..=8 * 256).chain([1 << 20]);
     let mut values: Vec<_> = most.map(|quads| values(capabilities, quads).to_vec()).collect();
     values.sort();
@@ -152,8 +152,8 @@ mod tests {
     use crate::kernels::testing::{Bench, random, wide};
     use proptest::prelude::*;
 
-    /// Asserts that both agree relative to `want`, or where a model is so sure that nothing is left of it, to the probabilities
-    /// of about 1, times `weight`, whose difference it is.
+    /// Asserts that both agree relative to `want`. If a model is so certain that `want` nearly vanishes, the error is relative to
+    /// the probabilities of about 1, times `weight`, whose difference it is.
     fn close(bench: &Bench, got: &Tensor, want: &[f64], bar: f64, weight: f64) {
         if want.iter().map(|w| w * w).sum::<f64>().sqrt() > 0.01 * weight {
             bench.close(got, want, bar);
@@ -195,7 +195,7 @@ mod tests {
         }
     }
 
-    /// Rows that lanes hold in registers, of every number of quads, and rows that they do not.
+    /// Rows that fit in registers, of every number of quads, and longer ones.
     #[test]
     fn rows_of_every_length_have_losses_and_gradients() {
         let bench = Bench::new();
@@ -213,14 +213,14 @@ mod tests {
         }
     }
 
-    /// Caps past which exponentials of whole rows would overflow or vanish, with rows at either end of the range.
+    /// Caps for which exponentials of whole rows would overflow or underflow, with rows at either end of the range.
     #[test]
     fn caps_of_any_size_have_losses_and_gradients() {
         let bench = Bench::new();
         let (rows, vocab, padded) = (6, 1000, 1024);
         for cap in [60.0f32, 79.0, 81.0, 100.0, 1000.0, 1e6] {
             let mut raw = random(9, rows * padded, 40.0);
-            // All of a row far up, all far down, one far above the rest, and padding above everything.
+            // A row of only high logits, one of only low ones, one with a single high logit, and padding above everything.
             raw[..padded].iter_mut().for_each(|l| *l += 10.0 * cap.min(200.0));
             raw[padded..2 * padded].iter_mut().for_each(|l| *l -= 10.0 * cap.min(200.0));
             raw[2 * padded + 7] = 300.0;

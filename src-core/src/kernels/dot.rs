@@ -1,6 +1,6 @@
 //! Sums over a whole batch, in two stages of fixed order: the gradients of scalars and of the small gates.
 //!
-//! Kernels that pass through the data anyway form the first stage's partial sums on the way and only call `finish`.
+//! Kernels that read the data anyway compute the first stage's partial sums themselves and only call `finish`.
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
 
@@ -21,11 +21,11 @@ struct Shape {
     quads: u32,
 }
 
-/// No sum is split into more partial sums than this.
+/// The most partial sums of a sum.
 pub(super) const MOST_PARTS: usize = 2048;
 
-/// Into how many partial sums a sum is split that takes `turns` turns of a workgroup: a few turns each, and enough of
-/// them to keep the adapter busy.
+/// The number of partial sums for a sum that takes `turns` iterations of a workgroup: a few iterations each, and enough parts
+/// to keep the adapter busy.
 pub(super) fn parts(capabilities: Capabilities, turns: usize) -> usize {
     let most = if capabilities.cpu { 128 } else { MOST_PARTS };
     turns.div_ceil(4).clamp(1, most)
@@ -46,7 +46,7 @@ pub fn accumulate(rec: &mut Recorder, a: &Tensor, b: &Tensor, factor: f32, out: 
     assert!(a.len() == b.len() && a.len().is_multiple_of(4), "a dot product of {:?} and {:?}", a.shape(), b.shape());
     let quads = a.len() / 4;
     let parts = parts_of_quads(rec.gpu().capabilities(), quads);
-    assert!(scratch.len() >= parts, "{} numbers of scratch for {parts}", scratch.len());
+    assert!(scratch.len() >= parts, "{} elements of scratch for {parts}", scratch.len());
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "product",
@@ -61,12 +61,12 @@ pub fn accumulate(rec: &mut Recorder, a: &Tensor, b: &Tensor, factor: f32, out: 
 /// `out[k, m] += Σ_n coef[n, k] · x[n, m]`: the gradient of a gate's weight.
 ///
 /// `out` is `[K, M]`, `x` `[N, C]` with M ≤ C, both multiples of 4; `coef`, `[N, K]`, is the start of `scratch`, which
-/// has [`weighted_scratch_len`] elements at least.
+/// has at least [`weighted_scratch_len`] elements.
 pub(super) fn weighted(rec: &mut Recorder, x: &Tensor, rows: usize, heads: usize, out: &Tensor, scratch: &Tensor) {
     let (channels, wanted) = (x.len() / rows, out.len() / heads);
     let fits = channels * rows == x.len() && wanted * heads == out.len() && wanted <= channels;
     assert!(fits && channels.is_multiple_of(4) && wanted.is_multiple_of(4), "{:?} of {rows} rows of {:?}", out.shape(), x.shape());
-    assert!(scratch.len() >= weighted_scratch_len(rows, heads, wanted), "{} numbers of scratch for {rows} rows", scratch.len());
+    assert!(scratch.len() >= weighted_scratch_len(rows, heads, wanted), "{} elements of scratch for {rows} rows", scratch.len());
     let capabilities = rec.gpu().capabilities();
     let parts = parts(capabilities, rows.div_ceil(rows::part_lanes(capabilities) as usize));
     let start = rows * heads;
@@ -116,7 +116,7 @@ pub(super) fn finish(rec: &mut Recorder, sums: Sums, factor: f32, out: &Tensor, 
     });
 }
 
-/// Every specialisation of this shader that such an adapter can ask for.
+/// Every specialisation of this shader that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     ["product", "weighted", "finish"].map(|entry| rows::part_variant(capabilities, &SHADER, entry)).to_vec()
 }
@@ -190,7 +190,7 @@ mod tests {
         }
     }
 
-    /// With more elements than all parts take in one turn, and one quad more or less than a part's four turns.
+    /// With more elements than all parts handle in one iteration, and one quad more or less than a part's four iterations.
     #[test]
     fn dot_holds_at_the_edges_of_parts() {
         for quads in [1, 7, 8, 9, 31, 32, 33, 128 * 8 * 4, 128 * 8 * 4 + 1, 300_000] {

@@ -1,4 +1,4 @@
-//! Embedding, norm and, where a model has it, smear of new tokens, fused, for passes over cached sequences.
+//! Embedding, norm and, if the model has it, smear of new tokens, fused, for passes over cached sequences.
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
 
@@ -55,7 +55,7 @@ pub fn forward(rec: &mut Recorder, ids: &Tensor, wte: &Tensor, eps: f32, smear: 
     });
 }
 
-/// Every specialisation of this shader that such an adapter can ask for.
+/// Every specialisation of this shader that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     [false, true].into_iter().flat_map(|smear| rows::variants(capabilities, &SHADER, "forward", &[("smear", smear.into())])).collect()
 }

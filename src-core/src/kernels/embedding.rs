@@ -34,13 +34,13 @@ pub fn forward(rec: &mut Recorder, ids: &Tensor, table: &Tensor, out: &Tensor) {
 /// Which rows of a batch hold which token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segments {
-    /// `[N]` The batch's rows, sorted by token, those of one token in order.
+    /// `[N]` The batch's rows, sorted by token, rows of the same token in order.
     pub order: Vec<u32>,
     /// `[V + 1]` Where each token's rows start in `order`; the last is N.
     pub starts: Vec<u32>,
 }
 
-/// Sorts the rows of a batch by token. Panics where an id is not below `vocab`.
+/// Sorts the rows of a batch by token. Panics if an id is not below `vocab`.
 pub fn segments(ids: &[i32], vocab: usize) -> Segments {
     let mut starts = vec![0u32; vocab + 1];
     for &id in ids {
@@ -62,7 +62,7 @@ pub fn segments(ids: &[i32], vocab: usize) -> Segments {
 /// `d_table[v] += Σ d_out[n]` over the rows n that hold token v, in order of n.
 ///
 /// `order` and `starts` are [`Segments`] as u32 tensors, `d_out` is `[N, C]`, `d_table` `[V, C]` (or has more rows,
-/// which are left alone). With `scale`, `[N, K]`, each of the K equal parts of a row is multiplied by its number first.
+/// which are not changed). With `scale`, `[N, K]`, each of the K equal parts of a row is first multiplied by its factor.
 pub fn backward(rec: &mut Recorder, order: &Tensor, starts: &Tensor, d_out: &Tensor, scale: Option<&Tensor>, d_table: &Tensor) {
     let rows = order.len();
     let vocab = starts.len() - 1;
@@ -73,14 +73,14 @@ pub fn backward(rec: &mut Recorder, order: &Tensor, starts: &Tensor, d_out: &Ten
     assert!(fits && whole, "gradients {:?} of rows of {:?}, {heads} heads", d_out.shape(), d_table.shape());
     let capabilities = rec.gpu().capabilities();
     let quads = channels / 4;
-    // A piece is one turn of a workgroup, and a few lanes suffice: it is tokens that there are many of.
+    // A piece is one iteration of a workgroup, and a few lanes suffice: there are many tokens.
     let lanes = rows::lanes(rec, 1);
     let pieces = quads.div_ceil(capabilities.row_lanes(1) as usize);
     let turns = turns(rows);
     if !rec.allows_turns(turns, || format!("the gradient of an embedding over {rows} tokens")) {
         return;
     }
-    // On a CPU as few chunks as the driver lets finish: each reads the order of tokens anew.
+    // On a CPU as few chunks as the driver's loop limit allows: each rereads the order of tokens.
     let chunks = if capabilities.cpu { pieces.div_ceil((capabilities.loop_turns as usize - SHORT_LOOPS) / turns) } else { pieces };
     let mut bind = vec![(4, order), (5, starts), (6, d_out), (7, d_table)];
     bind.extend(scale.map(|scale| (8, scale)));
@@ -94,13 +94,13 @@ pub fn backward(rec: &mut Recorder, order: &Tensor, starts: &Tensor, d_out: &Ten
     });
 }
 
-/// The most turns that a piece takes, should all rows hold the same token: eight rows a turn, and a little for blocks and
+/// The most iterations of a piece, if all rows hold the same token: eight rows per iteration, and a few more for blocks and
 /// tails.
 fn turns(rows: usize) -> usize {
     rows.div_ceil(7) + 16
 }
 
-/// Every specialisation of this shader that such an adapter can ask for.
+/// Every specialisation of this shader that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     [("forward", false), ("backward", false), ("backward", true)]
         .into_iter()
@@ -140,7 +140,7 @@ mod tests {
         bench.gpu().upload("test", &[data.len()], DType::U32, Memory::Workspace, data).unwrap()
     }
 
-    /// Few distinct tokens or many, as `vocab` and the number of rows have it; `padding` rows that no token names.
+    /// Few distinct tokens or many, depending on `vocab` and the number of rows; `padding` rows without a token.
     fn tokens(seed: u64, rows: usize, vocab: usize) -> Vec<i32> {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
         (0..rows).map(|_| rng.random_range(0..vocab as i32)).collect()
@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    /// Mesa 22.3 ends an invocation's loops after 65,535 turns in all; these rows and channels take 67,500 in one chunk.
+    /// Mesa 22.3 ends an invocation's loops after 65,535 iterations in total; these rows and channels take 67,500 in one chunk.
     #[test]
     fn embedding_gradient_reaches_every_row_of_one_frequent_token() {
         check(&vec![0; 270_001], 1, 0, 40, None, 9);

@@ -1,4 +1,4 @@
-//! Keys and values of cached sequences: where they are kept, how new ones get there, and how a sequence is copied.
+//! The KV cache: where keys and values of sequences are kept, how new ones are stored, and how a sequence is copied.
 
 use crate::gpu::{Capabilities, DType, Dispatch, Gpu, GpuError, Memory, Recorder, Shader, Tensor, Variant, grid};
 
@@ -9,22 +9,22 @@ use super::value_gate::GATE_CHANNELS;
 static SHADER: Shader = crate::shader!("kv_cache");
 static FORK: Shader = crate::shader!("kv_fork");
 
-/// Where one sequence of a pass stands. The engine owns these numbers and hands them down with every pass.
+/// The position of one sequence of a pass. The engine owns these numbers and passes them down with every pass.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct Cursor {
     /// Tokens that the cache holds: the position of the first new one.
     pub position: u32,
-    /// New tokens of the pass that count; what comes after them is padding.
+    /// New tokens of the pass; the rest is padding.
     pub count: u32,
     /// The sequence's row in the cache.
     pub row: u32,
-    /// Id of the last token that the cache holds; any where it holds none.
+    /// Id of the last token that the cache holds; any id if it holds none.
     pub before: u32,
 }
 
 impl Cursor {
-    /// Words of a cursor in a tensor.
+    /// 32-bit words of a cursor in a tensor.
     const WORDS: usize = size_of::<Self>() / 4;
 
     /// A tensor for `sequences` cursors.
@@ -40,7 +40,7 @@ impl Cursor {
     }
 }
 
-/// The number of sequences that `cursors` speaks of, which divides `rows` tokens.
+/// The number of sequences in `cursors`, which divides `rows` tokens.
 pub(super) fn check_cursors(cursors: &Tensor, rows: usize) -> usize {
     let sequences = cursors.len() / Cursor::WORDS;
     assert!(sequences > 0 && rows.is_multiple_of(sequences), "{rows} tokens of {sequences} sequences");
@@ -63,24 +63,24 @@ struct Shape {
     _pad: [u32; 3],
 }
 
-/// What [`store`] must know beside its tensors.
+/// Parameters of [`store`] other than its tensors.
 #[derive(Clone, Copy, Debug)]
 pub struct Store {
     /// Query heads, H.
     pub heads: usize,
-    /// Key and value heads, K.
+    /// Key-value heads, K.
     pub kv_heads: usize,
-    /// Channels of a head, D: a multiple of 8.
+    /// Channels per head, D: a multiple of 8.
     pub head_dim: usize,
-    /// Slots of a sequence in this layer's cache.
+    /// Slots per sequence in this layer's KV cache.
     pub ring: usize,
-    /// Added to the mean square.
+    /// ε, added to the mean square.
     pub eps: f32,
-    /// Factor of the normed head.
+    /// Factor applied to the normed head.
     pub gain: f32,
 }
 
-/// One of the projections of a batch of tokens, perhaps side by side with others in one tensor.
+/// One of the projections of a batch of tokens, perhaps next to others in one tensor.
 #[derive(Clone, Copy, Debug)]
 pub struct Projected<'a> {
     /// The tensor.
@@ -106,9 +106,9 @@ pub struct Gate<'a> {
     pub scale: &'a Tensor,
 }
 
-/// Rotates, norms and scales the queries and keys of new tokens by their positions. The queries go to `q`, keys and values
-/// to slot `position mod ring` of their sequence, values with their gated value embedding where there is one. Tokens past
-/// a cursor's count go nowhere.
+/// Rotates the queries and keys of new tokens by their positions, norms and scales them. The queries go to `q`, keys and values
+/// to slot `position mod ring` of their sequence, values with their gated value embedding if there is one. Tokens past
+/// a cursor's count are not stored.
 ///
 /// `projected` are queries `[N, H, D]`, keys and values `[N, K, D]`; `q` is `[N, H, D]`, `keys` and `values` `[rows, ring, K,
 /// D]`; `tables` are the cosines and sines of [`rotary::tables`](super::rotary::tables), with a row for every position that
@@ -180,8 +180,8 @@ struct ForkShape {
     rows: u32,
 }
 
-/// Copies what the first row of `cache` `[rows, ring, K, D]` holds to all others: as many slots as the first of `cursors`
-/// has a position, which is read when the recording runs. K·D is a multiple of four.
+/// Copies the first row of `cache` `[rows, ring, K, D]` to all others: as many slots as the position in the first of `cursors`,
+/// which is read when the recording runs. K·D is a multiple of four.
 pub fn fork(rec: &mut Recorder, cache: &Tensor, cursors: &Tensor) {
     let &[rows, ring, heads, head_dim] = cache.shape() else { panic!("a cache of {:?}", cache.shape()) };
     let slot = heads * head_dim;
@@ -196,7 +196,7 @@ pub fn fork(rec: &mut Recorder, cache: &Tensor, cursors: &Tensor) {
     });
 }
 
-/// Every specialisation of these shaders that such an adapter can ask for.
+/// Every specialisation of these shaders that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     let store = |gated: bool| rows::variants(capabilities, &SHADER, "store", &[("gated", gated.into())]);
     [store(false), store(true), vec![Variant { shader: &FORK, entry: "forward", values: vec![] }]].concat()
@@ -222,7 +222,7 @@ mod tests {
             let sequences = positions.len();
             let tokens = sequences * fresh;
             let (asked, kept) = (heads * head_dim, kv_heads * head_dim);
-            // Sequences lie in the cache in the opposite order, and one row is nobody's.
+            // Sequences are in the cache in reverse order, and one row is unused.
             let cursors: Vec<Cursor> = positions.iter().enumerate().map(|(i, &(position, count))| Cursor {
                 position: position as u32, count: count.min(fresh) as u32, row: (sequences - i) as u32, before: 0,
             }).collect();
@@ -234,7 +234,7 @@ mod tests {
             let x = random(seed ^ 6, tokens * channels, 1.0);
             let (h, scale) = norm::twin::forward(&wide(&x), tokens, 1e-6);
 
-            // Side by side a token, or one after the other.
+            // Interleaved by token, or one after the other.
             let starts = if joined { [0, asked, asked + kept] } else { [0, tokens * asked, tokens * (asked + kept)] };
             let strides = if joined { [asked + 2 * kept; 3] } else { [asked, kept, kept] };
             let (mut q_want, mut keys_want, mut values_want) = (vec![0.0; tokens * asked], wide(&old), wide(&old));

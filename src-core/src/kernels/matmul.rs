@@ -1,16 +1,17 @@
 //! Matrix products. Three shader files with one operation:
 //!
-//! - `matmul_lane.wgsl`: register tiles and subgroup broadcasts, no shared memory. What CPU adapters run fastest: on
-//!   lavapipe it reaches several times what shared-memory tiles do (`docs/LOG.md`).
-//!   Operands can be packed into panels in scratch first, which costs a pass over them and pays in all but small products.
-//! - `matmul_tile.wgsl`: 8 × 8 or 4 × 4 a lane through workgroup memory, the classic form for GPUs.
-//! - `matmul_plain.wgsl`: an invocation an element, for what the others cannot take.
+//! - `matmul_lane.wgsl`: register tiles and subgroup broadcasts, no workgroup memory. The fastest on CPU adapters: on
+//!   lavapipe it reaches several times the speed of tiles in workgroup memory (`docs/LOG.md`).
+//!   Operands can be packed into panels in scratch first, which costs a pass over them and pays for all but small products.
+//! - `matmul_tile.wgsl`: 8 × 8 or 4 × 4 elements per lane through workgroup memory, the classic form for GPUs.
+//! - `matmul_plain.wgsl`: one element per invocation, for sizes that the others do not support.
 //!
 //! In all of them an element's sum runs over k in order in one chain of fused multiply-adds, so which one the
 //! [autotuner](super::autotune) picks never changes a result: they are the kernels of [`Exact`](crate::gpu::Numerics).
 //!
-//! A product with few tiles and a long k leaves most of a GPU idle. For [`Fast`](crate::gpu::Numerics) k is split into parts,
-//! each part of a tile has a workgroup, and `matmul_sum.wgsl` adds the parts in order: the same bits every time, but others.
+//! A product with few tiles and a long k leaves most of a GPU idle. With [`Fast`](crate::gpu::Numerics) k is split into parts (split-K),
+//! each part of a tile has its own workgroup, and `matmul_sum.wgsl` adds the parts in order: the same bits every time, but not
+//! those of the exact kernels.
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
 
@@ -87,11 +88,11 @@ pub struct Product<'a> {
     pub batch: usize,
     /// Elements from one matrix to the next in A, B and C (and D, which has C's).
     pub strides: [usize; 3],
-    /// Factor of the product.
+    /// Factor applied to the product.
     pub alpha: f32,
-    /// What is added to it.
+    /// What is added to the result.
     pub add: Add<'a>,
-    /// Whether C is known to be symmetric. Then tiles below the diagonal are copied from above instead of computed.
+    /// Whether C is known to be symmetric. Then tiles below the diagonal are copied from above it instead of computed.
     pub symmetric: bool,
 }
 
@@ -117,7 +118,7 @@ struct Shape {
 }
 
 impl Shape {
-    /// Of the shaders that count n and strides in groups of `unit` elements.
+    /// For the shaders that count n and strides in groups of `unit` elements.
     fn new(product: &Product<'_>, unit: usize) -> Self {
         let &Product { m, n, k, strides, alpha, add, symmetric, .. } = product;
         Self {
@@ -134,8 +135,8 @@ impl Shape {
     }
 }
 
-/// Records a product with the kernel of the recorder's [`Numerics`](crate::gpu::Numerics) that measured best on this adapter,
-/// or the likely best where none was measured.
+/// Records a product with the kernel of the recorder's [`Numerics`](crate::gpu::Numerics) that was measured as fastest on this
+/// adapter, or with the default one if none was measured.
 pub fn matmul(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, product: Product<'_>) {
     let kernel = super::autotune::choose(rec.gpu(), &product, rec.numerics());
     matmul_with(rec, a, b, c, product, kernel);
@@ -176,7 +177,7 @@ pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, produ
     }
 }
 
-/// How `kernel` wants A and Bᵀ packed, if it does.
+/// How `kernel` needs A and Bᵀ packed, if it does.
 fn panels(capabilities: Capabilities, product: &Product<'_>, kernel: Kernel) -> Option<[Panels; 2]> {
     let Kernel::Packed { rows, quads } = kernel else {
         return None;
@@ -197,10 +198,10 @@ pub(crate) fn scratch_len(capabilities: Capabilities, product: &Product<'_>, ker
     panels(capabilities, product, kernel).map_or([0; 2], |panels| panels.map(Panels::packed_len))
 }
 
-/// The scratch slot of partial sums.
+/// The scratch slot that holds partial sums.
 const PARTS_SLOT: usize = 0;
 
-/// A matrix as the kernel finds it.
+/// A matrix as the kernel reads it.
 enum Operand<'a> {
     /// As it was given.
     Given(&'a Tensor),
@@ -208,7 +209,7 @@ enum Operand<'a> {
     Scratch(usize, usize),
 }
 
-/// Records the product itself into `c`, which takes the bare sums of every part where `kernel` splits k.
+/// Records the product itself into `c`, which takes the bare sums of every part if `kernel` splits k.
 fn record(rec: &mut Recorder, [a, b]: [Operand<'_>; 2], c: Operand<'_>, product: Product<'_>, kernel: Kernel) {
     let unit = if kernel == Kernel::Plain { 1 } else { 4 };
     let (mut bind, mut scratch) = (Vec::new(), Vec::new());
@@ -266,7 +267,7 @@ fn added<'a>(product: &Product<'a>) -> Option<(u32, &'a Tensor)> {
     Some((4, d))
 }
 
-/// Every specialisation of the four shaders that such an adapter can ask for.
+/// Every specialisation of the four shaders that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     let mut variants = Add::WORDS.map(|add| Variant { shader: &SUM, entry: "forward", values: vec![("add", add.into())] }).to_vec();
     for kernel in Kernel::all(capabilities) {

@@ -1,8 +1,8 @@
-//! A matrix times a few vectors: what decoding spends its time on. Each weight is needed once, so all that counts is how
-//! fast memory is read. Two shader files, one operation:
+//! A matrix times a few vectors: where decoding spends its time. Each weight is used once, so the speed is bound by memory
+//! bandwidth. Two shader files, one operation:
 //!
-//! - `matvec_lane.wgsl`: four rows of the matrix a lane, no shared memory; for CPU adapters.
-//! - `matvec_row.wgsl`: lanes along the rows of the matrix, so that neighbours read neighbours; for GPUs.
+//! - `matvec_lane.wgsl`: four rows of the matrix per lane, no workgroup memory; for CPU adapters.
+//! - `matvec_row.wgsl`: lanes along the rows of the matrix, so that loads are coalesced; for GPUs.
 //!
 //! In both the bits of a result do not depend on how many vectors there are.
 
@@ -11,13 +11,13 @@ use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Value, Values
 static LANE: Shader = crate::shader!("matvec_lane");
 static ROW: Shader = crate::shader!("matvec_row");
 
-/// Vectors that one pass over the matrix serves: with more, [`matmul`](super::matmul) is the better kernel.
+/// The most vectors per pass over the matrix: with more, [`matmul`](super::matmul) is the better kernel.
 pub const MOST_ROWS: usize = 8;
 
-/// Lanes of a workgroup of the row form: a whole subgroup on every GPU, and two or more on most.
+/// Lanes per workgroup of the row form: a whole subgroup on every GPU, and two or more on most.
 const LANES: u32 = 64;
 
-/// What happens to the product.
+/// The epilogue of the product.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Finish {
     /// `y = W·x`.
@@ -47,12 +47,12 @@ impl Finish {
     }
 }
 
-/// The norm that a vector goes through first.
+/// The norm that is applied to a vector first.
 #[derive(Clone, Copy, Debug)]
 pub struct Norm<'a> {
     /// Added to the mean square.
     pub eps: f32,
-    /// `[M]`; takes the factor of each vector.
+    /// `[M]`; receives the factor of each vector.
     pub scale: &'a Tensor,
 }
 
@@ -77,7 +77,7 @@ impl Kernel {
         if capabilities.cpu_subgroup().is_some() { Kernel::Lane } else { Kernel::Row }
     }
 
-    /// Those that run at all, whether they are fast or not.
+    /// The forms that run at all, whether they are fast or not.
     fn possible(capabilities: Capabilities) -> impl Iterator<Item = Self> {
         let lanes = capabilities.fixed_subgroup().is_some();
         [Kernel::Lane, Kernel::Row].into_iter().filter(move |&kernel| kernel == Kernel::Row || lanes)
@@ -141,7 +141,7 @@ fn forward_with(rec: &mut Recorder, kernel: Kernel, x: &Tensor, norm: Option<Nor
     });
 }
 
-/// Every specialisation of the two shaders that such an adapter can ask for.
+/// Every specialisation of the two shaders that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     let mut variants = Vec::new();
     for kernel in Kernel::possible(capabilities) {
@@ -160,7 +160,7 @@ pub mod twin {
     use crate::kernels::matmul::{Layout, twin::matmul};
     use crate::kernels::{cross_entropy, norm};
 
-    /// `x` is `[m, k]`, `w` `[n, k]`, `y` `[m, n]` what was there before; `eps` is that of a norm, if there is one. Returns the
+    /// `x` is `[m, k]`, `w` `[n, k]`, `y` `[m, n]` the previous content; `eps` is that of a norm, if there is one. Returns the
     /// new y.
     pub fn forward([m, n, k]: [usize; 3], x: &[f64], eps: Option<f64>, w: &[f64], y: &[f64], finish: Finish) -> Vec<f64> {
         let normed = eps.map(|eps| norm::twin::forward(x, m, eps).0);

@@ -1,4 +1,4 @@
-//! Fills the lower half of symmetric matrices from the upper, after products that computed only that.
+//! Fills the lower triangle of symmetric matrices from the upper one, after products that computed only that.
 
 use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Variant, grid};
 
@@ -54,7 +54,7 @@ mod tests {
     proptest! {
         #![proptest_config(Bench::cases(16))]
 
-        /// Blocks on the diagonal are the caller's: here they are symmetric from the start.
+        /// The caller fills the blocks on the diagonal: here they are symmetric from the start.
         #[test]
         fn mirror_equals_its_twin(count in 1usize..4, quads in 1usize..40, padding in 0usize..3, seed: u64) {
             let bench = Bench::new();

@@ -1,8 +1,8 @@
-//! One module per shader file, of the same name: shapes in, dispatches out, and beside each a CPU twin in f64 that says
+//! One module per shader file, of the same name: shapes in, dispatches out, and beside each a CPU twin in f64 that defines
 //! what the shader must compute.
 //!
-//! A function here takes a [`Recorder`](crate::gpu::Recorder) and tensors, checks their shapes (a mismatch is a fault
-//! of the program and panics while recording, never while training), and records. `twin` submodules hold the same
+//! A function here takes a [`Recorder`](crate::gpu::Recorder) and tensors, checks their shapes (a mismatch is a bug
+//! and panics while recording, never while training), and records. `twin` submodules contain the same
 //! operation on `f64` slices; tests compare the two over random shapes.
 
 pub mod adamw;
@@ -37,7 +37,7 @@ pub(crate) mod testing;
 
 use crate::gpu::{Capabilities, Tensor, Variant, grid};
 
-/// Every specialisation that the program can ask for on an adapter of these capabilities: tests validate and translate each of them.
+/// Every specialisation that the program may use on an adapter of these capabilities: tests validate and translate each of them.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     [
         adamw::variants(),
@@ -67,7 +67,7 @@ pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     .concat()
 }
 
-/// Elements of f32 scratch that serve every kernel which takes `scratch`, on batches of `rows` rows in a model of
+/// Elements of f32 scratch that suffice for every kernel which takes `scratch`, on batches of `rows` rows in a model of
 /// `kv_heads` key-value heads.
 pub fn scratch_len(rows: usize, kv_heads: usize) -> usize {
     [dot::scratch_len(), residual::scratch_len(), backout::scratch_len(), smear::scratch_len(rows), value_gate::scratch_len(rows, kv_heads)]
@@ -75,7 +75,7 @@ pub fn scratch_len(rows: usize, kv_heads: usize) -> usize {
         .fold(0, usize::max)
 }
 
-/// Groups of four elements in `x`, and the grid of a kernel that gives each of 64 invocations a workgroup one of them.
+/// Groups of four elements in `x`, and the grid of a kernel with 64 invocations per workgroup and one group per invocation.
 fn elementwise(x: &Tensor) -> (u32, [u32; 3]) {
     assert!(x.len().is_multiple_of(4), "{:?} is not in groups of four", x.shape());
     let quads = x.len() / 4;
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::gpu::{Needs, Subgroups};
 
-    /// What adapters are refused for is what the kernels need, no more and no less.
+    /// Adapters are rejected exactly if they lack what the kernels need.
     #[test]
     fn the_stated_needs_are_those_of_the_variants() {
         let needs = |capabilities: Capabilities| {

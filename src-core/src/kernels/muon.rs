@@ -1,14 +1,14 @@
-//! Muon on a stack of matrices of one shape: momentum, orthogonalisation by Polar Express, and an update whose scale is
-//! evened out over neurons.
+//! Muon on a stack of matrices of one shape: momentum, orthogonalisation by Polar Express, and an update that is
+//! normalised per neuron.
 //!
 //! - Muon: <https://kellerjordan.github.io/posts/muon/>, with Nesterov momentum
 //! - row equilibration before it: <https://arxiv.org/abs/2603.28254>
 //! - Polar Express: <https://arxiv.org/abs/2505.16932>
 //! - Frobenius renormalisation after it: <https://arxiv.org/abs/2602.21545>
-//! - NorMuon, one second moment a neuron: <https://arxiv.org/abs/2510.05491>
-//! - cautious weight decay, only where it pulls with the update: <https://arxiv.org/abs/2510.12402>
+//! - NorMuon, one second moment per neuron: <https://arxiv.org/abs/2510.05491>
+//! - cautious weight decay, only where it has the update's sign: <https://arxiv.org/abs/2510.12402>
 //!
-//! The whole step is some thirty dispatches, whatever the number of matrices.
+//! The whole step is about thirty dispatches, whatever the number of matrices.
 
 use crate::gpu::{Capabilities, DType, Dispatch, Gpu, GpuError, Memory, Recorder, Shader, Tensor, Variant, grid};
 use crate::kernels::matmul::{Add, Layout, Product, matmul};
@@ -29,13 +29,13 @@ const POLAR_EXPRESS: [(f64, f64, f64); 5] = [
 /// What changes from step to step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
-    /// Learning rate, the factor for the matrix's shape included.
+    /// Learning rate, including the factor for the matrix's shape.
     pub lr: f64,
     /// Cautious weight decay.
     pub weight_decay: f64,
-    /// μ.
+    /// Momentum, μ.
     pub momentum: f64,
-    /// Factor of the gradient.
+    /// Factor applied to the gradient.
     pub gradient_scale: f64,
 }
 
@@ -46,17 +46,17 @@ impl Step {
     }
 }
 
-/// Length of the axis along which NorMuon keeps a second moment, and of the one that it sums over.
+/// The length of the axis along which NorMuon keeps second moments, and of the one that it sums over.
 fn axes(of: Matrices) -> (usize, usize) {
     if of.rows >= of.columns { (of.rows, of.columns) } else { (of.columns, of.rows) }
 }
 
-/// Floats of one matrix's second moment.
+/// Elements of one matrix's second moment.
 pub fn second_len(of: Matrices) -> usize {
     axes(of).0
 }
 
-/// Floats from one matrix's second moment to the next: views of it need a 256-byte border.
+/// Elements from one matrix's second moment to the next: views need an alignment of 256 bytes.
 pub fn second_stride(of: Matrices) -> usize {
     second_len(of).next_multiple_of(64)
 }
@@ -74,7 +74,7 @@ pub struct Stack<'a> {
     pub second_momentum_buffer: &'a Tensor,
 }
 
-/// Memory that a step needs besides its stack. Stacks that are stepped one after the other share it.
+/// Memory that a step needs besides its stack. Stacks that are stepped one after another share it.
 #[derive(Debug)]
 pub struct Scratch {
     direction: Tensor,
@@ -87,7 +87,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Room for the largest of `stacks`.
+    /// Allocates enough for the largest of `stacks`.
     pub fn allocate(gpu: &Gpu, stacks: &[Matrices]) -> Result<Self, GpuError> {
         let zeros = |label: &str, len: fn(&Matrices) -> usize| {
             gpu.zeros(label, &[stacks.iter().map(len).max().unwrap_or(1)], DType::F32, Memory::Workspace)
@@ -104,12 +104,12 @@ impl Scratch {
     }
 }
 
-/// Floats of the partial sums over the longer axis of each matrix, two a part.
+/// Elements of the partial sums over the longer axis of each matrix, two per part.
 pub(crate) fn sums_len(of: &Matrices) -> usize {
     2 * of.count * segments(of.rows.max(of.columns))
 }
 
-/// Floats from one Gram matrix of a stack to the next.
+/// Elements from one Gram matrix of a stack to the next.
 pub(crate) fn gram_stride(of: &Matrices) -> usize {
     of.rows.min(of.columns).pow(2).next_multiple_of(4)
 }
@@ -161,7 +161,7 @@ pub fn forward(rec: &mut Recorder, stack: Stack<'_>, of: Matrices, beta2: f64, s
     };
     let each_row = (of.columns / 4, of.count * of.rows);
     let each_segment = |length: usize| (SEGMENT, of.count * segments(length));
-    // `work` loads of a workgroup in a pass, and `groups` of them.
+    // `work` loads per workgroup and pass, and `groups` workgroups.
     let run = |rec: &mut Recorder, entry: &'static str, axis: usize, bind: &[(u32, &Tensor)], (work, groups): (usize, usize)| {
         let values = [("by_row", by_row.into()), ("segment", (SEGMENT as u32).into()), rows::lanes(rec, work)];
         let params = Shape { axis: axis as u32, ..params };
@@ -191,7 +191,7 @@ pub(crate) fn products(of: Matrices) -> [Product<'static>; 3] {
     let Matrices { count: batch, rows, columns, stride } = of;
     let (side, square) = (rows.min(columns), gram_stride(&of));
     let tall = rows > columns;
-    // Both A and bA + cA² are symmetric; below two tiles nothing would be saved.
+    // Both A and bA + cA² are symmetric; below two tiles this would save nothing.
     let symmetric = side >= 128;
     let layout = if tall { Layout::TN } else { Layout::NT };
     let strides = if tall { [stride, square, stride] } else { [square, stride, stride] };
@@ -202,7 +202,7 @@ pub(crate) fn products(of: Matrices) -> [Product<'static>; 3] {
     ]
 }
 
-/// Five iterations from `x` to `y`, which are used in turn.
+/// Five iterations, which alternate between `x` and `y`.
 fn polar_express(rec: &mut Recorder, x: &Tensor, y: &Tensor, scratch: &Scratch, of: Matrices) {
     let Scratch { gram, polynomial, .. } = scratch;
     let [gram_product, square, step] = products(of);
@@ -216,7 +216,7 @@ fn polar_express(rec: &mut Recorder, x: &Tensor, y: &Tensor, scratch: &Scratch, 
     }
 }
 
-/// Every specialisation of this shader that such an adapter can ask for.
+/// Every specialisation of this shader that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     let entries = ["momentum", "totals", "scale", "variance", "update"];
     let of = |entry, by_row: bool| {
@@ -286,7 +286,7 @@ pub mod twin {
         x
     }
 
-    /// NorMuon: divides every neuron by the root of its second moment and keeps the matrix's norm.
+    /// NorMuon: divides every neuron by the root of its second moment and preserves the matrix's norm.
     fn even_out(x: &mut [f64], second: &mut [f64], columns: usize, beta2: f64) {
         let by_row = x.len() / columns >= columns;
         let squares = if by_row { squares_by_row(x, columns) } else { squares_by_column(x, columns) };
@@ -309,7 +309,7 @@ mod tests {
     use crate::kernels::testing::{Bench, random, relative_error, wide};
     use proptest::prelude::*;
 
-    /// Of the update. Five iterations raise what is near zero a thousandfold, and rounding errors with it: 5e-6 is usual.
+    /// The bar of the update. Five iterations amplify what is near zero a thousandfold, including rounding errors: 5e-6 is usual.
     const BAR: f64 = 1e-4;
 
     /// A stack stepped twice on the GPU and by the twin. `gradient` gives the gradient of (matrix, step).
@@ -359,7 +359,7 @@ mod tests {
         }
     }
 
-    /// Where the direction is zero but for rounding, so is the product whose sign decides on the decay. One element in
+    /// If the direction is zero except for rounding, so is the product whose sign decides on the decay. One element in
     /// five hundred may be off by its decay, and is then counted as right.
     fn forgive_undecided(got: &mut [f32], want: &[f64], decay: &[f64]) {
         let usual = (want.iter().map(|v| v * v).sum::<f64>() / want.len() as f64).sqrt();
@@ -386,7 +386,7 @@ mod tests {
         }
     }
 
-    /// The gates' matrices have a row a head and twelve columns; the rest are squares and four times as long as wide.
+    /// The gates' matrices have one row per head and twelve columns; the rest are square or four times as long as wide.
     #[test]
     fn muon_holds_for_the_shapes_of_a_model() {
         for (rows, columns) in
@@ -396,7 +396,7 @@ mod tests {
         }
     }
 
-    /// At the start of training c_q, c_k and c_v have gradients of exactly zero: then the decay is all that moves.
+    /// At the start of training c_q, c_k and c_v have gradients of exactly zero: then only the decay changes them.
     #[test]
     fn muon_without_a_gradient_only_decays() {
         for (rows, columns) in [(16, 64), (64, 16)] {
@@ -404,7 +404,7 @@ mod tests {
         }
     }
 
-    /// A gradient of low rank, as small batches give: the null space then holds nothing but raised rounding errors.
+    /// A gradient of low rank, as from small batches: the null space then contains only amplified rounding errors.
     #[test]
     fn muon_holds_for_gradients_of_low_rank() {
         let (rows, columns, rank) = (48, 64, 3);

@@ -24,7 +24,7 @@ fn shape(x: &Tensor, scale: &Tensor, eps: f32) -> Shape {
 
 /// `y = x · r`, `r = 1 / sqrt(mean(x²) + eps)` over the last axis.
 ///
-/// `x` and `y` are `[N, C]` with C a multiple of 4; `scale` is `[N]` and keeps r for [`backward`].
+/// `x` and `y` are `[N, C]` with C a multiple of 4; `scale` is `[N]` and saves r for [`backward`].
 pub fn forward(rec: &mut Recorder, x: &Tensor, y: &Tensor, scale: &Tensor, eps: f32) {
     assert_eq!(x.len(), y.len());
     let params = shape(x, scale, eps);
@@ -52,7 +52,7 @@ pub fn backward(rec: &mut Recorder, y: &Tensor, scale: &Tensor, dy: &Tensor, dx:
     });
 }
 
-/// Every specialisation of this shader that such an adapter can ask for.
+/// Every specialisation of this shader that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     ["forward", "backward"].into_iter().flat_map(|entry| rows::variants(capabilities, &SHADER, entry, &[])).collect()
 }

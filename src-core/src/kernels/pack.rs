@@ -1,7 +1,7 @@
-//! Lays operands of matrix products out in panels, in scratch, in the order in which the kernel reads them.
+//! Packs operands of matrix products into panels, in scratch, in the order in which the kernel reads them.
 //!
-//! Rows of 4 KiB and more fall into the same few sets of a cache, so that a tile which walks many of them along k evicts
-//! its own lines. In a panel everything that a step along k needs lies together.
+//! Rows of 4 KiB and more map to the same few sets of a cache, so that a tile which reads many of them along k evicts
+//! its own lines. In a panel everything that a step along k needs is contiguous.
 
 use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Variant, grid};
 
@@ -35,12 +35,12 @@ pub struct Panels {
 }
 
 impl Panels {
-    /// Elements of one packed matrix: whole panels.
+    /// Elements of one packed matrix, padded to whole panels.
     pub fn matrix_len(self) -> usize {
         self.rows.next_multiple_of(self.panel) * self.k
     }
 
-    /// Elements of all packed matrices, which lie one after the other.
+    /// Elements of all packed matrices, which are contiguous.
     pub fn packed_len(self) -> usize {
         self.count * self.matrix_len()
     }
@@ -81,7 +81,7 @@ pub fn variants() -> Vec<Variant> {
 
 /// The same on the CPU in f64.
 pub mod twin {
-    /// One matrix `[rows, k]` in panels of `panel` rows, `[panels, k / 4, panel, 4]`; the last is filled with zeros.
+    /// One matrix `[rows, k]` in panels of `panel` rows, `[panels, k / 4, panel, 4]`; the last is padded with zeros.
     pub fn forward(x: &[f64], rows: usize, k: usize, panel: usize) -> Vec<f64> {
         let mut y = Vec::with_capacity(rows.next_multiple_of(panel) * k);
         for first in (0..rows).step_by(panel) {

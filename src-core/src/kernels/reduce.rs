@@ -9,18 +9,18 @@ static SHADER: Shader = crate::shader!("reduce");
 /// A stack of matrices `[rows, columns]`, `stride` elements from one to the next. Columns and stride are multiples of 4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Matrices {
-    /// N.
+    /// Number of matrices, N.
     pub count: usize,
-    /// R.
+    /// Rows, R.
     pub rows: usize,
-    /// C.
+    /// Columns, C.
     pub columns: usize,
     /// Elements from one matrix to the next.
     pub stride: usize,
 }
 
 impl Matrices {
-    /// Elements up to the end of the last matrix.
+    /// Elements from the first matrix to the end of the last.
     pub fn len(&self) -> usize {
         self.stride * (self.count - 1) + self.rows * self.columns
     }
@@ -30,7 +30,7 @@ impl Matrices {
         self.rows * self.columns == 0
     }
 
-    /// Floats that [`squares_by_column`] needs as scratch.
+    /// Elements of scratch that [`squares_by_column`] needs.
     pub fn column_scratch(&self) -> usize {
         self.count * self.rows.div_ceil(SEGMENT) * self.columns
     }
@@ -73,8 +73,8 @@ pub fn squares_by_row(rec: &mut Recorder, x: &Tensor, y: &Tensor, of: Matrices) 
     });
 }
 
-/// `y[n, c] = Σ_r x[n, r, c]²`; `y` holds `[N, C]`. Long columns are summed in two stages by way of `scratch`, which
-/// holds [`Matrices::column_scratch`] floats.
+/// `y[n, c] = Σ_r x[n, r, c]²`; `y` holds `[N, C]`. Long columns are summed in two stages through `scratch`, which
+/// has [`Matrices::column_scratch`] elements.
 pub fn squares_by_column(rec: &mut Recorder, x: &Tensor, y: &Tensor, scratch: &Tensor, of: Matrices) {
     assert!(y.len() >= of.count * of.columns && scratch.len() >= of.column_scratch(), "{of:?} into {:?}", y.shape());
     let segments = of.rows.div_ceil(SEGMENT);
@@ -99,7 +99,7 @@ fn columns(rec: &mut Recorder, x: &Tensor, y: &Tensor, of: Matrices, square: boo
     });
 }
 
-/// Every specialisation of this shader that such an adapter can ask for.
+/// Every specialisation of this shader that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     [("rows", true), ("columns", true), ("columns", false)]
         .into_iter()

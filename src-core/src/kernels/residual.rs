@@ -1,4 +1,4 @@
-//! The residual stream mixed with the embedding it started from, with two learned numbers a layer.
+//! Mixes the residual stream with the embedding it started from, with two learned numbers per layer.
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
 
@@ -33,10 +33,10 @@ pub fn forward(rec: &mut Recorder, layer: usize, x: &Tensor, x0: &Tensor, resid_
     });
 }
 
-/// Turns `dx`, on entry the gradient of the output, into that of x in place, and adds the other gradients:
+/// Replaces `dx`, on entry the gradient of the output, by that of x, and adds the other gradients:
 /// `dx0 += x0_lambdas[layer] · g`, `d_resid_lambdas[layer] += Σ g·x`, `d_x0_lambdas[layer] += Σ g·x0`.
 ///
-/// `scratch` has [`scratch_len`] elements at least.
+/// `scratch` has at least [`scratch_len`] elements.
 #[expect(clippy::too_many_arguments, reason = "an operation's operands")]
 pub fn backward(
     rec: &mut Recorder,
@@ -72,7 +72,7 @@ pub fn scratch_len() -> usize {
     2 * dot::MOST_PARTS
 }
 
-/// Every specialisation of this shader that such an adapter can ask for.
+/// Every specialisation of this shader that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     ["forward", "backward"].map(|entry| rows::part_variant(capabilities, &SHADER, entry)).to_vec()
 }

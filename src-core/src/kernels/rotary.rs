@@ -19,20 +19,20 @@ struct Shape {
     gain: f32,
 }
 
-/// What the kernel must know beside its tensors. Row n of a batch has position `n % seq + offset`.
+/// Parameters of the kernel other than its tensors. Row n of a batch has position `n % seq + offset`.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotary {
-    /// T, rows of a sequence.
+    /// Rows per sequence, T.
     pub seq: usize,
-    /// H, heads of a row.
+    /// Heads per row, H.
     pub heads: usize,
-    /// D, channels of a head: a multiple of 8.
+    /// Channels per head, D: a multiple of 8.
     pub head_dim: usize,
-    /// Position of each sequence's first row: the tokens that the cache already holds.
+    /// Position of each sequence's first row: the number of tokens that the cache already holds.
     pub offset: usize,
-    /// Added to the mean square.
+    /// ε, added to the mean square.
     pub eps: f32,
-    /// Factor of the normed head.
+    /// Factor applied to the normed head.
     pub gain: f32,
 }
 
@@ -61,7 +61,7 @@ impl Rotary {
 
 /// Cosines and sines, both `[positions, D/2]`: the angle of channel pair i at position t is `t / base^(2i/D)`.
 ///
-/// The angle is rounded to f32 at every step, as the reference does, so that long contexts agree too.
+/// The angle is rounded to f32 at every step, as in the reference, so that long contexts agree too.
 pub fn tables(positions: usize, head_dim: usize, base: f64) -> (Vec<f32>, Vec<f32>) {
     let frequencies: Vec<f32> = (0..head_dim / 2)
         .map(|i| {
@@ -75,7 +75,7 @@ pub fn tables(positions: usize, head_dim: usize, base: f64) -> (Vec<f32>, Vec<f3
 
 /// `x = gain · norm(rotated x)` in place, by head.
 ///
-/// `x` is `[N, H, D]`, `cos` and `sin` are [`tables`]; `scale`, `[N, H]`, keeps the norm's factor for [`backward`].
+/// `x` is `[N, H, D]`, `cos` and `sin` are [`tables`]; `scale`, `[N, H]`, saves the norm's factor for [`backward`].
 pub fn forward(rec: &mut Recorder, dims: Rotary, cos: &Tensor, sin: &Tensor, x: &Tensor, scale: &Tensor) {
     rec.dispatch(Dispatch {
         shader: &SHADER,
@@ -87,7 +87,7 @@ pub fn forward(rec: &mut Recorder, dims: Rotary, cos: &Tensor, sin: &Tensor, x: 
     });
 }
 
-/// Turns `dy`, the gradient of the output `y`, into that of the input in place, with `y` and `scale` as [`forward`] left
+/// Replaces `dy`, the gradient of the output `y`, by that of the input, with `y` and `scale` as [`forward`] left
 /// them.
 pub fn backward(rec: &mut Recorder, dims: Rotary, cos: &Tensor, sin: &Tensor, y: &Tensor, scale: &Tensor, dy: &Tensor) {
     assert_eq!(y.len(), dy.len());
@@ -101,7 +101,7 @@ pub fn backward(rec: &mut Recorder, dims: Rotary, cos: &Tensor, sin: &Tensor, y:
     });
 }
 
-/// Every specialisation of this shader that such an adapter can ask for.
+/// Every specialisation of this shader that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     ["forward", "backward"].into_iter().flat_map(|entry| rows::variants(capabilities, &SHADER, entry, &[])).collect()
 }

@@ -1,22 +1,22 @@
-//! The next token of every row of a batch, chosen where the logits are: only ids come back to the CPU.
+//! Draws the next token of every row of a batch on the GPU: only ids are read back.
 //!
-//! A row is drawn in these steps, each of them optional but the last:
+//! A token is drawn in these steps, all optional but the last:
 //!
 //! 1. Repetition penalty p (Keskar et al. 2019, CTRL, <https://arxiv.org/abs/1909.05858>): the logit l of a token that the
 //!    row has seen becomes l / p if l > 0 and l · p if not.
-//! 2. Temperature T: 0 takes the highest logit, of equal ones the lowest id, as torch's argmax does, and is done. Above 0
-//!    a token weighs w = exp((l − max l) / T), which f32 holds down to e^−87 and which is 0 below. Logits of −∞ weigh 0.
-//!    Tokens are ranked by falling logit, equal ones by rising id.
+//! 2. Temperature T: 0 takes the highest logit, of equal ones the lowest id, as torch's argmax does, and that is all. Above 0
+//!    a token has the weight w = exp((l − max l) / T), which f32 represents down to e^−87; it is 0 below. The weight of −∞ is 0.
+//!    Tokens are ranked by descending logit, equal ones by ascending id.
 //! 3. Top-k (Fan et al. 2018, <https://arxiv.org/abs/1805.04833>) keeps the first k of the ranking.
-//! 4. Top-p (Holtzman et al. 2019, <https://arxiv.org/abs/1904.09751>) keeps, of what top-k left, the shortest head of the
-//!    ranking that weighs p of it or more: one token at least.
+//! 4. Top-p (Holtzman et al. 2019, <https://arxiv.org/abs/1904.09751>) keeps, of what top-k left, the shortest prefix of the
+//!    ranking with at least p of its weight: at least one token.
 //! 5. Min-p (Nguyen et al. 2024, <https://arxiv.org/abs/2407.01082>) keeps, of what top-p left, the tokens with w ≥ min-p:
 //!    the largest weight is 1.
-//! 6. The inverse of the distribution, in order of ids: the first token up to which the kept ones weigh more than u times
-//!    all of them, u being the random number.
+//! 6. Inverse transform sampling, in order of ids: the first token for which the kept ones up to it have more than u times
+//!    the weight of all of them, u being the random number.
 //!
-//! One workgroup draws from a row, in up to 36 passes. On GPUs, where one workgroup is a small part of the machine, long rows
-//! are gone over by many workgroups first (`sample_blocks.wgsl`): what is kept of their blocks is an eighth of the row, and
+//! One workgroup draws from a row, in up to 36 passes. On GPUs, where one workgroup is a small part of the machine, many
+//! workgroups first scan long rows (`sample_blocks.wgsl`): what they keep of their blocks is an eighth of the row, and
 //! nearly always all that later passes need.
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Value, Variant};
@@ -24,22 +24,22 @@ use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Value, Varian
 static SHADER: Shader = crate::shader!("sample");
 static BLOCKS: Shader = crate::shader!("sample_blocks");
 
-/// Quads of a block: what a workgroup of `sample_blocks.wgsl` has lanes.
+/// Quads of a block: as many as a workgroup of `sample_blocks.wgsl` has lanes.
 const BLOCK: usize = 64;
 
 /// Quads kept of each block, of levels and of their ids, and the facts about it.
 const KEPT: usize = 8 + 8 + 1;
 
-/// The shortest row that is worth a dispatch of its own.
+/// The shortest row that is worth a separate dispatch for its blocks.
 const LONG: usize = 8192;
 
 /// How the token of one row is drawn.
 ///
-/// The kernel takes any values; those that make no sense (a top-p of 0, a min-p above 1) keep one token or none.
+/// The kernel accepts any values; those that make no sense (a top-p of 0, a min-p above 1) keep one token or none.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct Draw {
-    /// T. 0 takes the likeliest token.
+    /// Temperature, T. 0 takes the likeliest token.
     pub temperature: f32,
     /// How many tokens to keep; 0 keeps all.
     pub top_k: u32,
@@ -59,7 +59,7 @@ impl Draw {
     /// Always the likeliest token.
     pub const GREEDY: Draw = Draw { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, penalty: 1.0, uniform: 0.0, _pad: [0; 2] };
 
-    /// Words of a draw in the tensor that [`forward`] reads.
+    /// 32-bit words of a draw in the tensor that [`forward`] reads.
     pub const WORDS: usize = size_of::<Draw>() / 4;
 }
 
@@ -76,14 +76,14 @@ struct Shape {
     few_turns: u32,
 }
 
-/// What works on a row.
+/// What processes a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// One subgroup: what CPU adapters run fastest.
+    /// One subgroup: the fastest on CPU adapters.
     Subgroup,
     /// A workgroup of 256 lanes with workgroup memory.
     Workgroup,
-    /// The same, after many workgroups have gone over the row.
+    /// The same, after many workgroups have scanned the row.
     Blocks,
 }
 
@@ -112,7 +112,7 @@ impl Form {
         }
     }
 
-    /// Quads that a lane takes in one turn of a loop: more where lanes are few, so that the turns stay few, too.
+    /// Quads that a lane handles per loop iteration: more if there are few lanes, so that the iterations stay few, too.
     fn step(self, capabilities: Capabilities) -> u32 {
         4.max(32 / self.lanes(capabilities))
     }
@@ -127,36 +127,36 @@ impl Form {
     }
 }
 
-/// Rounds in which an interval of 2³² levels shrinks to one level, each to a fifth, rounded up.
+/// Rounds that shrink an interval of 2³² levels to one level, each to a fifth, rounded up.
 const ROUNDS: u32 = 14;
 
 /// Passes over a row with every option on: one for the maximum, for top-k and top-p each the rounds and two for equal
 /// levels, one for the weight that top-k left, two to draw.
 const PASSES: usize = 1 + 2 * (ROUNDS as usize + 2) + 1 + 2;
 
-/// Turns that a lane takes in a pass over a row.
+/// Iterations of a lane in a pass over a row.
 fn turns(quads: usize, form: Form, capabilities: Capabilities) -> usize {
     quads.div_ceil((form.lanes(capabilities) * form.step(capabilities)) as usize)
 }
 
-/// `tokens[b]` = the token drawn from row b of `logits` by draw b, or −1 where the row, penalised, holds a NaN, or where
+/// `tokens[b]` = the token drawn from row b of `logits` by draw b, or −1 if the row, after the penalty, contains a NaN, or if
 /// nothing can be drawn: all logits are −∞, or min-p leaves none.
 ///
-/// - `logits` `[B, padded V]`: of each row the first `vocab` count. The padded V is a multiple of 4.
+/// - `logits` `[B, padded V]`: the first `vocab` of each row are used. The padded V is a multiple of 4.
 /// - `draws` `[B · 8]` u32: the bytes of B [`Draw`]s.
-/// - `seen` `[B, ceil(V / 32)]` u32: bit v % 32 of word v / 32 is set where token v occurs in the row.
-/// - `tokens` `[B]` i32: before, the token that the row was last fed, which is marked as seen first (a negative one marks
-///   nothing); after, the token drawn, which is not marked until it is fed.
+/// - `seen` `[B, ceil(V / 32)]` u32: bit v % 32 of word v / 32 is set if token v occurs in the row.
+/// - `tokens` `[B]` i32: before, the row's last input token, which is first marked as seen (a negative one marks
+///   nothing); after, the drawn token, which is not marked until it is an input.
 /// - `weights` `[B, scratch_len]`: scratch, whose rows have [`scratch_len`] elements.
 ///
-/// The same input gives the same tokens every time. Weights are f32: where u, or the border of top-p or min-p, falls within
-/// some 1e-5 of a border between tokens, the neighbour may come out.
+/// The same input gives the same tokens every time. Weights are f32: if u, or the threshold of top-p or min-p, is within
+/// about 1e-5 of a boundary between tokens, the neighbour may be drawn.
 pub fn forward(rec: &mut Recorder, vocab: usize, logits: &Tensor, draws: &Tensor, seen: &Tensor, tokens: &Tensor, weights: &Tensor) {
     let form = Form::for_adapter(rec.gpu().capabilities(), vocab);
     forward_as(rec, form, vocab, [logits, draws, seen, tokens, weights]);
 }
 
-/// Elements of scratch that [`forward`] needs for each row of `padded` logits, of which `vocab` count.
+/// Elements of scratch that [`forward`] needs for each row of `padded` logits, of which `vocab` are used.
 pub fn scratch_len(capabilities: Capabilities, vocab: usize, padded: usize) -> usize {
     Form::for_adapter(capabilities, vocab).scratch_len(vocab, padded)
 }
@@ -184,7 +184,7 @@ fn forward_as(rec: &mut Recorder, form: Form, vocab: usize, [logits, draws, seen
     let quads = vocab.div_ceil(4);
     let blocks = form.blocks(quads);
     let turns = turns(quads, form, capabilities);
-    // Loops over rounds, parts and blocks take up to 500 turns beside the passes.
+    // Loops over rounds, parts and blocks take up to 500 iterations in addition to the passes.
     if !rec.allows_turns(PASSES * turns + 500, || format!("drawing from {vocab} tokens")) {
         return;
     }
@@ -221,10 +221,10 @@ fn forward_as(rec: &mut Recorder, form: Form, vocab: usize, [logits, draws, seen
     });
 }
 
-/// What fills `sample_blocks.wgsl` in.
+/// The template values of `sample_blocks.wgsl`.
 const BLOCKS_VALUES: [(&str, Value); 1] = [("lanes", Value::Int(BLOCK as u32))];
 
-/// Specialisations of the shaders for such an adapter.
+/// Every specialisation of the shaders that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     let forms = [1, LONG].map(|vocab| Form::for_adapter(capabilities, vocab));
     let mut variants: Vec<Variant> =
@@ -240,8 +240,8 @@ pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
 pub mod twin {
     use super::Draw;
 
-    /// The tokens that `draw` keeps, by id, with their weights. Empty where nothing can be drawn, `None` for a NaN.
-    /// `logits` and `seen` are `[V]`. Penalised logits are rounded to f32, so that equal ones are the kernel's.
+    /// The tokens that `draw` keeps, by id, with their weights. Empty if nothing can be drawn, `None` for a NaN.
+    /// `logits` and `seen` are `[V]`. Logits after the penalty are rounded to f32, so that the same ones are equal as in the kernel.
     pub fn kept(logits: &[f32], draw: &Draw, seen: &[bool]) -> Option<Vec<(u32, f64)>> {
         let penalised = |(&l, &seen): (&f32, &bool)| match (seen, l > 0.0) {
             (true, true) => l / draw.penalty,
@@ -283,7 +283,7 @@ pub mod twin {
         Some(kept)
     }
 
-    /// The token drawn, or `None` where a logit is NaN or nothing can be drawn.
+    /// The token drawn, or `None` if a logit is NaN or nothing can be drawn.
     pub fn sample(logits: &[f32], draw: &Draw, seen: &[bool]) -> Option<u32> {
         let kept = kept(logits, draw, seen)?;
         let mut left = f64::from(draw.uniform) * kept.iter().map(|(_, w)| w).sum::<f64>();

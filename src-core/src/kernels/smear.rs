@@ -1,4 +1,4 @@
-//! Smear: every position takes in a gated share of the one before it, so that bigrams exist before the first layer.
+//! Smear: adds to every position a gated share of the one before it, so that bigrams are visible before the first layer.
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
 
@@ -33,7 +33,7 @@ fn shape(seq: usize, e: &Tensor, gate_w: &Tensor, lambda: &Tensor, sigmoid: &Ten
 /// and `x_0 = e_0`, `s_0 = 0`.
 ///
 /// `e` and `x` are `[N, C]` with C a multiple of 4 and at least 24, `gate_w` is `[24]`, `lambda` `[1]`; `sigmoid`, `[N]`,
-/// keeps s for [`backward`].
+/// saves s for [`backward`].
 pub fn forward(rec: &mut Recorder, seq: usize, e: &Tensor, gate_w: &Tensor, lambda: &Tensor, x: &Tensor, sigmoid: &Tensor) {
     assert_eq!(e.len(), x.len());
     rec.dispatch(Dispatch {
@@ -48,7 +48,7 @@ pub fn forward(rec: &mut Recorder, seq: usize, e: &Tensor, gate_w: &Tensor, lamb
 
 /// Writes `de`, the gradient of e, and adds to `d_gate_w` and `d_lambda`, with `sigmoid` as [`forward`] left it.
 ///
-/// `scratch` has [`scratch_len`] elements at least.
+/// `scratch` has at least [`scratch_len`] elements.
 #[expect(clippy::too_many_arguments, reason = "an operation's operands")]
 pub fn backward(
     rec: &mut Recorder,
@@ -65,7 +65,7 @@ pub fn backward(
 ) {
     let rows = sigmoid.len();
     assert!(e.len() == dx.len() && e.len() == de.len() && d_gate_w.len() == GATE_CHANNELS && d_lambda.len() == 1);
-    assert!(scratch.len() >= scratch_len(rows), "{} numbers of scratch for {rows} rows", scratch.len());
+    assert!(scratch.len() >= scratch_len(rows), "{} elements of scratch for {rows} rows", scratch.len());
     let parts = dot::parts(rec.gpu().capabilities(), rows);
     let sums = dot::weighted_scratch_len(rows, 1, GATE_CHANNELS);
     rec.dispatch(Dispatch {
@@ -85,7 +85,7 @@ pub fn scratch_len(rows: usize) -> usize {
     dot::weighted_scratch_len(rows, 1, GATE_CHANNELS) + dot::MOST_PARTS
 }
 
-/// Every specialisation of this shader that such an adapter can ask for.
+/// Every specialisation of this shader that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     ["forward", "backward"].into_iter().flat_map(|entry| rows::variants(capabilities, &SHADER, entry, &[])).collect()
 }
@@ -149,7 +149,7 @@ mod tests {
         let (x_want, s_want) = twin::forward(seq, rows, &wide(&e), &wide(&w), at);
         let (de_want, dw_more, d_lambda_more) = twin::backward(seq, &wide(&e), &wide(&w), at, &s_want, &wide(&g));
         let dw_want = add(&dw, &dw_more);
-        // The terms are g·e of neighbouring rows times at most 1.
+        // The terms are g·e of adjacent rows times at most 1.
         let size = sizes(&g[channels..], &e);
         let d_lambda_want = [f64::from(before[0]) + d_lambda_more];
 

@@ -8,7 +8,7 @@ use proptest::test_runner::Config;
 use super::check::data::error_beside;
 pub use super::check::data::{add, random, sizes, wide};
 
-/// A device with shorthands for tests.
+/// A device with helper methods for tests.
 pub struct Bench {
     gpu: Gpu,
 }
@@ -40,7 +40,7 @@ impl Bench {
         self.gpu.upload("test", shape, DType::I32, Memory::Workspace, data).unwrap()
     }
 
-    /// An f32 tensor full of NaN, so that what a kernel forgets to write is seen.
+    /// An f32 tensor full of NaN, so that unwritten elements show.
     pub fn empty(&self, shape: &[usize]) -> Tensor {
         self.tensor(shape, &vec![f32::NAN; shape.iter().product()])
     }
@@ -71,17 +71,17 @@ impl Bench {
         let got = self.values(got);
         assert_eq!(got.len(), want.len());
         let error = got.iter().zip(want).map(|(&got, want)| (f64::from(got) - want).abs() / (1.0 + size));
-        // Not a maximum, which would pass over NaN.
+        // Not a maximum, which would ignore NaN.
         error.for_each(|error| assert!(error <= bar, "error of a sum {error:.2e} > {bar:.0e}"));
     }
 }
 
-/// ‖got − want‖ / ‖want‖, NaN and a difference from zero included.
+/// ‖got − want‖ / ‖want‖; infinite for NaN and for a difference from zero.
 pub fn relative_error(got: &[f32], want: &[f64]) -> f64 {
     error_beside(got, want, 0.0)
 }
 
-/// Asserts that `gradient` is that of `Σ g · forward(x)` by x, against central differences: a check of twins.
+/// Asserts that `gradient` is that of `Σ g · forward(x)` with respect to x, by central differences: a check of twins.
 pub fn assert_slopes(x: &[f64], g: &[f64], gradient: &[f64], forward: impl Fn(&[f64]) -> Vec<f64>) {
     const STEP: f64 = 1e-5;
     let loss = |x: &[f64]| forward(x).iter().zip(g).map(|(y, g)| y * g).sum::<f64>();

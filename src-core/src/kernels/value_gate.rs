@@ -20,7 +20,7 @@ struct Shape {
     quads: u32,
 }
 
-/// The shape of a pass with an invocation or subgroup a row of the batch, and the number of heads.
+/// The shape of a pass with one workgroup per row of the batch, and the number of heads.
 fn shape(ids: &Tensor, table: &Tensor, w: &Tensor, h: &Tensor, v: &Tensor, gate: &Tensor) -> (Shape, usize) {
     let (rows, heads) = (ids.len(), w.len() / GATE_CHANNELS);
     let (channels, head_dim) = (h.len() / rows, v.len() / (rows * heads));
@@ -40,7 +40,7 @@ fn shape(ids: &Tensor, table: &Tensor, w: &Tensor, h: &Tensor, v: &Tensor, gate:
 /// `v[n, k] += gate[n, k] · table[ids[n], k]`, `gate[n, k] = 3 · sigmoid(w[k] · h[n, 0..12])`.
 ///
 /// `ids` is `[N]` i32, `table` `[V, K, D]`, `w` `[K, 12]`, `h` `[N, C]`, `v` `[N, K, D]` with C and D multiples of 4;
-/// `gate`, `[N, K]`, is kept for [`backward`].
+/// `gate`, `[N, K]`, is saved for [`backward`].
 pub fn forward(rec: &mut Recorder, ids: &Tensor, table: &Tensor, w: &Tensor, h: &Tensor, v: &Tensor, gate: &Tensor) {
     let (shape, _) = shape(ids, table, w, h, v, gate);
     rec.dispatch(Dispatch {
@@ -54,10 +54,10 @@ pub fn forward(rec: &mut Recorder, ids: &Tensor, table: &Tensor, w: &Tensor, h: 
 }
 
 /// Adds to `dh` (its first 12 channels) and `d_w`, with `gate` as [`forward`] left it and `dv` the gradient of v, which
-/// passes on unchanged. The table's gradient is [`embedding::backward`](super::embedding::backward) of `dv`, scaled by
+/// is not changed. The table's gradient is [`embedding::backward`](super::embedding::backward) of `dv`, scaled by
 /// `gate`.
 ///
-/// `scratch` has [`scratch_len`] elements at least.
+/// `scratch` has at least [`scratch_len`] elements.
 #[expect(clippy::too_many_arguments, reason = "an operation's operands")]
 pub fn backward(
     rec: &mut Recorder,
@@ -74,7 +74,7 @@ pub fn backward(
     let (shape, heads) = shape(ids, table, w, h, dv, gate);
     let rows = ids.len();
     assert!(dh.len() == h.len() && d_w.len() == w.len());
-    assert!(scratch.len() >= scratch_len(rows, heads), "{} numbers of scratch for {rows} rows", scratch.len());
+    assert!(scratch.len() >= scratch_len(rows, heads), "{} elements of scratch for {rows} rows", scratch.len());
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "backward",
@@ -91,7 +91,7 @@ pub fn scratch_len(rows: usize, heads: usize) -> usize {
     dot::weighted_scratch_len(rows, heads, GATE_CHANNELS)
 }
 
-/// Every specialisation of this shader that such an adapter can ask for.
+/// Every specialisation of this shader that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     ["forward", "backward"].into_iter().flat_map(|entry| rows::variants(capabilities, &SHADER, entry, &[])).collect()
 }
@@ -101,7 +101,7 @@ pub mod twin {
     use super::GATE_CHANNELS;
     use crate::kernels::dot::twin::{dot, weighted};
 
-    /// Returns `(v, gate)`, with `v` what was there before plus the gated rows.
+    /// Returns `(v, gate)`, with `v` the previous content plus the gated rows.
     pub fn forward(ids: &[i32], table: &[f64], w: &[f64], h: &[f64], v: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let (rows, heads) = (ids.len(), w.len() / GATE_CHANNELS);
         let (channels, head_dim) = (h.len() / rows, v.len() / (rows * heads));
@@ -145,7 +145,7 @@ mod tests {
     use crate::kernels::testing::{Bench, add, assert_slopes, random, wide};
     use proptest::prelude::*;
 
-    /// Tokens that repeat and skip some of the table's rows.
+    /// Tokens with repetitions, which skip some of the table's rows.
     fn tokens(rows: usize, vocab: usize) -> Vec<i32> {
         (0..rows).map(|n| (n * n % vocab) as i32).collect()
     }

@@ -6,7 +6,7 @@ use super::*;
 use crate::kernels::attention_decode::tests::Case;
 use crate::kernels::testing::{Bench, random, wide};
 
-/// Every form that the adapter can run, whichever it would get.
+/// Every form that the adapter can run, not only the one that it would get.
 fn kernels() -> impl Iterator<Item = Kernel> {
     let capabilities = Bench::new().gpu().capabilities();
     [Kernel::Lane, Kernel::SMALL, Kernel::LARGE].into_iter().filter(move |kernel| kernel.runs_on(capabilities))
@@ -14,7 +14,7 @@ fn kernels() -> impl Iterator<Item = Kernel> {
 
 /// Runs all kernels forward and backward, twice each, and compares them with the twin and with themselves.
 ///
-/// `span` bounds the entries of q and k; `ease` widens the bars.
+/// `span` bounds the elements of q and k; `ease` widens the bars.
 fn check(dims: Attention, span: f32, ease: f64, seed: u64) {
     let bench = Bench::new();
     let queries = [dims.batch, dims.seq, dims.heads, dims.head_dim];
@@ -45,7 +45,7 @@ fn check(dims: Attention, span: f32, ease: f64, seed: u64) {
         for ((name, bar), (got, want)) in
             [("o", 1e-6), ("lse", 1e-6), ("dq", 5e-6), ("dk", 5e-6), ("dv", 2e-6)].into_iter().zip(results.iter().zip(wants))
         {
-            // A softmax over very few scores has gradients that nearly vanish: they are compared with the size of their terms.
+            // A softmax over very few scores has gradients near zero: their error is relative to the size of their terms.
             let few = dims.seq <= 4 || dims.window == 0;
             let floor = if few { 0.1 * f64::from(span) * (want.len() as f64).sqrt() } else { 0.0 };
             let error = distance(&bench.values(got), want) / norm(want).max(floor);
@@ -128,7 +128,7 @@ fn attention_holds_for_uneven_heads() {
     }
 }
 
-/// Each query sees itself alone here; the exponentials of other scores, up to 2,000 above its own, would be infinite.
+/// Each query sees only itself here; the exponentials of other scores, up to 2,000 above its own, would be infinite.
 #[test]
 fn what_is_out_of_sight_has_no_weight() {
     check(Attention { batch: 1, seq: 90, heads: 2, kv_heads: 1, head_dim: 32, window: 0 }, 30.0, 200.0, 9);
@@ -140,8 +140,8 @@ fn attention_holds_over_many_tiles() {
     check(Attention { batch: 1, seq: 700, heads: 2, kv_heads: 2, head_dim: 64, window: 200 }, 2.0, 1.0, 2);
 }
 
-/// Scores far apart make probabilities vanish, and the running maximum has to follow them up, tile by tile. These reach
-/// 150, so rounding alone puts them, and the probabilities with them, out by 1e-5.
+/// Scores that are far apart make probabilities vanish, and the running maximum grows from tile to tile. These scores reach
+/// 150, so rounding alone causes errors of 1e-5 in them, and so in the probabilities.
 #[test]
 fn attention_survives_large_scores() {
     check(Attention { batch: 1, seq: 100, heads: 1, kv_heads: 1, head_dim: 64, window: 100 }, 12.0, 10.0, 3);

@@ -1,4 +1,4 @@
-//! Attention on the CPU in f64, written from its definition with every score at hand.
+//! Attention on the CPU in f64, written from its definition, with all scores stored.
 
 use super::Attention;
 
@@ -54,7 +54,7 @@ pub fn backward(q: &[f64], k: &[f64], v: &[f64], d_o: &[f64], dims: &Attention) 
     out
 }
 
-/// Calls `visit` with where each query starts and where each key that it sees starts, in the order of `[B, T, H]`.
+/// Calls `visit` with the offset of each query and of each key that it sees, in the order of `[B, T, H]`.
 fn each_query(dims: &Attention, mut visit: impl FnMut(usize, Vec<usize>)) {
     let group = dims.heads / dims.kv_heads;
     for sequence in 0..dims.batch {

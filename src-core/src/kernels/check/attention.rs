@@ -1,4 +1,4 @@
-//! Checks of attention in all its forms, and of the cache.
+//! Checks of attention in all its forms, and of the KV cache.
 
 use super::Check;
 use super::checker::Checker;
@@ -48,7 +48,7 @@ fn check_attention(c: &mut Checker<'_>) -> Outcome {
     Ok(())
 }
 
-/// New tokens over a cache: the kernel of decoding, and that of prefill.
+/// New tokens over a KV cache: the kernel for decoding and the one for prefill.
 fn check_over_a_cache(c: &mut Checker<'_>) -> Outcome {
     let small = [
         (vec![0, 3, 9], 1, [2, 1, 8], 20),
@@ -73,7 +73,7 @@ fn check_over_a_cache(c: &mut Checker<'_>) -> Outcome {
     Ok(())
 }
 
-/// Cursors, queries of the new tokens, keys and values in their slots, and the outputs that they should have.
+/// Cursors, queries of the new tokens, keys and values in their slots, and the expected outputs.
 fn cached(c: &mut Checker<'_>, held: &[usize], fresh: usize, dims: Cached) -> Result<([Tensor; 4], Vec<f64>), GpuError> {
     let Cached { heads, kv_heads, head_dim, ring, window } = dims;
     let (asked, kept) = (heads * head_dim, kv_heads * head_dim);
@@ -82,12 +82,12 @@ fn cached(c: &mut Checker<'_>, held: &[usize], fresh: usize, dims: Cached) -> Re
     for (i, &held_here) in held.iter().enumerate() {
         let seq = held_here + fresh;
         let ([q], [k, v]) = (c.random(fresh * asked, 2.0), c.random(seq * kept, 2.0));
-        // The twin takes whole sequences; what queries came before matters to nothing.
+        // The twin takes whole sequences; the earlier queries do not matter.
         let whole: Vec<f64> = std::iter::repeat_n(0.0, held_here * asked).chain(wide(&q)).collect();
         let dims = Attention { batch: 1, seq, heads, kv_heads, head_dim, window };
         want.extend(attention_decode::twin::forward(&whole, &wide(&k), &wide(&v), &dims, fresh));
         queries.extend(q);
-        // Rows of the cache in the opposite order; later positions write over earlier ones.
+        // Rows of the cache in reverse order; later positions overwrite earlier ones.
         let row = held.len() - 1 - i;
         for position in 0..seq {
             let slot = (row * ring + position % ring) * kept;
@@ -123,7 +123,7 @@ fn check_kv_cache(c: &mut Checker<'_>) -> Outcome {
     Ok(())
 }
 
-/// Tokens of `sequences` sequences that stand at different positions, the last row of the cache being nobody's.
+/// Tokens of `sequences` sequences at different positions; the last row of the cache is unused.
 fn check_store(c: &mut Checker<'_>, sequences: usize, fresh: usize, [heads, kv_heads, head_dim]: [usize; 3], gated: bool) -> Outcome {
     c.of(format!("{sequences} × {fresh} tokens, [{heads}/{kv_heads}, {head_dim}]{}", if gated { ", gated" } else { "" }));
     let (tokens, ring, channels, vocab) = (sequences * fresh, fresh + 3, 16, 7);

@@ -1,14 +1,14 @@
-//! What a check works with: tensors on the device, and comparisons that are noted instead of asserted.
+//! Helpers for checks: tensors on the device, and comparisons that are recorded instead of asserted.
 
 use super::Comparison;
 use super::data;
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
 
-/// How much larger an error may be here than in the kernels' tests, whose bars were measured on drivers with good
-/// built-in functions: Vulkan lets exp, sqrt and division be out by several units in the last place.
+/// How much larger an error may be here than in the kernels' tests, whose bars were measured on drivers with accurate
+/// built-in functions: Vulkan lets exp, sqrt and division be off by several units in the last place.
 const SLACK: f64 = 4.0;
 
-/// A device with shorthands, and the comparisons made so far.
+/// A device with helper methods, and the comparisons made so far.
 pub struct Checker<'a> {
     gpu: &'a Gpu,
     realistic: bool,
@@ -18,7 +18,7 @@ pub struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    /// Checks on `gpu`, of realistic shapes too if so wanted.
+    /// Checks on `gpu`; with `realistic`, also of the shapes of a real model.
     pub fn new(gpu: &'a Gpu, realistic: bool) -> Self {
         Self { gpu, realistic, seed: 1, shape: String::new(), comparisons: Vec::new() }
     }
@@ -33,17 +33,17 @@ impl<'a> Checker<'a> {
         self.comparisons
     }
 
-    /// The small shapes and those at edges, and the realistic one if it is wanted.
+    /// The small shapes and those at edges, and the realistic one if requested.
     pub fn shapes<T: Clone>(&self, small: &[T], realistic: T) -> Vec<T> {
         small.iter().cloned().chain(self.realistic.then_some(realistic)).collect()
     }
 
-    /// Says what shape the next comparisons are of.
+    /// Sets the shape that the next comparisons report.
     pub fn of(&mut self, shape: impl Into<String>) {
         self.shape = shape.into();
     }
 
-    /// N rows of `len` numbers in (−span, span), others each time.
+    /// N rows of `len` numbers in (−span, span), different each time.
     pub fn random<const N: usize>(&mut self, len: usize, span: f32) -> [Vec<f32>; N] {
         std::array::from_fn(|_| {
             self.seed += 1;
@@ -72,7 +72,7 @@ impl<'a> Checker<'a> {
         self.gpu.upload("check", &[data.len()], DType::U32, Memory::Workspace, data)
     }
 
-    /// An f32 tensor full of NaN, so that what a kernel forgets to write is seen.
+    /// An f32 tensor full of NaN, so that unwritten elements show.
     pub fn empty(&self, shape: &[usize]) -> Result<Tensor, GpuError> {
         self.tensor(shape, &vec![f32::NAN; shape.iter().product()])
     }
@@ -85,35 +85,35 @@ impl<'a> Checker<'a> {
         self.gpu.wait()
     }
 
-    /// Notes ‖got − want‖ / ‖want‖ beside `bar`, that of the kernel's tests.
+    /// Records ‖got − want‖ / ‖want‖ and its `bar`, that of the kernel's tests.
     pub fn close(&mut self, what: &str, got: &Tensor, want: &[f64], bar: f64) -> Result<(), GpuError> {
         self.close_beside(what, got, want, 0.0, bar)
     }
 
-    /// [`close`](Self::close) for results that may vanish: the norm is `floor` at least.
+    /// [`close`](Self::close) for results that may vanish: the norm is at least `floor`.
     pub fn close_beside(&mut self, what: &str, got: &Tensor, want: &[f64], floor: f64, bar: f64) -> Result<(), GpuError> {
         let got: Vec<f32> = self.gpu.read(got)?;
         self.compare(what, data::error_beside(&got, want, floor), bar * SLACK);
         Ok(())
     }
 
-    /// Notes the largest |got − want| / (1 + size): `size` is that of the terms of a sum, from [`data::sizes`].
+    /// Records the largest |got − want| / (1 + size): `size` is that of the terms of a sum, from [`data::sizes`].
     pub fn close_sum(&mut self, what: &str, got: &Tensor, want: &[f64], size: f64, bar: f64) -> Result<(), GpuError> {
         let got: Vec<f32> = self.gpu.read(got)?;
         let errors = got.iter().zip(want).map(|(&got, want)| (f64::from(got) - want).abs() / (1.0 + size));
-        // f64::max would pass over NaN.
+        // f64::max would ignore NaN.
         let worst = errors.fold(0.0, |worst, error| if error > worst || error.is_nan() { error } else { worst });
         self.compare(what, if worst.is_nan() { f64::INFINITY } else { worst }, bar * SLACK);
         Ok(())
     }
 
-    /// Notes how many of `got` differ from `want`, of which none may.
+    /// Records how many of `got` differ from `want`; none may.
     pub fn same<T: PartialEq>(&mut self, what: &str, got: &[T], want: &[T]) {
         let differ = got.iter().zip(want).filter(|(got, want)| got != want).count() + got.len().abs_diff(want.len());
         self.compare(what, differ as f64, 0.0);
     }
 
-    /// Notes an error and what it may be.
+    /// Records an error and its limit.
     pub fn compare(&mut self, what: &str, error: f64, bar: f64) {
         self.comparisons.push(Comparison { what: what.to_owned(), shape: self.shape.clone(), error, bar });
     }

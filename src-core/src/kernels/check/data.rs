@@ -1,14 +1,14 @@
-//! Random operands and the measures of error that checks and tests share.
+//! Random operands and the error measures that checks and tests share.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// `Σ |a·b|`: what the rounding of a dot product is measured by, since its terms may cancel.
+/// `Σ |a·b|`: what rounding errors of a dot product are relative to, since its terms may cancel.
 pub fn sizes(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| (f64::from(a) * f64::from(b)).abs()).sum()
 }
 
-/// ‖got − want‖ / max(‖want‖, floor), NaN and a difference from zero included.
+/// ‖got − want‖ / max(‖want‖, floor); infinite for NaN and for a difference from zero.
 pub fn error_beside(got: &[f32], want: &[f64], floor: f64) -> f64 {
     let difference: f64 = got.iter().zip(want).map(|(&g, &w)| (f64::from(g) - w).powi(2)).sum();
     let norm: f64 = want.iter().map(|w| w * w).sum();
@@ -32,7 +32,7 @@ pub fn wide(data: &[f32]) -> Vec<f64> {
     data.iter().map(|&v| f64::from(v)).collect()
 }
 
-/// The sum of both, in f64: what a kernel that adds to `before` must leave.
+/// The sum of both, in f64: the expected result of a kernel that adds to `before`.
 pub fn add(before: &[f32], more: &[f64]) -> Vec<f64> {
     before.iter().zip(more).map(|(&before, more)| f64::from(before) + more).collect()
 }

@@ -1,5 +1,5 @@
-//! Every kernel against its f64 twin, on whatever adapter there is: what the tests assert, as a list that a program can run
-//! and report on. A check holds small shapes, shapes at the edges of tiles and workgroups, and one of a real model.
+//! Every kernel against its f64 twin, on any adapter: what the tests assert, as a list that a program can run
+//! and report on. A check covers small shapes, shapes at the edges of tiles and workgroups, and one of a real model.
 
 pub(crate) mod data;
 
@@ -18,36 +18,36 @@ use checker::Checker;
 pub struct Check {
     /// The module's name.
     pub name: &'static str,
-    /// The shader files that it runs, in whichever form the adapter gets. Between them checks run every shader.
+    /// The shader files that it runs, in whichever form the adapter gets. Together, the checks run every shader.
     pub shaders: &'static [&'static str],
     run: fn(&mut Checker<'_>) -> Result<(), GpuError>,
 }
 
-/// A result of a kernel beside its twin's.
+/// A result of a kernel compared with its twin's.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// Which result, such as `dx`.
     pub what: String,
     /// The shape of the operands.
     pub shape: String,
-    /// How far it is from the twin's: for floats relative to the size of the result, for integers their number.
+    /// The difference from the twin's: for floats relative to the size of the result, for integers the number of wrong ones.
     pub error: f64,
-    /// How far it may be.
+    /// The largest error that passes.
     pub bar: f64,
 }
 
 impl Comparison {
-    /// Whether the result is near enough.
+    /// Whether the error is within the bar.
     pub fn passed(&self) -> bool {
         self.error <= self.bar
     }
 }
 
 impl Check {
-    /// Runs the check, with `realistic` on the shape of a real model too.
+    /// Runs the check; with `realistic`, also on the shape of a real model.
     ///
     /// # Errors
-    /// Where the device refuses a shader or is lost.
+    /// If the device rejects a shader or is lost.
     pub fn run(&self, gpu: &Gpu, realistic: bool) -> Result<Vec<Comparison>, GpuError> {
         let mut checker = Checker::new(gpu, realistic);
         (self.run)(&mut checker)?;
@@ -70,7 +70,7 @@ mod tests {
     use crate::gpu::{Capabilities, Forced, MatrixShapes, Subgroups};
     use crate::kernels;
 
-    /// Capabilities of all kinds, so that their variants are all that there are.
+    /// Capabilities of all kinds, so that their variants are all variants.
     fn kinds() -> Vec<Capabilities> {
         let matrices = MatrixShapes { eight: true, sixteen: true };
         let most = Capabilities {
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(shaders, checked);
     }
 
-    /// The lists tell the truth: between them the forms for CPU adapters and for GPUs run every entry point, and all come out.
+    /// The lists are right: together, the forms for CPU adapters and for GPUs run every entry point, and all of them pass.
     #[test]
     fn checks_run_every_entry_point_and_come_out() {
         let wanted = std::env::var("NC_ADAPTER").ok();

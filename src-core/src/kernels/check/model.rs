@@ -1,4 +1,4 @@
-//! Checks of what a model is made of besides products and attention.
+//! Checks of the parts of a model other than products and attention.
 
 use super::Check;
 use super::checker::Checker;
@@ -153,7 +153,7 @@ fn check_backout(c: &mut Checker<'_>) -> Outcome {
     Ok(())
 }
 
-/// The sum over a whole tensor; the weighted one is checked by smear and value_gate, which end in it.
+/// The sum over a whole tensor; smear and value_gate check the weighted one, which is their last stage.
 fn check_dot(c: &mut Checker<'_>) -> Outcome {
     for len in c.shapes(&[4, 28, 32, 36, 1020, 4 * 4097], 2048 * 768) {
         c.of(format!("[{len}]"));
@@ -180,7 +180,7 @@ fn check_smear(c: &mut Checker<'_>) -> Outcome {
         let (x_want, s_want) = smear::twin::forward(seq, rows, &wide(&e), &wide(&w), lambda.into());
         let (de_want, dw_more, d_lambda_more) = smear::twin::backward(seq, &wide(&e), &wide(&w), lambda.into(), &s_want, &wide(&g));
         let dw_want = add(&dw, &dw_more);
-        // The terms are g·e of neighbouring rows times at most 1.
+        // The terms are g·e of adjacent rows times at most 1.
         let size = sizes(&g[channels..], &e);
 
         let [e, g] = c.tensors(&[rows, channels], [&e, &g])?;
@@ -311,7 +311,7 @@ fn check_cross_entropy(c: &mut Checker<'_>) -> Outcome {
             cross_entropy::backward(rec, chunk, &gradient, &targets, &again, &weight);
         })?;
         c.close("softcap", &softcapped, &capped, 1e-6)?;
-        // A vocabulary of one has no loss and no gradient but for rounding.
+        // A vocabulary of one has no loss and no gradient, except for rounding.
         let floor = (rows as f64).sqrt();
         c.close_beside("losses", &losses, &losses_want, floor, 2e-6)?;
         c.close_beside("losses of backward", &again, &losses_want, floor, 2e-6)?;
@@ -320,7 +320,7 @@ fn check_cross_entropy(c: &mut Checker<'_>) -> Outcome {
     Ok(())
 }
 
-/// Tokens that repeat and skip some of the table's rows.
+/// Tokens with repetitions, which skip some of the table's rows.
 fn tokens(rows: usize, vocab: usize) -> Vec<i32> {
     (0..rows).map(|n| (n * n * 31 % vocab) as i32).collect()
 }

@@ -37,7 +37,7 @@ fn check_adamw(c: &mut Checker<'_>) -> Outcome {
     Ok(())
 }
 
-/// A step with a gradient and no decay, since rounding decides on the decay where the update is nearly zero, and one with
+/// A step with a gradient and no decay, since rounding decides on the decay if the update is nearly zero, and one with
 /// decay and no gradient.
 fn check_muon(c: &mut Checker<'_>) -> Outcome {
     for [rows, columns] in c.shapes(&[[1, 12], [12, 12], [32, 128], [132, 60]], [512, 128]) {

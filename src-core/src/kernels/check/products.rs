@@ -18,7 +18,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check { name: "reduce", shaders: &["reduce"], run: check_reduce },
 ];
 
-/// Every kernel that may be chosen here in either class of numerics, in every layout, with everything that can be added. One
+/// Every kernel that may be chosen on this adapter in either class of numerics, in every layout, with every [`Add`]. One
 /// shape has sums so long, and so few tiles, that they are split.
 fn check_matmul(c: &mut Checker<'_>) -> Outcome {
     let small = [[4, 4, 4, 1], [60, 68, 20, 2], [130, 36, 100, 1], [7, 5, 3, 2], [60, 68, 1028, 1]];
@@ -84,7 +84,7 @@ fn check_mirror(c: &mut Checker<'_>) -> Outcome {
     for [count, side] in c.shapes(&[[1, 4], [3, 36], [2, 132]], [2, 768]) {
         c.of(format!("{count} of [{side}, {side}]"));
         let [mut data] = c.random(count * side * side, 1.0);
-        // Blocks on the diagonal are the caller's: they are symmetric from the start.
+        // The caller fills the blocks on the diagonal: they are symmetric from the start.
         for matrix in data.chunks_exact_mut(side * side) {
             for (i, j) in (0..side).flat_map(|i| (i / 4 * 4..i).map(move |j| (i, j))) {
                 matrix[i * side + j] = matrix[j * side + i];

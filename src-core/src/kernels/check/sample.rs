@@ -1,4 +1,4 @@
-//! The check of sampling: ids must be the twin's, so random numbers are chosen in the middle of a token's share.
+//! The check of sampling: ids must equal the twin's, so random numbers are in the middle of a token's probability interval.
 
 use super::Check;
 use super::checker::Checker;
@@ -9,7 +9,7 @@ pub(super) const CHECKS: &[Check] = &[Check { name: "sample", shaders: &["sample
 
 const PLAIN: Draw = Draw { temperature: 1.0, ..Draw::GREEDY };
 
-/// Draws that reach every option.
+/// Draws that cover every option.
 const DRAWS: [Draw; 6] = [
     Draw::GREEDY,
     PLAIN,
@@ -24,7 +24,7 @@ fn check_sample(c: &mut Checker<'_>) -> Result<(), GpuError> {
         c.of(format!("{} rows of {vocab}", DRAWS.len()));
         let (rows, padded, words) = (DRAWS.len(), vocab.next_multiple_of(64), vocab.div_ceil(32));
         let (mut logits, mut draws, mut want, mut marks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        // The row was last fed token 0, so that it has been seen.
+        // The row's last token is 0, so it counts as seen.
         let seen: Vec<bool> = (0..vocab).map(|id| id == 0).collect();
         for draw in DRAWS {
             let [row] = c.random(vocab, 12.0);
@@ -47,7 +47,7 @@ fn check_sample(c: &mut Checker<'_>) -> Result<(), GpuError> {
     Ok(())
 }
 
-/// `draw` with a random number in the middle of the share of a likely token that lies in the middle of the vocabulary.
+/// `draw` with a random number in the middle of the probability interval of a likely token from the middle of the vocabulary.
 fn settled(logits: &[f32], draw: Draw, seen: &[bool]) -> Draw {
     let kept = twin::kept(logits, &draw, seen).unwrap_or_default();
     let total: f64 = kept.iter().map(|(_, weight)| weight).sum();

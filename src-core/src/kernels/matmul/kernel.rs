@@ -1,4 +1,4 @@
-//! Which kernels can compute a product, and which of them is likely the best.
+//! Which kernels can compute a product, and which of them is likely the fastest.
 
 use crate::gpu::{Capabilities, Numerics, Shader, Value, Values, grid};
 
@@ -7,7 +7,7 @@ use super::{LANE, Layout, PLAIN, Product, TILE};
 /// A kernel and its tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
-    /// `rows` rows × `quads`·4 columns a lane, a subgroup a workgroup.
+    /// `rows` rows × `quads`·4 columns per lane, one subgroup per workgroup.
     Lane {
         /// Rows that every lane holds.
         rows: u32,
@@ -21,17 +21,17 @@ pub enum Kernel {
         /// Groups of four columns that every lane holds.
         quads: u32,
     },
-    /// A tile a workgroup, through workgroup memory.
+    /// One tile per workgroup, through workgroup memory.
     Tile(Tile),
-    /// The same, with k cut into parts that have workgroups of their own; another kernel adds their sums. The only one of
-    /// [`Numerics::Fast`] alone.
+    /// The same, with k split into parts with separate workgroups; another kernel adds their sums. The only one that is
+    /// exclusive to [`Numerics::Fast`].
     Split {
         /// The tile of every workgroup.
         tile: Tile,
         /// Parts of k, at least two.
         parts: u32,
     },
-    /// An element an invocation.
+    /// One element per invocation.
     Plain,
 }
 
@@ -40,33 +40,33 @@ pub enum Kernel {
 pub struct Tile {
     /// Rows and columns of the tile.
     pub side: u32,
-    /// Values of k held in workgroup memory: as many as make every invocation bring two groups of four of each operand.
+    /// Values of k held in workgroup memory: so many that every invocation loads two groups of four of each operand.
     pub depth: u32,
     /// Rows and columns of an invocation.
     pub lane: u32,
 }
 
-/// (rows, quads) of `Kernel::Lane`. Drivers on CPUs load lane by lane, so what counts is loads per multiply-add, and the
+/// (rows, quads) of `Kernel::Lane`. CPU drivers load lane by lane, so what matters is loads per multiply-add, and the
 /// largest tile is the fastest; but it takes twice as long to compile, so only the autotuner chooses it: it comes last.
 const LANE_TILES: [(u32, u32); 5] = [(32, 2), (32, 1), (16, 2), (8, 1), (64, 2)];
 /// (rows, quads) of `Kernel::Packed`.
 const PACKED_TILES: [(u32, u32); 2] = [(32, 2), (64, 2)];
 
-/// The most multiply-adds a load first. No workgroup has fewer than 64 invocations, so that none leaves half of the widest
-/// subgroups idle.
+/// In descending order of multiply-adds per load. Every workgroup has at least 64 invocations, so that none leaves half of the
+/// widest subgroups idle.
 pub(super) const TILES: [Tile; 3] =
     [Tile { side: 128, depth: 16, lane: 8 }, Tile { side: 64, depth: 32, lane: 4 }, Tile { side: 32, depth: 16, lane: 4 }];
-/// Those that k is split for: the ones with 256 invocations.
+/// The tiles for which k is split: those with 256 invocations.
 pub(super) const SPLIT_TILES: [Tile; 2] = [TILES[0], TILES[1]];
 
-/// Invocations that give a GPU enough to do: two workgroups of 256 on each of 64 compute units. No graphics API tells how
-/// many there are.
+/// Invocations that keep a GPU busy: two workgroups of 256 on each of 64 compute units. No graphics API reports their
+/// number.
 const ENOUGH: u32 = 2 * 64 * 256;
 
-/// Bytes of workgroup memory that the tiles take without padding; every adapter has as many.
+/// Bytes of workgroup memory that the tiles take without padding; every adapter has that much.
 const LEAST_MEMORY: u32 = 16 << 10;
 
-/// The fewest values of k that a part of a split product has.
+/// The fewest values of k in a part of a split product.
 const LEAST_PART: usize = 256;
 
 impl Tile {
@@ -79,7 +79,7 @@ impl Tile {
         [product.m.div_ceil(self.side as usize) as u32, product.n.div_ceil(self.side as usize) as u32, product.batch as u32]
     }
 
-    /// As many parts of k as give a GPU enough to do twice over, if there are two at least.
+    /// The number of parts of k that keeps a GPU busy twice over, if it is at least two.
     fn split(self, product: &Product<'_>) -> Option<Kernel> {
         let lanes = self.groups(product).iter().product::<u32>().saturating_mul(self.lanes());
         let wanted = (2 * ENOUGH).div_ceil(lanes).min((product.k / LEAST_PART) as u32);
@@ -87,7 +87,7 @@ impl Tile {
         (parts > 1).then_some(Kernel::Split { tile: self, parts })
     }
 
-    /// Values of k in each of `parts` parts but the last, which has what is left.
+    /// Values of k in each of `parts` parts but the last, which has the remainder.
     pub(super) fn part(self, k: usize, parts: u32) -> usize {
         k.div_ceil(parts as usize).next_multiple_of(self.depth as usize)
     }
@@ -99,7 +99,7 @@ impl Tile {
 }
 
 impl Kernel {
-    /// The kernels of `numerics` that can compute a product of this shape here, the likely best first.
+    /// The kernels of `numerics` that can compute a product of this shape on this adapter, the likely fastest first.
     pub fn candidates(capabilities: Capabilities, product: &Product<'_>, numerics: Numerics) -> Vec<Kernel> {
         let quads = product.n.is_multiple_of(4) && product.k.is_multiple_of(4);
         let transposed = product.layout != Layout::TN || product.m.is_multiple_of(4);
@@ -121,9 +121,9 @@ impl Kernel {
         }
     }
 
-    /// The choice without measurements. On GPUs the first tile of which there are enough, else a split one, else the tile
+    /// The choice without measurements. On GPUs the first tile with enough workgroups, else a split one, else the tile
     /// with the most workgroups. On CPUs the first kernel that gives every core work, else the one with the most workgroups;
-    /// whether packing pays only a measurement can tell.
+    /// whether packing pays can only be measured.
     pub fn default_for(capabilities: Capabilities, product: &Product<'_>, numerics: Numerics) -> Kernel {
         let mut candidates = Self::candidates(capabilities, product, numerics);
         let groups = |kernel: &Kernel| kernel.groups(capabilities, product).iter().product::<u32>();
@@ -163,7 +163,7 @@ impl Kernel {
         }
     }
 
-    /// Turns of all loops of an invocation together, for sums of length `k`.
+    /// Iterations of all loops of an invocation together, for sums of length `k`.
     pub(crate) fn turns(self, k: usize) -> usize {
         let of = |tile: Tile, k: usize| k.div_ceil(tile.depth as usize) * (tile.depth as usize + 1);
         match self {
@@ -195,7 +195,7 @@ impl Kernel {
         values
     }
 
-    /// Every kernel that such an adapter can ask for, but for the number of parts.
+    /// Every kernel that such an adapter may use, except for the number of parts.
     pub(super) fn all(capabilities: Capabilities) -> Vec<Kernel> {
         let lanes = LANE_TILES.map(|(rows, quads)| Kernel::Lane { rows, quads });
         let packed = PACKED_TILES.map(|(rows, quads)| Kernel::Packed { rows, quads });

@@ -1,4 +1,4 @@
-//! Every kernel against the twin, and against one another's bits.
+//! Every kernel against the twin, and their bits against each other.
 
 use super::kernel::{SPLIT_TILES, TILES};
 use super::*;
@@ -13,13 +13,13 @@ fn kernels(product: &Product<'_>, capabilities: Capabilities) -> Vec<Kernel> {
     all
 }
 
-/// The tiles with k split into 2 and 3 parts, as far as it is long enough.
+/// The tiles with k split into 2 and 3 parts, if it is long enough.
 fn splits(product: &Product<'_>) -> Vec<Kernel> {
     let parts = |tile: Tile| [2, 3].into_iter().filter(move |&parts| tile.part(product.k, parts) * (parts as usize - 1) < product.k);
     SPLIT_TILES.into_iter().flat_map(|tile| parts(tile).map(move |parts| Kernel::Split { tile, parts })).collect()
 }
 
-/// The exact kernels equal the twin and have the same bits; the split ones equal the twin, and have the same bits again.
+/// The exact kernels agree with the twin and give the same bits; the split ones agree with the twin and are reproducible.
 fn check(layout: Layout, [m, n, k, batch]: [usize; 4], mode: usize, seed: u64) {
     let bench = Bench::new();
     let strides = [m * k + 4, k * n, m * n + 8];
@@ -82,7 +82,7 @@ fn matmul_holds_at_the_edges_of_tiles() {
     }
 }
 
-/// A symmetric product has the bits that it has without the short cut.
+/// A symmetric product has the same bits as without the shortcut.
 #[test]
 fn matmul_of_a_symmetric_product_skips_tiles_and_keeps_the_bits() {
     let bench = Bench::new();
@@ -135,7 +135,7 @@ fn a_split_product_adds_the_parts_in_order() {
     }
 }
 
-/// 65,535 workgroups of 64 invocations are the most that one dimension of a grid takes.
+/// One dimension of a grid has at most 65,535 workgroups of 64 invocations.
 #[test]
 fn matmul_plain_reaches_past_the_limit_of_a_grid() {
     let bench = Bench::new();

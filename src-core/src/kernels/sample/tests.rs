@@ -28,7 +28,7 @@ impl Row {
         Self { logits: logits.to_vec(), draw, seen: vec![false; logits.len()], fed: -1 }
     }
 
-    /// What the row has seen once the fed token is marked.
+    /// What the row has seen once the input token is marked.
     fn marked(&self) -> Vec<bool> {
         let mut seen = self.seen.clone();
         if let Ok(fed) = usize::try_from(self.fed) {
@@ -37,8 +37,8 @@ impl Row {
         seen
     }
 
-    /// Whether the kernel may answer `got`: the twin's token, or one whose place in the distribution lies within 1e-4 of
-    /// the random number where the borders of top-p and min-p are moved by no more than 1e-4 of themselves.
+    /// Whether the kernel may return `got`: the twin's token, or one whose probability interval is within 1e-4 of
+    /// the random number if the thresholds of top-p and min-p are changed by no more than 1e-4 of themselves.
     fn allows(&self, got: Option<u32>) -> bool {
         const MARGIN: f64 = 1e-4;
         let seen = self.marked();
@@ -75,7 +75,7 @@ fn forms(bench: &Bench) -> Vec<Form> {
     [Form::Workgroup, Form::Blocks].into_iter().chain(subgroups.then_some(Form::Subgroup)).collect()
 }
 
-/// The tokens that `form` draws, having checked what it marks as seen. Padding is garbage.
+/// The tokens that `form` draws, after checking what it marks as seen. Padding is garbage.
 fn drawn_by(bench: &Bench, form: Form, rows: &[Row]) -> Vec<Option<u32>> {
     let vocab = rows[0].logits.len();
     let padded = vocab.next_multiple_of(64) + if vocab.is_multiple_of(3) { 64 } else { 0 };
@@ -110,7 +110,7 @@ fn draw_one(logits: &[f32], draw: Draw) -> Option<u32> {
     drawn(&[Row::new(logits, draw)])[0]
 }
 
-/// A row with options of every kind; where they are `coarse`, many logits are equal.
+/// A row with random options; if `coarse`, many logits are equal.
 fn random_row(rng: &mut ChaCha8Rng, vocab: usize) -> Row {
     let mut logits = random(rng.random(), vocab, *[0.01, 3.0, 15.0].choose(rng).unwrap());
     if rng.random_bool(0.4) {
@@ -158,13 +158,13 @@ proptest! {
     }
 }
 
-/// A row whose logits fall off as a language model's do: some tokens are far likelier than most.
+/// A row whose logits are distributed as a language model's: some tokens are far likelier than most.
 fn steep(seed: u64, vocab: usize) -> Vec<f32> {
     random(seed, vocab, 1.0).into_iter().map(|x| -2.0 * (1.0 - x.abs().min(0.99999)).ln() + 3.0 * x.signum()).collect()
 }
 
-/// Long rows are worked on in blocks of 256. Where the likeliest tokens are spread, those kept of each block suffice; where
-/// they stand together, with equal ones among them, they do not.
+/// Long rows are processed in blocks of 256. If the likeliest tokens are spread out, those kept of each block suffice; if
+/// they are close together, with equal ones among them, they do not.
 #[test]
 fn long_rows_are_drawn_from_whether_their_blocks_suffice_or_not() {
     let options = [
@@ -265,7 +265,7 @@ fn equal_logits_are_ranked_by_id() {
     }
 }
 
-/// Mesa 22.3 ends an invocation's loops after 65,535 turns in all. Equal logits below the highest take every pass there is.
+/// Mesa 22.3 ends an invocation's loops after 65,535 iterations in total. Equal logits below the highest take every pass there is.
 #[test]
 fn the_largest_vocabularies_are_drawn_from_to_the_end() {
     for vocab in [65_536, 131_072, 229_248] {
