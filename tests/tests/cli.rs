@@ -36,8 +36,8 @@ fn options_that_make_no_run_are_refused_each_with_its_sentence() {
     let text = workshop.text();
     let long = "x".repeat(300);
     let cases = [
-        ("--adapter", "no-such-gpu", "no adapter is called `no-such-gpu`; here are: 0 "),
-        ("--adapter", "99", "no adapter is called `99`; here are: 0 "),
+        ("--adapter", "no-such-gpu", "there is no adapter `no-such-gpu`; available: 0 "),
+        ("--adapter", "99", "there is no adapter `99`; available: 0 "),
         ("--depth", "0", "depth is 0; it must be at least 1"),
         ("--depth", "90000", "the largest depth that fits"),
         ("--depth", "18446744073709551615", "the largest depth that fits"),

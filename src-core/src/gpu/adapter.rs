@@ -1,4 +1,4 @@
-//! Which GPU to use: the best real one first, a software rasteriser last, or the one the user names.
+//! Which GPU to use: the best real one first, a software driver last, or the one that the user names.
 
 use super::dx12::Compiler;
 use super::{Capabilities, GpuError, Needs};
@@ -6,25 +6,25 @@ use super::{Capabilities, GpuError, Needs};
 /// An adapter as `nc-core info` shows it.
 #[derive(Clone, Debug)]
 pub struct AdapterSummary {
-    /// Position in the list, which `--adapter` accepts.
+    /// Index in the list, which `--adapter` accepts.
     pub index: usize,
-    /// The driver's and API's own description.
+    /// The description by the driver and the API.
     pub info: wgpu::AdapterInfo,
     /// Optional features that the adapter has.
     pub features: wgpu::Features,
     /// The adapter's limits.
     pub limits: wgpu::Limits,
-    /// What kernels may use, as the adapter has it.
+    /// What kernels may use on this adapter.
     pub capabilities: Capabilities,
-    /// Bytes of memory that it works in, its own or the machine's; `None` where it does not say.
+    /// Bytes of memory, dedicated or shared with the machine; `None` if the adapter does not report it.
     pub memory: Option<u64>,
-    /// Why it cannot be used, where it cannot.
+    /// Why it cannot be used, if so.
     pub refusal: Option<GpuError>,
-    /// What compiles its shaders, where that is not part of its driver.
+    /// The compiler of its shaders, if that is not part of its driver.
     pub compiler: Option<String>,
 }
 
-/// Every adapter on this machine, best first. The order is what `--adapter INDEX` counts in.
+/// Every adapter on this machine, best first. `--adapter INDEX` is an index into this list.
 pub fn adapters() -> Vec<AdapterSummary> {
     enumerate()
         .into_iter()
@@ -45,12 +45,12 @@ pub fn adapters() -> Vec<AdapterSummary> {
         .collect()
 }
 
-/// Refuses an adapter on which some kernel could not run.
+/// Rejects an adapter on which some kernel cannot run.
 fn check(adapter: &wgpu::Adapter) -> Result<(), GpuError> {
     Needs::LEAST.check(&adapter.get_info().name, &adapter.limits())
 }
 
-/// What compiles the shaders of an adapter of `backend`, where that is not part of its driver.
+/// The compiler of shaders for an adapter of `backend`, if that is not part of its driver.
 pub(super) fn compiler(backend: wgpu::Backend) -> Option<&'static Compiler> {
     (backend == wgpu::Backend::Dx12).then(Compiler::of_this_program)
 }
@@ -104,11 +104,11 @@ fn enumerate() -> Vec<wgpu::Adapter> {
     found
 }
 
-/// The largest heap that Vulkan counts as the device's own: the card's memory, or on a processor the machine's.
+/// The largest device-local heap of Vulkan: the card's memory, or with a software driver the machine's.
 #[cfg(not(target_vendor = "apple"))]
 pub(super) fn memory(adapter: &wgpu::Adapter) -> Option<u64> {
     const DEVICE_LOCAL: u32 = 1;
-    // SAFETY: the adapter is only asked, and outlives the question.
+    // SAFETY: this only queries the adapter, which outlives the query.
     let properties = unsafe {
         let adapter = adapter.as_hal::<wgpu::hal::api::Vulkan>()?;
         adapter.shared_instance().raw_instance().get_physical_device_memory_properties(adapter.raw_physical_device())
@@ -117,7 +117,7 @@ pub(super) fn memory(adapter: &wgpu::Adapter) -> Option<u64> {
     heaps.iter().filter(|heap| heap.flags.as_raw() & DEVICE_LOCAL != 0).map(|heap| heap.size).max()
 }
 
-/// Metal does not say before a device is opened; a Mac's GPU shares the machine's memory.
+/// Metal does not report it before a device is opened; a Mac's GPU shares the machine's memory.
 #[cfg(target_vendor = "apple")]
 pub(super) fn memory(_adapter: &wgpu::Adapter) -> Option<u64> {
     super::memory::host_memory()

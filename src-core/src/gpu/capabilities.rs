@@ -5,34 +5,34 @@ use std::fmt;
 
 use super::{GpuError, quirks};
 
-/// What an adapter can do, as far as kernels care.
+/// What an adapter can do, as far as it matters to kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Capabilities {
-    /// The API that drives it.
+    /// The API.
     pub backend: wgpu::Backend,
-    /// Whether it runs on the CPU: there, barriers and workgroup memory are dear, and big register tiles win.
+    /// Whether it runs on the CPU: there, barriers and workgroup memory are expensive, and large register tiles win.
     pub cpu: bool,
-    /// Lanes of a subgroup, or `None` where kernels must not use subgroup operations.
+    /// Subgroup sizes, or `None` if kernels must not use subgroup operations.
     pub subgroups: Option<Subgroups>,
-    /// Bytes of memory that a workgroup may have.
+    /// Bytes of workgroup memory.
     pub workgroup_memory: u32,
-    /// Invocations that a workgroup may have.
+    /// The most invocations per workgroup.
     pub invocations: u32,
     /// Whether shaders may use `f16`.
     pub f16: bool,
-    /// Tiles that matrix units multiply.
+    /// Tile shapes of the matrix units.
     pub matrices: MatrixShapes,
-    /// Whether `exp` is too coarse for the golden bars, as on lavapipe: a fact of the driver that stays when other
+    /// Whether `exp` is too inaccurate for the golden bars, as on lavapipe: a property of the driver that stays when other
     /// capabilities are forced.
     pub coarse_exp: bool,
-    /// Whether dot products of packed 8-bit integers are instructions of the driver. Elsewhere naga spells them out.
+    /// Whether the driver has instructions for dot products of packed 8-bit integers. Otherwise naga emulates them.
     pub integer_dot: bool,
-    /// Turns of all its loops together that an invocation may take; `u32::MAX` where the driver does not count. A fact of
+    /// The most iterations of all loops of an invocation together; `u32::MAX` if the driver does not count. A property of
     /// the driver, like `coarse_exp`.
     pub loop_turns: u32,
 }
 
-/// How many lanes a subgroup may have. Where the bounds differ the driver picks a size for each pipeline.
+/// The bounds of the subgroup size. If they differ, the driver picks a size for each pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Subgroups {
     /// The fewest lanes.
@@ -41,7 +41,7 @@ pub struct Subgroups {
     pub most: u32,
 }
 
-/// Square matrix tiles with 16-bit inputs: those that naga can express (`coop_mat8x8`, `coop_mat16x16`).
+/// Square matrix tiles with 16-bit inputs that naga can express (`coop_mat8x8`, `coop_mat16x16`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MatrixShapes {
     /// 8 × 8 × 8 with f32 sums.
@@ -50,7 +50,7 @@ pub struct MatrixShapes {
     pub sixteen: bool,
 }
 
-/// WebGPU's default limits, which every adapter grants.
+/// WebGPU's default limits, which every adapter supports.
 const DEFAULT_WORKGROUP_MEMORY: u32 = 16 << 10;
 const DEFAULT_INVOCATIONS: u32 = 256;
 
@@ -87,19 +87,19 @@ impl Capabilities {
         }
     }
 
-    /// The number of lanes that every subgroup has, where it is the same for all of them.
+    /// The subgroup size, if it is fixed.
     pub fn fixed_subgroup(&self) -> Option<u32> {
         self.subgroups.filter(|sizes| sizes.least == sizes.most).map(|sizes| sizes.least)
     }
 
-    /// The subgroup size of a CPU adapter on which a subgroup is a workgroup of its own: there kernels take the forms
+    /// The fixed subgroup size of a CPU adapter, on which one subgroup is a workgroup: there kernels take the forms
     /// without barriers and workgroup memory.
     pub fn cpu_subgroup(&self) -> Option<u32> {
         self.fixed_subgroup().filter(|_| self.cpu)
     }
 
-    /// Lanes of the workgroup that takes one row of `work` loads: one subgroup on a CPU adapter; elsewhere a power of two
-    /// that leaves each lane a few turns and no subgroup half empty.
+    /// Lanes of the workgroup that handles one row of `work` loads: one subgroup on a CPU adapter; elsewhere a power of two
+    /// that leaves each lane a few iterations and no subgroup half empty.
     pub fn row_lanes(&self, work: usize) -> u32 {
         let mut choices = self.row_lane_choices().peekable();
         loop {
@@ -110,7 +110,7 @@ impl Capabilities {
         }
     }
 
-    /// Every answer of [`row_lanes`](Self::row_lanes).
+    /// Every possible result of [`row_lanes`](Self::row_lanes).
     pub fn row_lane_choices(&self) -> impl Iterator<Item = u32> + use<> {
         let (least, most) = match self.cpu_subgroup() {
             Some(lanes) => (lanes, lanes),
@@ -119,7 +119,7 @@ impl Capabilities {
         std::iter::successors(Some(least), move |lanes| (lanes * 2 <= most).then_some(lanes * 2))
     }
 
-    /// The same adapter with no more than `forced` has.
+    /// The same adapter, restricted to the capabilities of `forced`.
     pub fn forced(mut self, forced: Forced) -> Self {
         self.cpu = forced == Forced::Cpu;
         match forced {
@@ -154,11 +154,11 @@ impl Capabilities {
     }
 }
 
-/// Turns that a lane takes at a row, at most, before a workgroup gets more lanes.
+/// The most iterations of a lane over a row before a workgroup gets more lanes.
 const TURNS: usize = 4;
-/// The fewest lanes of a row on a GPU: no subgroup that is common there is larger, but GCN's.
+/// The fewest lanes per row on a GPU: no common subgroup is larger, except GCN's.
 const LEAST_ROW_LANES: u32 = 32;
-/// The most: what every adapter grants a workgroup.
+/// The most lanes per row: what every adapter supports per workgroup.
 const MOST_ROW_LANES: u32 = DEFAULT_INVOCATIONS;
 
 impl MatrixShapes {
@@ -183,11 +183,11 @@ impl fmt::Display for Subgroups {
     }
 }
 
-/// Whether the driver has dot products of packed bytes. Only Vulkan can be asked.
+/// Whether the driver has dot products of packed bytes. Only Vulkan reports it.
 #[cfg(not(target_vendor = "apple"))]
 fn integer_dot(adapter: &wgpu::Adapter) -> bool {
     const SINCE: u32 = (1 << 22) | (3 << 12);
-    // SAFETY: the adapter is only asked, and outlives the questions.
+    // SAFETY: this only queries the adapter, which outlives the queries.
     unsafe {
         let Some(adapter) = adapter.as_hal::<wgpu::hal::api::Vulkan>() else {
             return false;
@@ -206,7 +206,7 @@ fn integer_dot(_adapter: &wgpu::Adapter) -> bool {
     false
 }
 
-/// Capabilities to pretend to, so that every form runs on any machine.
+/// Capabilities to emulate, so that every form runs on any machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forced {
     /// A GPU with the adapter's own subgroups.
@@ -220,7 +220,7 @@ pub enum Forced {
 }
 
 impl Forced {
-    /// The environment variable that forces capabilities from outside.
+    /// The environment variable that forces capabilities.
     pub const VARIABLE: &str = "NC_CAPABILITIES";
 
     /// All of them.
@@ -236,7 +236,7 @@ impl Forced {
         }
     }
 
-    /// What [`VARIABLE`](Self::VARIABLE) asks for; `None` where it is unset or empty.
+    /// What [`VARIABLE`](Self::VARIABLE) requests; `None` if it is unset or empty.
     pub fn from_environment() -> Result<Option<Self>, GpuError> {
         match std::env::var_os(Self::VARIABLE) {
             Some(value) if !value.is_empty() => {

@@ -1,11 +1,11 @@
-//! What measured best on an adapter, by name, kept in a file: measuring takes longer than the work it is for.
+//! The autotuner's choices per adapter, kept in a file: measuring takes longer than the work itself.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::files::kept;
 
-/// Choices of one adapter, and those of others that the same file holds.
+/// Choices for one adapter, and those for others in the same file.
 #[derive(Debug)]
 pub(super) struct Choices {
     path: PathBuf,
@@ -15,7 +15,7 @@ pub(super) struct Choices {
 }
 
 impl Choices {
-    /// The choices in `folder/autotune.json`. An unreadable file is made anew.
+    /// The choices in `folder/autotune.json`. An unreadable file is replaced.
     pub(super) fn open(folder: &Path, adapter: String) -> Self {
         let path = folder.join("autotune.json");
         let known = kept::read(&path);
@@ -26,7 +26,7 @@ impl Choices {
         self.known.get(&self.adapter)?.get(question).map(String::as_str)
     }
 
-    /// Remembers a choice, and writes the file; where that fails, this process remembers it all the same.
+    /// Remembers a choice, and writes the file; if that fails, this process remembers it anyway.
     pub(super) fn set(&mut self, question: String, choice: String) {
         self.known.entry(self.adapter.clone()).or_default().insert(question, choice);
         if let Err(error) = kept::write(&self.path, &self.known) {

@@ -26,7 +26,7 @@ struct Inner {
     memory_limit: Option<u64>,
     pipelines: Mutex<HashMap<String, Pipeline>>,
     choices: Mutex<Option<Choices>>,
-    /// Question → choice, of those that must be the same again.
+    /// Question → choice, for choices that must be repeated exactly.
     fixed: Mutex<BTreeMap<String, String>>,
     lost: Arc<OnceLock<GpuError>>,
     fault: Arc<Mutex<Option<GpuError>>>,
@@ -38,28 +38,28 @@ pub struct Pipeline {
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) layout: wgpu::BindGroupLayout,
     pub(super) key: Arc<str>,
-    /// What the shader's storage buffers hold, by binding number.
+    /// Element types of the shader's storage buffers, by binding number.
     pub(super) elements: Arc<BTreeMap<u32, DType>>,
 }
 
-/// Optional features that kernels make use of where they exist.
+/// Optional features that kernels use if they exist.
 const WANTED: wgpu::Features = wgpu::Features::SUBGROUP
     .union(wgpu::Features::SUBGROUP_BARRIER)
     .union(wgpu::Features::SHADER_F16)
     .union(wgpu::Features::TIMESTAMP_QUERY)
     .union(FOR_BURN);
 
-/// Burn asks the adapter, not the device, what its kernels may use, so the device that it shares must have all of that.
+/// Burn queries the adapter, not the device, for what its kernels may use, so the device that it shares must have all of it.
 const FOR_BURN: wgpu::Features = if cfg!(feature = "burn") {
     wgpu::Features::SHADER_INT64.union(wgpu::Features::SHADER_F64).union(wgpu::Features::SHADER_FLOAT32_ATOMIC)
 } else {
     wgpu::Features::empty()
 };
 
-/// The permission that experimental features need.
+/// The opt-in that experimental features need.
 fn experiments(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
     if features.intersects(wgpu::Features::all_experimental_mask()) {
-        // SAFETY: shaders that use them are ours and stay within their buffers.
+        // SAFETY: only our shaders use them, and they stay within their buffers.
         unsafe { wgpu::ExperimentalFeatures::enabled() }
     } else {
         wgpu::ExperimentalFeatures::disabled()
@@ -68,7 +68,7 @@ fn experiments(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
 
 impl Gpu {
     /// Opens the adapter that `wanted` names (an index or part of a name), or the best one, with every limit raised to
-    /// what it has. `NC_MEMORY_LIMIT` in the environment sets the most bytes that tensors may take together, and
+    /// the adapter's. The environment variable `NC_MEMORY_LIMIT` limits the bytes of all tensors together, and
     /// `NC_CAPABILITIES` forces [`Capabilities`].
     pub fn open(wanted: Option<&str>) -> Result<Self, GpuError> {
         Self::open_as(wanted, Forced::from_environment()?)
@@ -79,8 +79,8 @@ impl Gpu {
         Self::open_with(wanted, forced, wgpu::Features::empty())
     }
 
-    /// [`open`](Self::open)s an adapter with its matrix units, which wgpu counts as an experiment: for measuring them. `None`
-    /// where the adapter, or what `NC_CAPABILITIES` makes of it, has none.
+    /// [`open`](Self::open)s an adapter with its matrix units, which are experimental in wgpu: for measuring them. `None`
+    /// if the adapter, or what `NC_CAPABILITIES` makes of it, has none.
     pub fn open_with_matrices(wanted: Option<&str>) -> Result<Option<Self>, GpuError> {
         let gpu = Self::open_with(wanted, Forced::from_environment()?, wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)?;
         let capable = gpu.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
@@ -148,7 +148,7 @@ impl Gpu {
         &self.inner.info
     }
 
-    /// The adapter itself, for sharing this device with another library.
+    /// The wgpu adapter, for sharing this device with another library.
     pub fn adapter(&self) -> &wgpu::Adapter {
         &self.inner.adapter
     }
@@ -158,7 +158,7 @@ impl Gpu {
         &self.inner.limits
     }
 
-    /// Bytes of memory that the adapter works in, its own or the machine's; `None` where it does not say.
+    /// Bytes of memory of the adapter, dedicated or shared with the machine; `None` if it does not report it.
     pub fn adapter_memory(&self) -> Option<u64> {
         adapter::memory(&self.inner.adapter)
     }
@@ -168,21 +168,21 @@ impl Gpu {
         self.inner.features
     }
 
-    /// What the adapter can do, or is made to seem able to do.
+    /// What the adapter can do, or what was forced.
     pub fn capabilities(&self) -> Capabilities {
         self.inner.capabilities
     }
 
-    /// Lets kernels be chosen by measuring them on this device, with choices kept in `folder/autotune.json`. Without it
-    /// every kernel is the built-in choice, as tests and short commands want.
+    /// Enables choosing kernels by measuring them on this device; choices are kept in `folder/autotune.json`. Without it
+    /// every kernel is the built-in choice, as suits tests and short commands.
     pub fn autotune_in(&self, folder: &Path) {
         let info = self.info();
         let adapter = format!("{} {} {} {}", info.name, info.driver, info.driver_info, self.capabilities().key());
         *self.inner.choices.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Choices::open(folder, adapter));
     }
 
-    /// Which of `options` to take: the one that [`autotune_in`](Self::autotune_in)'s file names for `question`, else the
-    /// one that `measure` finds, which is remembered. `None` where measuring is not allowed or fails.
+    /// Which of `options` to use: the one that [`autotune_in`](Self::autotune_in)'s file has for `question`, else the
+    /// one that `measure` finds, which is remembered. `None` if measuring is not enabled or fails.
     pub fn choose(&self, question: &str, options: &[String], measure: impl FnOnce() -> Option<usize>) -> Option<usize> {
         let choices = || self.inner.choices.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let known = choices().as_ref()?.get(question).and_then(|known| options.iter().position(|option| option == known));
@@ -196,23 +196,23 @@ impl Gpu {
         Some(best)
     }
 
-    /// Sets the choices that [`fixed_choice`](Self::fixed_choice) gives, in place of all that it would give now.
+    /// Replaces the choices that [`fixed_choice`](Self::fixed_choice) returns.
     pub fn fix_choices(&self, choices: BTreeMap<String, String>) {
         *self.fixed() = choices;
     }
 
-    /// What was set by [`fix_choices`](Self::fix_choices), and all that was made since: with them the same kernels are chosen again.
+    /// The choices of [`fix_choices`](Self::fix_choices), and all made since: with them the same kernels are chosen again.
     pub fn fixed_choices(&self) -> BTreeMap<String, String> {
         self.fixed().clone()
     }
 
     /// The option that was chosen for `question` before, else the one that `make` finds, which is kept: for choices that
-    /// change bits. An option that there is no longer is replaced.
+    /// change bits. An option that no longer exists is replaced.
     pub fn fixed_choice(&self, question: &str, options: &[String], make: impl FnOnce() -> usize) -> usize {
         let known = self.fixed().get(question).cloned();
         let found = known.as_ref().and_then(|known| options.iter().position(|option| option == known));
         if let (Some(known), None) = (&known, found) {
-            tracing::warn!(question, known, "there is no such kernel here any more: results will differ in their last bits");
+            tracing::warn!(question, known, "this kernel no longer exists: results will differ in their last bits");
         }
         found.unwrap_or_else(|| {
             let made = make();
@@ -240,19 +240,19 @@ impl Gpu {
         self.inner.ledger.in_use()
     }
 
-    /// Begins a new measurement of the peak in [`memory`](Self::memory), from what is in use now.
+    /// Resets the peak in [`memory`](Self::memory) to what is in use now.
     pub fn forget_peak_memory(&self) {
         self.inner.ledger.forget_peak();
     }
 
-    /// The most bytes that one tensor may have here.
+    /// The most bytes of one tensor on this adapter.
     pub fn binding_limit(&self) -> u64 {
         self.inner.limits.max_storage_buffer_binding_size.min(self.inner.limits.max_buffer_size)
     }
 
-    /// A zeroed tensor. Fails with [`GpuError::TooLarge`] past the binding limit and [`GpuError::OutOfMemory`] when the
-    /// driver has no more, or when the tensors together would exceed `NC_MEMORY_LIMIT` bytes or the memory of a machine
-    /// that lends its own.
+    /// A zeroed tensor. Fails with [`GpuError::TooLarge`] past the binding limit and [`GpuError::OutOfMemory`] if the
+    /// driver has no more memory, or if the tensors together would exceed `NC_MEMORY_LIMIT` bytes or, on an adapter that
+    /// shares it, the machine's memory.
     pub fn zeros(&self, label: &str, shape: &[usize], dtype: DType, kind: Memory) -> Result<Tensor, GpuError> {
         let bytes = shape.iter().try_fold(dtype.bytes(), |bytes, &axis| bytes.checked_mul(axis as u64));
         let limit = self.binding_limit();
@@ -307,7 +307,7 @@ impl Gpu {
         self.wait_for(None)
     }
 
-    /// Waits until this much is done, though not for what was submitted after it, and reports like [`wait`](Self::wait).
+    /// Waits until this submission is done, but not for later ones, and reports like [`wait`](Self::wait).
     pub fn wait_until(&self, submission: Submission) -> Result<(), GpuError> {
         match submission.0 {
             Some(index) => self.wait_for(Some(index)),
@@ -315,7 +315,7 @@ impl Gpu {
         }
     }
 
-    /// Waits until `submission` is done, or all that was submitted.
+    /// Waits until `submission`, or everything that was submitted, is done.
     pub(super) fn wait_for(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), GpuError> {
         let polled = self.inner.device.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None });
         self.check()?;
@@ -366,12 +366,12 @@ impl Gpu {
         Ok(built)
     }
 
-    /// The keys of all pipelines built so far.
+    /// The keys of all pipelines created so far.
     pub fn pipeline_keys(&self) -> Vec<String> {
         self.inner.pipelines.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).keys().cloned().collect()
     }
 
-    /// A buffer outside the tensors' accounting.
+    /// A buffer that is not counted with the tensors.
     pub(super) fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer, GpuError> {
         let device = &self.inner.device;
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);

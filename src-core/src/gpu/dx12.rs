@@ -1,9 +1,9 @@
-//! Which compiler makes of a shader what DirectX 12 runs.
+//! Which compiler translates shaders for DirectX 12.
 //!
 //! wgpu writes HLSL and leaves the rest to one of two compilers. FXC is part of Windows, stops at shader model 5.1, and so
-//! knows neither subgroups nor 16-bit floats. DXC knows both, but has to be brought along. wgpu's own choice takes any
-//! `dxcompiler.dll` on the system's search path: one that another program left there, which may be too old (wgpu takes
-//! its warnings for failures) or somebody's trap. Here only the folder of the program counts, and the version is read
+//! supports neither subgroups nor 16-bit floats. DXC supports both, but has to be provided. By default wgpu takes any
+//! `dxcompiler.dll` on the system's search path: one that another program left there, which may be too old (wgpu treats
+//! its warnings as failures) or malicious. Here only the program's own folder is searched, and the version is read
 //! before the library is loaded.
 
 use std::path::{Path, PathBuf};
@@ -14,17 +14,17 @@ const LIBRARY: &str = "dxcompiler.dll";
 /// The first release that wgpu works with: 1.8.2502.
 const OLDEST: [u16; 4] = [1, 8, 2502, 0];
 
-/// A compiler of HLSL, and why it was chosen.
+/// An HLSL compiler, and why it was chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compiler {
-    /// The one at this path, of this version.
+    /// DXC at this path, of this version.
     Dxc(PathBuf, [u16; 4]),
-    /// That of Windows, for the reason given.
+    /// FXC, which is part of Windows, for the given reason.
     Fxc(String),
 }
 
 impl Compiler {
-    /// What this process uses, by the folder that its program lies in.
+    /// What this process uses, depending on the folder of its executable.
     pub fn of_this_program() -> &'static Compiler {
         static CHOSEN: OnceLock<Compiler> = OnceLock::new();
         CHOSEN.get_or_init(|| match std::env::current_exe().ok().as_deref().and_then(Path::parent) {
@@ -45,11 +45,11 @@ impl Compiler {
                 let [oldest, version] = [OLDEST, version].map(dotted);
                 Compiler::Fxc(format!("{} is version {version}, older than {oldest}", path.display()))
             }
-            _ => Compiler::Fxc(format!("{} is no library of Windows", path.display())),
+            _ => Compiler::Fxc(format!("{} is not a Windows library", path.display())),
         }
     }
 
-    /// The same in wgpu's words.
+    /// The same as wgpu's type.
     pub(super) fn for_wgpu(&self) -> wgpu::Dx12Compiler {
         match self {
             Compiler::Dxc(path, _) => wgpu::Dx12Compiler::DynamicDxc { dxc_path: path.to_string_lossy().into_owned() },
@@ -62,7 +62,7 @@ impl std::fmt::Display for Compiler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Compiler::Dxc(path, version) => write!(f, "DXC {} ({})", dotted(*version), path.display()),
-            Compiler::Fxc(why) => write!(f, "FXC, which knows no subgroups and no f16, because {why}; see docs/HARDWARE.md"),
+            Compiler::Fxc(why) => write!(f, "FXC, which supports neither subgroups nor f16, because {why}; see docs/HARDWARE.md"),
         }
     }
 }
@@ -71,10 +71,10 @@ fn dotted([a, b, c, d]: [u16; 4]) -> String {
     format!("{a}.{b}.{c}.{d}")
 }
 
-/// This program's processor, as the header of a Windows library names it.
+/// This program's architecture, as the header of a Windows library encodes it.
 const MACHINE: u16 = if cfg!(target_arch = "aarch64") { 0xaa64 } else { 0x8664 };
 
-/// The processor that a library is for.
+/// The architecture that a library is for.
 fn machine(library: &[u8]) -> Option<u16> {
     let at = usize::try_from(u32::from_le_bytes(part(library, 0x3c)?)).ok()?;
     let signature: [u8; 4] = part(library, at)?;
@@ -98,7 +98,7 @@ fn part<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 mod tests {
     use super::*;
 
-    /// A file with what is read of a library's headers.
+    /// A file with the parts of a library's headers that are read.
     fn library(machine: u16, version: [u16; 4]) -> Vec<u8> {
         let mut bytes = vec![0; 256];
         bytes[0x3c] = 0x80;
@@ -141,7 +141,7 @@ mod tests {
         assert!(why(Some(&library(0x014c, OLDEST))).ends_with("is for another processor"));
         let whole = library(MACHINE, OLDEST);
         for length in [0, 0x3d, 0x81, 0x85, 260, whole.len() - 1] {
-            assert!(why(Some(&whole[..length])).ends_with("is no library of Windows"), "{length} bytes");
+            assert!(why(Some(&whole[..length])).ends_with("is not a Windows library"), "{length} bytes");
         }
         assert!(matches!(chosen(None).for_wgpu(), wgpu::Dx12Compiler::Fxc));
     }

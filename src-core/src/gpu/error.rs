@@ -1,20 +1,20 @@
-//! What can go wrong between the program and a GPU, each with the sentence a user needs.
+//! What can go wrong between the program and a GPU, each with a message that helps the user.
 
 /// A failure of the device layer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum GpuError {
-    /// No Vulkan, Metal or DX12 driver answered.
+    /// There is no Vulkan, Metal or DX12 driver.
     #[error("no GPU driver was found; {how}")]
     NoAdapter {
         /// How to get a driver on this system.
         how: &'static str,
     },
-    /// `--adapter` names nothing that is here.
-    #[error("no adapter is called `{wanted}`; here are: {available} (see `nc-core info`)")]
+    /// `--adapter` names no adapter of this machine.
+    #[error("there is no adapter `{wanted}`; available: {available} (see `nc-core info`)")]
     UnknownAdapter {
-        /// What was asked for.
+        /// What was requested.
         wanted: String,
-        /// The adapters that are here, comma-separated.
+        /// The available adapters, comma-separated.
         available: String,
     },
     /// The adapter has less of something than the kernels need.
@@ -29,14 +29,16 @@ pub enum GpuError {
         /// How much the kernels need.
         needs: u32,
     },
-    /// A size for which a kernel's loops would be cut short by a driver that counts their turns.
-    #[error("{what} would take {turns} turns of a loop, and the driver of {adapter} ends loops after {most}; Mesa 25.0 and later do not")]
+    /// A size for which the driver would end a kernel's loops early.
+    #[error(
+        "{what} would take {turns} iterations of a loop, and the driver of {adapter} ends loops after {most}; Mesa 25.0 and later do not"
+    )]
     TooManyTurns {
         /// What was to be computed.
         what: String,
-        /// Turns of an invocation.
+        /// Iterations of an invocation.
         turns: usize,
-        /// Turns that the driver grants.
+        /// Iterations that the driver allows.
         most: u32,
         /// The adapter's name.
         adapter: String,
@@ -46,7 +48,7 @@ pub enum GpuError {
     OpenDevice {
         /// The adapter's name.
         adapter: String,
-        /// The driver's words.
+        /// The driver's message.
         reason: String,
     },
     /// An allocation failed.
@@ -56,22 +58,22 @@ pub enum GpuError {
         label: String,
         /// Its size in bytes.
         bytes: u64,
-        /// Bytes allocated on the device before it.
+        /// Bytes already allocated on the device.
         in_use: u64,
     },
-    /// `NC_MEMORY_LIMIT` is no number.
+    /// `NC_MEMORY_LIMIT` is not a number.
     #[error("NC_MEMORY_LIMIT is {value:?}; it must be a number of bytes, such as 2000000000")]
     BadMemoryLimit {
         /// Its value.
         value: String,
     },
-    /// `NC_CAPABILITIES` names nothing that is known.
+    /// `NC_CAPABILITIES` has an unknown value.
     #[error("NC_CAPABILITIES is {value:?}; it can be gpu, gpu-varying, gpu-no-subgroups or cpu")]
     UnknownCapabilities {
         /// Its value.
         value: String,
     },
-    /// A tensor exceeds what one buffer or one binding may hold on this adapter.
+    /// A tensor exceeds the size limit of a buffer or binding on this adapter.
     #[error("{label} needs {bytes} bytes, but {adapter} binds at most {limit} bytes at a time")]
     TooLarge {
         /// What was being allocated.
@@ -83,24 +85,24 @@ pub enum GpuError {
         /// The adapter's name.
         adapter: String,
     },
-    /// The device went away in the middle of work.
+    /// The device was lost during work.
     #[error("the GPU was lost ({reason}); the last checkpoint is intact: start again with --resume")]
     Lost {
-        /// The driver's words.
+        /// The driver's message.
         reason: String,
     },
-    /// The API refused something: a fault of the program or of the driver.
+    /// The API rejected something: a bug of the program or of the driver.
     #[error("the GPU refused {what}: {reason}")]
     Refused {
         /// What was being done.
         what: String,
-        /// The API's words.
+        /// The API's message.
         reason: String,
     },
 }
 
 impl GpuError {
-    /// There is no adapter, and how to get one here.
+    /// The error for a system without adapters, with advice on how to get one.
     pub fn no_adapter() -> Self {
         Self::NoAdapter { how: super::adapter::how_to_get_a_driver() }
     }

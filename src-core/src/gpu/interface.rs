@@ -1,7 +1,7 @@
-//! What a shader's text says of its bindings.
+//! What a shader declares about its bindings.
 //!
-//! Buffers have no types of their own: a tensor of 16-bit floats bound where a shader reads 32-bit ones is no error to any
-//! driver, and every number in it is wrong. So the recorder compares each tensor with the shader's declaration.
+//! Buffers are untyped: no driver reports an error if a tensor of 16-bit floats is bound where a shader reads 32-bit ones, and
+//! every number in it is wrong. So the recorder compares each tensor with the shader's declaration.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use super::DType;
 /// The element type of every storage buffer that `text` declares, by binding number.
 ///
 /// # Errors
-/// When the text does not parse, or a buffer holds what no tensor does.
+/// If the text does not parse, or a buffer has an element type that tensors do not have.
 pub(super) fn elements(text: &str) -> Result<BTreeMap<u32, DType>, String> {
     let module = naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string(text))?;
     let mut elements = BTreeMap::new();
     for (_, variable) in module.global_variables.iter() {
         let (AddressSpace::Storage { .. }, Some(binding)) = (variable.space, variable.binding) else { continue };
         let name = variable.name.as_deref().unwrap_or("a buffer");
-        let dtype = element(&module, variable.ty).ok_or_else(|| format!("{name} holds what no tensor does"))?;
+        let dtype = element(&module, variable.ty).ok_or_else(|| format!("no tensor has the element type of {name}"))?;
         if elements.insert(binding.binding, dtype).is_some_and(|other| other != dtype) {
             return Err(format!("binding {} is declared with two element types", binding.binding));
         }
@@ -27,7 +27,7 @@ pub(super) fn elements(text: &str) -> Result<BTreeMap<u32, DType>, String> {
     Ok(elements)
 }
 
-/// What a tensor of `ty` holds. A structure of different types is words: its fields' bits, written side by side.
+/// The element type of a tensor of `ty`. A structure of different types counts as words: the bits of its fields, in order.
 fn element(module: &Module, ty: Handle<Type>) -> Option<DType> {
     match &module.types[ty].inner {
         TypeInner::Array { base, .. } => element(module, *base),

@@ -1,16 +1,15 @@
-//! Accounting of GPU memory by what it is for, so that a step's peak can be printed and compared with the formula.
+//! Accounting of GPU memory by purpose, so that a step's peak can be printed and compared with the formula.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::GpuError;
 
-/// The environment variable that holds the most bytes of tensors that this process may have on the GPU: for machines
-/// whose GPU is shared.
+/// The environment variable that limits the bytes of tensors of this process on the GPU: for machines whose GPU is shared.
 pub(super) const LIMIT_VARIABLE: &str = "NC_MEMORY_LIMIT";
 
-/// The most bytes of tensors: what the user allows; else, where the device's memory is the machine's own (`on_host`),
-/// what the machine has, because the system would end the process rather than refuse an allocation.
+/// The most bytes of tensors: what the user allows; else, if the device uses the machine's memory (`on_host`), the size of
+/// that, because the system would kill the process rather than fail an allocation.
 pub(super) fn limit(on_host: bool) -> Result<Option<u64>, GpuError> {
     match std::env::var(LIMIT_VARIABLE) {
         Ok(value) if value.trim().is_empty() => Ok(host_memory().filter(|_| on_host)),
@@ -20,11 +19,11 @@ pub(super) fn limit(on_host: bool) -> Result<Option<u64>, GpuError> {
     }
 }
 
-/// Bytes of the machine's memory, where the system says.
+/// Bytes of the machine's memory, if the system reports it.
 pub(super) fn host_memory() -> Option<u64> {
     #[cfg(unix)]
     {
-        // SAFETY: both calls only read what the system knows about itself.
+        // SAFETY: both calls only query the system.
         let (pages, page) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
         u64::try_from(pages).ok()?.checked_mul(u64::try_from(page).ok()?).filter(|&bytes| bytes > 0)
     }
@@ -41,13 +40,13 @@ pub enum Memory {
     Gradients,
     /// Optimizer state.
     Moments,
-    /// What the forward pass keeps for the backward pass.
+    /// What the forward pass saves for the backward pass.
     Activations,
     /// Scratch that no later operation reads.
     Workspace,
     /// Read-back and upload buffers, uniforms.
     Staging,
-    /// Keys and values of tokens that were seen before. Training has none.
+    /// The KV cache. Training has none.
     Cache,
 }
 
@@ -75,7 +74,7 @@ impl Memory {
 pub struct MemoryUse {
     /// Bytes allocated now.
     pub current: u64,
-    /// The most that was ever allocated at once.
+    /// The peak of allocated bytes.
     pub peak: u64,
     /// Bytes allocated now, by [`Memory::ALL`].
     pub by_kind: [u64; Memory::ALL.len()],
@@ -98,7 +97,7 @@ impl Ledger {
         }
     }
 
-    /// Begins a new measurement of the peak, from what is in use now.
+    /// Resets the peak to what is in use now.
     pub(super) fn forget_peak(&self) {
         self.peak.store(self.current.load(Ordering::Relaxed), Ordering::Relaxed);
     }
@@ -111,7 +110,7 @@ impl Ledger {
     }
 }
 
-/// One allocation's line in the ledger, crossed out when it is dropped.
+/// One allocation's entry in the ledger, removed when it is dropped.
 #[derive(Debug)]
 pub(super) struct Entry {
     ledger: Arc<Ledger>,

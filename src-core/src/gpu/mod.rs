@@ -1,8 +1,8 @@
 //! The device: which adapter, its buffers, its pipelines, and recorded command streams. Knows no model.
 //!
 //! A program opens one [`Gpu`], allocates [`Tensor`]s on it, records dispatches with a [`Recorder`], and replays the
-//! resulting [`Recording`] as often as it likes. Shapes are static, so all pipelines and bind groups exist before the
-//! loop starts, and a step costs no more than encoding.
+//! resulting [`Recording`] as often as needed. Shapes are static, so all pipelines and bind groups exist before the
+//! loop starts, and a step only costs the encoding.
 
 mod adapter;
 mod capabilities;

@@ -1,25 +1,25 @@
-//! What the kernels need of an adapter, and the refusal of one that has less.
+//! What the kernels need from an adapter, and the rejection of one that has less.
 
 use naga::AddressSpace;
 
 use super::{Capabilities, GpuError, TranslationError, Variant};
 
-/// What kernels need of an adapter, each the most that any of them does.
+/// What kernels need from an adapter: for each limit the most that any kernel needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Invocations of a workgroup.
+    /// Invocations per workgroup.
     pub invocations: u32,
-    /// Bytes of memory that a workgroup shares.
+    /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
-    /// Buffers that tensors are bound to at a time.
+    /// Storage buffers per shader.
     pub storage_buffers: u32,
 }
 
 impl Needs {
-    /// What the forms for the least capable adapter need; a test holds it against every variant.
+    /// What the forms for the least capable adapter need; a test compares it with every variant.
     pub const LEAST: Needs = Needs { invocations: 256, workgroup_bytes: 16_384, storage_buffers: 14 };
 
-    /// The larger of both, part by part.
+    /// The larger of both, field by field.
     pub fn max(self, other: Needs) -> Needs {
         Needs {
             invocations: self.invocations.max(other.invocations),
@@ -28,10 +28,10 @@ impl Needs {
         }
     }
 
-    /// Refuses an adapter that has less.
+    /// Rejects an adapter that has less.
     ///
     /// # Errors
-    /// [`GpuError::TooLittle`], of the first thing that it has too little of.
+    /// [`GpuError::TooLittle`], with the first limit that is too low.
     pub fn check(self, adapter: &str, limits: &wgpu::Limits) -> Result<(), GpuError> {
         let parts = [
             (
@@ -50,10 +50,10 @@ impl Needs {
 }
 
 impl Variant {
-    /// What this variant needs where it is filled in for `capabilities`.
+    /// What this variant needs when it is rendered for `capabilities`.
     ///
     /// # Errors
-    /// When it does not translate.
+    /// If it does not translate.
     pub fn needs(&self, capabilities: Capabilities) -> Result<Needs, TranslationError> {
         let (module, info) = self.validated(capabilities)?;
         let mut needs = Needs::default();
@@ -66,7 +66,7 @@ impl Variant {
             match variable.space {
                 AddressSpace::Storage { .. } => needs.storage_buffers += 1,
                 AddressSpace::WorkGroup => {
-                    // Drivers may begin each variable on a border of 16 bytes.
+                    // Drivers may align each variable to 16 bytes.
                     needs.workgroup_bytes += module.types[variable.ty].inner.size(module.to_ctx()).next_multiple_of(16);
                 }
                 _ => {}

@@ -1,11 +1,11 @@
-//! Where the time of a recording goes, kernel by kernel.
+//! The time of a recording, kernel by kernel.
 
 use std::time::Instant;
 
 use super::recorder::{Command, encode};
 use super::{DType, Gpu, GpuError, Memory, Recording};
 
-/// How long the calls of one kernel took in a profiled replay.
+/// The time of one kernel's calls in a profiled replay.
 #[derive(Clone, Debug)]
 pub struct KernelTime {
     /// Shader, entry point and specialisation.
@@ -16,17 +16,17 @@ pub struct KernelTime {
     pub seconds: f64,
 }
 
-/// What a profile was measured with.
+/// The clock of a profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
-    /// The adapter's own, before and after each call.
+    /// The adapter's timestamps, before and after each call.
     Timestamps,
-    /// The program's, around a submission for each call, whose cost (0.1 ms or so) is in the times.
+    /// The program's clock, around a submission for each call, whose overhead (about 0.1 ms) is included.
     Submissions,
 }
 
 impl Clock {
-    /// What `gpu` offers.
+    /// The best clock of `gpu`.
     pub fn of(gpu: &Gpu) -> Self {
         if gpu.features().contains(wgpu::Features::TIMESTAMP_QUERY) { Clock::Timestamps } else { Clock::Submissions }
     }
@@ -35,17 +35,17 @@ impl Clock {
     pub fn name(self) -> &'static str {
         match self {
             Clock::Timestamps => "by the adapter's timestamps",
-            Clock::Submissions => "each call submitted on its own",
+            Clock::Submissions => "by the clock, each call submitted separately",
         }
     }
 }
 
-/// Dispatches between two read-backs of their timestamps.
+/// Dispatches per read-back of their timestamps.
 const DISPATCHES_PER_CHUNK: usize = 256;
 
 impl Recording {
-    /// Replays the stream once and returns the time by kernel, longest first, measured with `clock`, which must be one
-    /// that the device has. Copies and clears are always timed by submissions of their own: timestamps belong to passes.
+    /// Replays the stream once and returns the time by kernel, longest first, measured with `clock`, which the device must
+    /// have. Copies and clears are always timed by separate submissions: timestamps belong to passes.
     pub fn profile(&self, clock: Clock) -> Result<Vec<KernelTime>, GpuError> {
         let mut times: Vec<KernelTime> = Vec::new();
         let mut add = |command: &Command, seconds: f64| {
@@ -87,7 +87,7 @@ impl Recording {
         Ok(times)
     }
 
-    /// Runs `dispatches`, each in a pass of its own, and returns the seconds of each.
+    /// Runs each of `dispatches` in a separate pass, and returns the seconds of each.
     fn timestamps(&self, dispatches: &[Command]) -> Result<Vec<f64>, GpuError> {
         let count = 2 * dispatches.len() as u32;
         let bytes = u64::from(count) * 8;
@@ -133,7 +133,7 @@ fn {{ entry }}(@builtin(local_invocation_index) i: u32) {
 }",
     };
 
-    /// Both clocks see every call, and tell long ones from short ones.
+    /// Both clocks measure every call, and distinguish long ones from short ones.
     #[test]
     fn a_profile_counts_every_call_and_tells_long_from_short() {
         const CALLS: usize = DISPATCHES_PER_CHUNK / 2 + 1;

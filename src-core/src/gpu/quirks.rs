@@ -1,22 +1,22 @@
-//! What single drivers get wrong without saying so, known by their names and versions.
+//! Silent bugs of particular drivers, detected by their names and versions.
 
-/// Turns of all its loops together after which the driver ends an invocation's loops, without a word and with wrong
-/// results; `u32::MAX` where it lets loops run.
+/// The number of iterations of all loops together after which the driver silently ends an invocation's loops, with wrong
+/// results; `u32::MAX` if it has no such limit.
 ///
-/// Mesa's llvmpipe, which lavapipe stands on, counted 65,535 turns until 25.0.0 («gallivm: Remove loop limiting» in the
-/// notes of that release). No other driver is known to count.
+/// Mesa's llvmpipe, which lavapipe uses, had a limit of 65,535 until 25.0.0 («gallivm: Remove loop limiting» in the
+/// notes of that release). No other driver is known to have one.
 pub(super) fn loop_turns(info: &wgpu::AdapterInfo) -> u32 {
     const COUNTED: u32 = 65_535;
     const FREE: u32 = u32::MAX;
     if info.driver == "llvmpipe" {
         return if mesa_version(&info.driver_info).is_some_and(|version| version >= (25, 0)) { FREE } else { COUNTED };
     }
-    // Behind a paravirtual driver it is the host's version that counts, which the guest is not told.
+    // Behind a paravirtual driver the host's version matters, which the guest does not know.
     if info.name.contains("llvmpipe") { COUNTED } else { FREE }
 }
 
-/// Year and number of a release, from words such as `Mesa 22.3.6 (LLVM 15.0.6)`. `None` for what came before a release
-/// was cut, which may or may not hold what the release does.
+/// Year and number of a release, from a text such as `Mesa 22.3.6 (LLVM 15.0.6)`. `None` for a development version, which may
+/// or may not contain what the release does.
 fn mesa_version(driver_info: &str) -> Option<(u32, u32)> {
     let version = driver_info.strip_prefix("Mesa ")?.split_whitespace().next()?;
     if version.ends_with("-devel") {

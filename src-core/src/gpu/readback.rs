@@ -1,4 +1,4 @@
-//! Bringing values back from the GPU without stopping it: copied at the end of a submission, mapped while later work runs.
+//! Reads values back from the GPU without stalling it: copied at the end of a submission, mapped while later work runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -10,7 +10,7 @@ const PENDING: u8 = 0;
 const READY: u8 = 1;
 const FAILED: u8 = 2;
 
-/// A buffer that the CPU can map: [`start`](Self::start) a copy into it, and some time later [`wait`](Self::wait).
+/// A buffer that the CPU can map: [`start`](Self::start) a copy into it, and later [`wait`](Self::wait) for it.
 pub struct Readback {
     gpu: Gpu,
     buffer: wgpu::Buffer,
@@ -21,7 +21,7 @@ pub struct Readback {
 }
 
 impl Readback {
-    /// Room for `bytes` bytes.
+    /// A buffer of `bytes` bytes.
     pub fn new(gpu: &Gpu, bytes: u64) -> Result<Self, GpuError> {
         let size = bytes.max(4).next_multiple_of(4);
         let buffer = gpu.buffer("readback", size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?;
@@ -29,8 +29,8 @@ impl Readback {
         Ok(Self { gpu: gpu.clone(), buffer, len: bytes, state: Arc::new(AtomicU8::new(PENDING)), submission: None, _entry: entry })
     }
 
-    /// Submits copies of `tensors`, one after the other, behind all work submitted so far, and asks for them to be
-    /// mapped when they are done. Their sizes must be multiples of four bytes when there are several, and together not
+    /// Submits copies of `tensors`, one after another, after all work submitted so far, and requests that they are
+    /// mapped when they are done. If there are several, their sizes must be multiples of four bytes, and together they must not
     /// exceed this buffer.
     pub fn start(&mut self, tensors: &[&Tensor]) {
         let encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("readback") });
@@ -53,10 +53,10 @@ impl Readback {
         });
     }
 
-    /// Waits for the values, though not for work submitted after them, and unmaps the buffer, which can then be used
-    /// again.
+    /// Waits for the values, but not for work submitted after them, and unmaps the buffer, which can then be
+    /// reused.
     pub fn wait<E: bytemuck::Pod>(&mut self) -> Result<Vec<E>, GpuError> {
-        // Where another thread polls the device too, it may have taken this buffer's callback and not yet have run it.
+        // If another thread polls the device too, it may have taken this buffer's callback and not have run it yet.
         while self.state.load(Ordering::Acquire) == PENDING {
             self.gpu.wait_for(self.submission.take())?;
             std::thread::yield_now();

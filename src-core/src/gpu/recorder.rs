@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::memory::Entry;
 use super::{DType, Gpu, GpuError, Memory, Numerics, Pipeline, Shader, Tensor, Value, Variant};
 
-/// One kernel call, by reference; [`Recorder::dispatch`] resolves it.
+/// One kernel call, with borrowed operands, for [`Recorder::dispatch`].
 pub struct Dispatch<'a, P> {
     /// The shader file.
     pub shader: &'static Shader,
     /// Its entry point.
     pub entry: &'static str,
-    /// What fills the template in.
+    /// The values of the template.
     pub values: &'a [(&'static str, Value)],
     /// The uniform at binding 0.
     pub params: P,
@@ -22,7 +22,7 @@ pub struct Dispatch<'a, P> {
 }
 
 /// A one-dimensional grid of `groups` workgroups, folded into y past the 65,535 that a dimension may have. The kernel
-/// finds its number with `flat` and must leave the few surplus ones idle.
+/// finds its index with `flat`; the few surplus workgroups must return.
 pub fn grid(groups: usize) -> [u32; 3] {
     const MOST: usize = 65_535;
     if groups <= MOST {
@@ -44,7 +44,7 @@ pub struct Recorder {
     failure: Option<GpuError>,
 }
 
-/// Turns that the short loops of a kernel take beside its long ones.
+/// Iterations of the short loops of a kernel, in addition to its long ones.
 pub const SHORT_LOOPS: usize = 500;
 
 /// Scratch buffers of a recording.
@@ -79,7 +79,7 @@ impl Recorder {
         Self { gpu: gpu.clone(), numerics, commands: Vec::new(), uniforms: Vec::new(), scratch: [0; SCRATCH_SLOTS], failure: None }
     }
 
-    /// The device that is recorded for.
+    /// The device of the recording.
     pub fn gpu(&self) -> &Gpu {
         &self.gpu
     }
@@ -92,14 +92,13 @@ impl Recorder {
     /// Records a kernel call. An empty grid records nothing.
     ///
     /// # Panics
-    /// When a tensor's element type is not the one that the shader declares.
+    /// If a tensor's element type is not the one that the shader declares.
     pub fn dispatch<P: bytemuck::Pod>(&mut self, call: Dispatch<'_, P>) {
         self.dispatch_with_scratch(call, &[]);
     }
 
-    /// Records a kernel call that also binds scratch: (binding number, slot, number of f32 elements). What a call writes
-    /// there is there for the next calls, until one of them writes to the slot again. A slot's buffer is as large as the
-    /// largest use of it.
+    /// Records a kernel call that also binds scratch: (binding number, slot, number of f32 elements). Later calls can read what
+    /// a call writes there, until one of them writes to the slot again. A slot's buffer is as large as its largest use.
     pub fn dispatch_with_scratch<P: bytemuck::Pod>(&mut self, call: Dispatch<'_, P>, scratch: &[(u32, usize, usize)]) {
         if self.failure.is_some() || call.groups.contains(&0) {
             return;
@@ -114,7 +113,7 @@ impl Recorder {
         };
         let bound = call.bind.iter().map(|&(number, tensor)| (number, tensor.dtype()));
         for (number, dtype) in bound.chain(scratch.iter().map(|&(number, ..)| (number, DType::F32))) {
-            // A number that the shader lacks is left to wgpu, which knows what an entry point uses.
+            // Bindings that the shader lacks are left to wgpu, which knows what an entry point uses.
             let declared = pipeline.elements.get(&number).copied().unwrap_or(dtype);
             assert!(declared == dtype, "{variant} reads {declared:?} at binding {number}, which holds {dtype:?}");
         }
@@ -135,8 +134,8 @@ impl Recorder {
         });
     }
 
-    /// Whether an invocation may take `turns` turns of a kernel's long loops here. Where it may not, the recording has failed,
-    /// with `what` in the error: the driver would cut the loop short without a word.
+    /// Whether an invocation may take `turns` iterations in a kernel's long loops on this driver. If not, the recording fails,
+    /// with `what` in the error: the driver would silently end the loop early.
     pub fn allows_turns(&mut self, turns: usize, what: impl FnOnce() -> String) -> bool {
         let most = self.gpu.capabilities().loop_turns;
         let allowed = turns.saturating_add(SHORT_LOOPS) <= most as usize;
@@ -158,7 +157,7 @@ impl Recorder {
         self.commands.push(Pending::Clear { tensor: tensor.clone() });
     }
 
-    /// Builds the bind groups. After this the stream can be replayed without further allocation.
+    /// Creates the bind groups. After this the stream can be replayed without further allocation.
     pub fn finish(self) -> Result<Recording, GpuError> {
         if let Some(error) = self.failure {
             return Err(error);
@@ -225,16 +224,16 @@ pub struct Recording {
     pub(super) commands: Vec<Command>,
     _uniforms: wgpu::Buffer,
     _entry: Entry,
-    /// Kept for the ledger: bind groups hold the buffers of tensors, not their entries.
+    /// Kept for the ledger: bind groups keep the buffers of tensors, not their entries.
     _bound: Vec<Arc<Entry>>,
 }
 
-/// Work that was handed to the GPU.
+/// Work that was submitted to the GPU.
 #[derive(Clone, Debug)]
 pub struct Submission(pub(super) Option<wgpu::SubmissionIndex>);
 
-/// Command buffers hold at most this many dispatches, so that no submission outlasts the time that an operating system
-/// grants a GPU job (two seconds on Windows).
+/// Command buffers hold at most this many dispatches, so that no submission exceeds the operating system's time limit for a
+/// GPU job (two seconds on Windows).
 const DISPATCHES_PER_SUBMISSION: usize = 256;
 
 impl Recording {
@@ -243,8 +242,8 @@ impl Recording {
         self.commands.iter().filter(|command| matches!(command, Command::Dispatch { .. })).count()
     }
 
-    /// Submits the stream. Returns at once; use [`Gpu::wait`], [`Gpu::wait_until`] or a [`Readback`](super::Readback) to learn
-    /// of its end.
+    /// Submits the stream. Returns at once; use [`Gpu::wait`], [`Gpu::wait_until`] or a [`Readback`](super::Readback) to wait
+    /// for its end.
     pub fn run(&self) -> Submission {
         let mut rest = self.commands.as_slice();
         let mut last = None;
@@ -271,8 +270,8 @@ impl Recording {
     }
 }
 
-/// Encodes commands in order; neighbouring dispatches share a pass, since a pass of its own costs more than a dispatch.
-/// With `timestamps` there is one pass at most.
+/// Encodes commands in order; consecutive dispatches share a pass, since a pass costs more than a dispatch.
+/// With `timestamps` there is at most one pass.
 pub(super) fn encode(
     encoder: &mut wgpu::CommandEncoder,
     commands: &[Command],
@@ -356,7 +355,7 @@ fn forward() {
 }",
     };
 
-    /// What is known of the driver is what it does: it either counts turns as we say, or not at all.
+    /// The driver behaves as `loop_turns` claims: it either counts iterations up to that limit, or not at all.
     #[test]
     fn loops_run_as_long_as_the_driver_is_said_to_let_them() {
         const TURNS: u32 = 70_000;
@@ -380,7 +379,7 @@ fn forward() {
         assert!(!rec.allows_turns(usize::MAX, || unreachable!("the first failure is kept")));
         let error = rec.finish().err().unwrap();
         assert!(matches!(error, GpuError::TooManyTurns { .. }), "{error}");
-        assert!(error.to_string().starts_with(&format!("a sum would take {most} turns of a loop")), "{error}");
+        assert!(error.to_string().starts_with(&format!("a sum would take {most} iterations of a loop")), "{error}");
     }
 
     #[test]

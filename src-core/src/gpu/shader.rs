@@ -1,4 +1,4 @@
-//! Shader text: a WGSL template, the values that fill it in, and the prelude that the loader puts before it.
+//! Shader text: a WGSL template, the values for it, and the prelude that the loader prepends.
 //!
 //! Rendering needs no device, so that tests can validate and translate every variant for every kind of target.
 
@@ -10,13 +10,13 @@ use super::Capabilities;
 /// A WGSL template under `shaders/`.
 #[derive(Debug)]
 pub struct Shader {
-    /// The file's name without its ending.
+    /// The file's name without its extension.
     pub name: &'static str,
     /// The file's text.
     pub source: &'static str,
 }
 
-/// The template `shaders/NAME.wgsl`, built into the program.
+/// The template `shaders/NAME.wgsl`, embedded in the program.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! shader {
@@ -37,7 +37,7 @@ macro_rules! shared {
 pub enum Value {
     /// A number: a tile size, a count.
     Int(u32),
-    /// A switch.
+    /// A boolean.
     Flag(bool),
     /// A word: a type's name.
     Word(&'static str),
@@ -73,10 +73,10 @@ impl From<Value> for minijinja::Value {
 
 /// The values that specialise a template. Every template also sees, of the [`Capabilities`]:
 ///
-/// - `subgroup`: lanes of a subgroup where all have the same number, else 0
-/// - `subgroup_least`: the fewest lanes of a subgroup, 0 without subgroup operations
-/// - `cpu`: whether barriers and workgroup memory are dear
-/// - `coarse_exp`: whether the driver's `exp` is too coarse
+/// - `subgroup`: the subgroup size if it is fixed, else 0
+/// - `subgroup_least`: the smallest subgroup size, 0 without subgroup operations
+/// - `cpu`: whether barriers and workgroup memory are expensive
+/// - `coarse_exp`: whether the driver's `exp` is too inaccurate
 pub type Values = Vec<(&'static str, Value)>;
 
 /// One specialisation of one entry point.
@@ -86,12 +86,12 @@ pub struct Variant {
     pub shader: &'static Shader,
     /// The entry point.
     pub entry: &'static str,
-    /// What fills the template in.
+    /// The values of the template.
     pub values: Values,
 }
 
 impl Variant {
-    /// A key that two variants share only if they are the same.
+    /// A key that is unique to this variant.
     pub fn key(&self) -> String {
         let mut key = format!("{}/{}", self.shader.name, self.entry);
         for (name, value) in &self.values {
@@ -104,7 +104,7 @@ impl Variant {
         key
     }
 
-    /// The WGSL text for an adapter of these capabilities, prelude and includes with it.
+    /// The WGSL text for an adapter of these capabilities, with the prelude and includes.
     pub fn render(&self, capabilities: Capabilities) -> Result<String, minijinja::Error> {
         let mut environment = minijinja::Environment::new();
         environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
@@ -131,9 +131,10 @@ impl fmt::Display for Variant {
     }
 }
 
-/// Put before every template. Directives must come first in a module.
+/// Prepended to every template. Directives must come first in a module.
 ///
-/// `flat`: shapes past 65,535 workgroups are folded into y, so a kernel of a one-dimensional grid asks for its number.
+/// `flat`: grids of more than 65,535 workgroups are folded into y; this returns the index of a workgroup in the
+/// one-dimensional grid.
 const PRELUDE: &str = "{% if f16 is defined and f16 %}enable f16;{% endif %}
 {% if matrices is defined and matrices %}enable wgpu_cooperative_matrix;{% endif %}
 
@@ -142,7 +143,7 @@ fn flat(workgroup: vec3<u32>, groups: vec3<u32>) -> u32 {
 }
 ";
 
-/// What several shaders share: the files of `shaders/shared/`, by the path that `#include` names.
+/// The files of `shaders/shared/`, which several shaders share, by the path that `#include` names.
 const SHARED: &[(&str, &str)] = &[
     shared!("attention.wgsl"),
     shared!("attention_decode.wgsl"),
@@ -158,8 +159,8 @@ const SHARED: &[(&str, &str)] = &[
     shared!("tanh.wgsl"),
 ];
 
-/// `source` with each line `#include "PATH"` replaced by that file of [`SHARED`], includes of its own and all. It is done
-/// before the template is filled in, so that a macro of an included file can be used like one's own.
+/// `source` with each line `#include "PATH"` replaced by that file of [`SHARED`], recursively. This happens before the
+/// template is rendered, so that macros of an included file can be used.
 fn expand(source: &str) -> Result<String, minijinja::Error> {
     let mut text = String::with_capacity(2 * source.len());
     for line in source.lines() {

@@ -1,4 +1,4 @@
-//! A typed piece of GPU memory with a shape.
+//! A typed range of GPU memory with a shape.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ pub enum DType {
     F32,
     /// 16-bit float.
     F16,
-    /// 32-bit signed integer: token ids, −1 where a target is ignored.
+    /// 32-bit signed integer: token ids, −1 for an ignored target.
     I32,
     /// 32-bit unsigned integer.
     U32,
@@ -67,13 +67,13 @@ impl Tensor {
         self.len() as u64 * self.dtype.bytes()
     }
 
-    /// The same memory from element `start` on, with another shape. Panics where that is not inside this tensor, or
-    /// not on a 256-byte border, which bindings need.
+    /// The same memory from element `start` on, with another shape. Panics if that is not inside this tensor, or
+    /// not aligned to 256 bytes, as bindings require.
     pub fn view(&self, start: usize, shape: &[usize]) -> Tensor {
         let len: usize = shape.iter().product();
         assert!(start + len <= self.len(), "a view of {shape:?} at {start} does not fit {:?}", self.shape);
         let offset = self.offset + start as u64 * self.dtype.bytes();
-        assert!(offset.is_multiple_of(256), "a view must start on a 256-byte border, not at byte {offset}");
+        assert!(offset.is_multiple_of(256), "a view must be aligned to 256 bytes, not start at byte {offset}");
         Tensor { offset, shape: shape.to_vec(), ..self.clone() }
     }
 
@@ -83,7 +83,7 @@ impl Tensor {
         Tensor { shape: shape.to_vec(), ..self.clone() }
     }
 
-    /// `parts` as one tensor along their first axis, where they lie one after the other in the same memory.
+    /// `parts` as one tensor along their first axis, if they are contiguous in the same memory.
     pub fn joined(parts: &[&Tensor]) -> Option<Tensor> {
         let first = parts.first()?;
         let mut end = first.offset;
@@ -99,7 +99,7 @@ impl Tensor {
         Some(Tensor { shape, ..(*first).clone() })
     }
 
-    /// The memory's line in the ledger, for whoever keeps the buffer beyond this tensor's life.
+    /// The memory's entry in the ledger, for code that keeps the buffer longer than this tensor.
     pub(super) fn entry(&self) -> &Arc<Entry> {
         &self.entry
     }

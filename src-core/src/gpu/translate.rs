@@ -6,17 +6,17 @@ use naga::{Module, ShaderStage, back};
 
 use super::{Capabilities, Variant};
 
-/// A variant that some backend would refuse.
+/// A variant that some backend rejects.
 #[derive(Debug, thiserror::Error)]
 #[error("{variant} for {capabilities:?}: {stage}: {reason}")]
 pub struct TranslationError {
     /// The variant's key.
     pub variant: String,
-    /// What it was rendered for.
+    /// The capabilities that it was rendered for.
     pub capabilities: Capabilities,
-    /// Which step refused it: rendering, parsing, validation, or a backend.
+    /// Which step rejected it: rendering, parsing, validation, or a backend.
     pub stage: &'static str,
-    /// Why, as that step put it.
+    /// The message of that step.
     pub reason: String,
 }
 
@@ -34,7 +34,7 @@ impl Variant {
         direct_x(&module, &info, self.entry).map_err(|reason| refused("HLSL", reason))
     }
 
-    /// Renders, parses and validates the variant for `capabilities`; the module has its entry point.
+    /// Renders, parses and validates the variant for `capabilities`; checks that the module has its entry point.
     pub(super) fn validated(&self, capabilities: Capabilities) -> Result<(Module, ModuleInfo), TranslationError> {
         let refused = |stage, reason| TranslationError { variant: self.key(), capabilities, stage, reason };
         let text = self.render(capabilities).map_err(|error| refused("rendering", format!("{error:#}")))?;
@@ -64,7 +64,7 @@ fn metal(module: &Module, info: &ModuleInfo, entry: &str) -> Result<(), String> 
 }
 
 fn direct_x(module: &Module, info: &ModuleInfo, entry: &str) -> Result<(), String> {
-    // naga 30.0.1 writes the workgroup's number for the number of workgroups where that is a member of a structure.
+    // naga 30.0.1 writes the workgroup's number for the number of workgroups if that is a member of a structure.
     let entry_point = module.entry_points.iter().find(|point| point.name == entry);
     let structure = |argument: &naga::FunctionArgument| matches!(module.types[argument.ty].inner, naga::TypeInner::Struct { .. });
     if entry_point.is_some_and(|point| point.function.arguments.iter().any(structure)) {
