@@ -1,18 +1,18 @@
-//! What a pass over a batch keeps in GPU memory.
+//! The activations of a pass over a batch, in GPU memory.
 //!
-//! Per layer and token a training pass keeps 9·C + 2·K·D floats and a few per head (docs/MEMORY.md), and less where the
-//! model lacks parts; a pass without gradients hands the same buffers from layer to layer.
+//! Per layer and token a training pass keeps 9·C + 2·K·D floats and a few per head (docs/MEMORY.md), and less if the
+//! model lacks parts; in a pass without gradients all layers share the same buffers.
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Tensor};
 
 use super::Config;
 use super::stream::Stream;
 
-/// Bytes of the rows of logits that are computed at a time, so that they never exist whole.
+/// Bytes of the rows of logits that are computed at a time, so that all logits never exist at once.
 ///
-/// Each chunk passes once over `lm_head`'s gradient, so few large ones are better where memory is far from the cores. On a
-/// CPU adapter a chunk should rather stay in the caches. What a GPU gives follows from its own memory alone: it decides
-/// the order of a sum, and a run must go on with the same bits whatever else the machine does.
+/// Each chunk makes one pass over `lm_head`'s gradient, so few large ones are better on GPUs. On a
+/// CPU adapter a chunk should rather stay in the caches. On a GPU the size depends only on the adapter's total memory: it
+/// determines the order of a sum, and a run must continue with the same bits whatever else the machine does.
 fn logits_bytes(gpu: &Gpu) -> usize {
     const LEAST: u64 = 32 << 20;
     const MOST: u64 = 1 << 30;
@@ -20,7 +20,7 @@ fn logits_bytes(gpu: &Gpu) -> usize {
     memory.map_or(LEAST, |bytes| (bytes / 32).clamp(LEAST, MOST)) as usize
 }
 
-/// Rows of a chunk of logits are a multiple of this, so that a chunk of any tensor starts on a 256-byte border.
+/// Rows of a chunk of logits are a multiple of this, so that a chunk of any tensor is aligned to 256 bytes.
 const CHUNK_MULTIPLE: usize = 64;
 
 /// Activations of one batch of `batch` rows of `seq` tokens; N = batch · seq.
@@ -31,14 +31,14 @@ pub struct Activations {
     pub seq: usize,
     /// Token ids, `[N]` i32.
     pub ids: Tensor,
-    /// Targets, `[N]` i32, −1 where there is none.
+    /// Targets, `[N]` i32, −1 for none.
     pub targets: Tensor,
     /// Loss of each token in nats, `[N]`.
     pub losses: Tensor,
-    pub(super) embedding: Tensor,             // [N, C]  wte[ids], and after the blocks backout's output
+    pub(super) embedding: Tensor,             // [N, C]  wte[ids]; after the blocks, backout's output
     pub(super) embedded: Tensor,              // [N, C]  norm(wte[ids])
     pub(super) embedded_scale: Tensor,        // [N]
-    pub(super) smear_sigmoid: Option<Tensor>, // [N]     where there is smear
+    pub(super) smear_sigmoid: Option<Tensor>, // [N]     with smear
     pub(super) stream: Stream,                // L + 1 of [N, C]
     pub(super) layers: Vec<Layer>,            // L
     pub(super) output: Tensor,                // [N, C]  the final norm
@@ -46,7 +46,7 @@ pub struct Activations {
     pub(super) logits: Tensor,                // [rows of a chunk, padded V]
 }
 
-/// What one layer keeps.
+/// The activations of one layer.
 #[derive(Clone)]
 pub(super) struct Layer {
     pub attn_input: Tensor,   // [N, C]      norm before attention
@@ -56,7 +56,7 @@ pub(super) struct Layer {
     pub k: Tensor,            // [N, K, D]
     pub k_scale: Tensor,      // [N, K]
     pub v: Tensor,            // [N, K, D]   with its value embedding
-    pub gate: Option<Tensor>, // [N, K]      of the value embedding, where the layer has one
+    pub gate: Option<Tensor>, // [N, K]      of the value embedding, if the layer has one
     pub mixed: Tensor,        // [N, H, D]   attention's output before c_proj
     pub lse: Tensor,          // [N, H]
     pub mlp_input: Tensor,    // [N, C]      norm before the MLP
@@ -64,7 +64,7 @@ pub(super) struct Layer {
     pub hidden: Tensor,       // [N, 4C]     relu²
 }
 
-/// Whether a pass keeps what the backward pass needs.
+/// Whether a pass saves what the backward pass needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// Every layer keeps its own activations.
@@ -108,7 +108,7 @@ impl Activations {
             }
         };
         let embedded = floats("normed embedding", &[n, c])?;
-        // Where nothing is added to it, the stream before the first layer is the embedding itself.
+        // If nothing is added to it, the stream before the first layer is the embedding itself.
         let x0 = if parts.smear || !parts.lambdas { floats("residual stream", &[n, c])? } else { embedded.clone() };
         Ok(Self {
             batch,

@@ -1,6 +1,6 @@
-//! Which parts a model has, and the constants of its formulas: what differs between the architectures of the family.
+//! Which parts a model has, and the constants of its formulas: the differences between the architectures of the family.
 //!
-//! There are two. The current one is nanochat's of July 2026. The classic one is that of October 2025: of the published
+//! There are two. The current one is nanochat's of July 2026. The classic one is that of October 2025: that of the published
 //! d20, d32 and d34, and of the `nanochat` model type of Hugging Face's transformers.
 
 use serde::{Deserialize, Serialize};
@@ -11,21 +11,21 @@ use super::ConfigError;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Architecture {
-    /// A token's embedding takes in some of the one before it: `smear_gate`, `smear_lambda`.
+    /// A gated share of the previous token's embedding is added to each: `smear_gate`, `smear_lambda`.
     pub smear: bool,
     /// Every other layer adds an embedding of the token to its values: `value_embeds`, `ve_gate`.
     pub value_embeds: bool,
-    /// Every layer weighs the residual stream and the first embedding: `resid_lambdas`, `x0_lambdas`.
+    /// Every layer mixes the residual stream with the first embedding: `resid_lambdas`, `x0_lambdas`.
     pub lambdas: bool,
     /// The stream of the middle layer is subtracted at the end: `backout_lambda`.
     pub backout: bool,
-    /// Factor of queries and keys after their norm: above 1 for sharper attention.
+    /// Factor applied to queries and keys after their norm: above 1 for sharper attention.
     pub qk_gain: f32,
     /// Base of the rotary frequencies.
     pub rope_base: f64,
-    /// Added to the mean square under every norm's root.
+    /// ε, added to the mean square under every norm's root.
     pub norm_eps: f32,
-    /// Logits lie in (−softcap, softcap).
+    /// Logits are in (−softcap, softcap).
     pub softcap: f32,
 }
 
@@ -38,11 +38,11 @@ impl Architecture {
         backout: true,
         qk_gain: 1.2,
         rope_base: 100_000.0,
-        norm_eps: f32::EPSILON, // what torch's `rms_norm` adds by default
+        norm_eps: f32::EPSILON, // the default of torch's `rms_norm`
         softcap: 15.0,
     };
 
-    /// nanochat's of October 2025. Files of Hugging Face name an eps and a base of their own.
+    /// nanochat's of October 2025. Hugging Face files specify their own eps and base.
     pub const CLASSIC: Self = Self {
         smear: false,
         value_embeds: false,
@@ -54,7 +54,7 @@ impl Architecture {
         softcap: 15.0,
     };
 
-    /// Whether it has the parts of the classic architecture, whatever its constants.
+    /// Whether it has exactly the parts of the classic architecture, whatever its constants.
     pub fn is_classic(&self) -> bool {
         !(self.smear || self.value_embeds || self.lambdas || self.backout) && self.qk_gain == 1.0
     }

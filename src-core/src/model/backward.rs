@@ -1,6 +1,6 @@
 //! The backward pass, bottom to top: the forward pass's lines in reverse, each with its gradient.
 //!
-//! Without lambdas the gradient of the stream is that of x0, too: a layer only adds to it.
+//! Without lambdas the gradient of the stream is also that of x0: a layer only adds to it.
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
 use crate::kernels::matmul::{Add, Layout, Product, matmul};
@@ -15,7 +15,7 @@ pub struct Gradients {
     pub order: Tensor,
     /// Where each token's rows start in `order`, `[V + 1]` u32.
     pub starts: Tensor,
-    /// What each token's loss counts for, `[1]`: 1 / (targets of the batch · batches of the step).
+    /// The weight of each token's loss, `[1]`: 1 / (targets of the batch · batches of the step).
     pub weight: Tensor,
     stream: Tensor,         // [N, C]    of the residual stream
     first: Option<Tensor>,  // [N, C]    of x0, from lambdas
@@ -57,7 +57,7 @@ impl Gradients {
 }
 
 impl Model {
-    /// Records zeroing every parameter's gradient: once a step, before its first batch.
+    /// Records zeroing every parameter's gradient: once per step, before its first batch.
     pub fn record_clear(&self, rec: &mut Recorder) {
         self.parameters.clear_grads(rec);
     }

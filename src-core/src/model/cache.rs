@@ -1,8 +1,8 @@
-//! The key-value cache: what a model remembers of the tokens that it has seen.
+//! The KV cache: keys and values of the tokens that a model has seen.
 //!
-//! A layer that sees everything has a slot for every position. One with a sliding window writes over what has left its
-//! window: it has as many slots as the window and one pass of new tokens need. The cache knows no positions; whoever
-//! runs passes hands them down with a [`Cursor`](crate::kernels::kv_cache::Cursor).
+//! A layer with full attention has a slot for every position. One with a sliding window is a ring buffer that overwrites what has
+//! left the window: it has as many slots as the window and one pass of new tokens need. The cache knows no positions; they are
+//! passed down to every pass as a [`Cursor`](crate::kernels::kv_cache::Cursor).
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
 use crate::kernels::kv_cache;
@@ -14,7 +14,7 @@ use super::Config;
 pub struct Cache {
     /// Sequences.
     pub rows: usize,
-    /// Positions of each.
+    /// Positions per sequence.
     pub capacity: usize,
     pub(super) layers: Vec<LayerCache>,
 }
@@ -27,13 +27,13 @@ pub(super) struct LayerCache {
 }
 
 impl Cache {
-    /// New tokens of a sequence that one pass may bring.
+    /// The most new tokens of a sequence in one pass.
     pub const LONGEST_PASS: usize = 256;
 
     /// An empty cache for `rows` sequences of up to `capacity` tokens, at most the context of `config`.
     ///
     /// # Errors
-    /// When a layer's keys exceed the adapter's binding limit, or memory runs out.
+    /// If a layer's keys exceed the adapter's binding limit, or memory runs out.
     pub fn allocate(gpu: &Gpu, config: &Config, rows: usize, capacity: usize) -> Result<Self, GpuError> {
         let capacity = capacity.min(config.sequence_len);
         let layer = |ring: usize| -> Result<LayerCache, GpuError> {
@@ -51,14 +51,14 @@ impl Cache {
         (2 * slots * config.kv_dim()) as u64 * DType::F32.bytes()
     }
 
-    /// The earliest position to which a sequence that has once held `longest` tokens can be cut back: what is before it
-    /// is still all there for whatever comes next. Position 0, where nothing is needed, always is.
+    /// Whether a sequence that has once held `longest` tokens can be truncated to `position` tokens: whether everything that the
+    /// next token sees is still there. Position 0, which needs nothing, always works.
     pub fn can_return_to(&self, config: &Config, longest: usize, position: usize) -> bool {
         let windows = config.window_sizes();
         position == 0 || self.layers.iter().zip(windows).all(|(layer, window)| longest <= layer.ring + position.saturating_sub(window))
     }
 
-    /// Records copying the first sequence to all others, as far as it goes by the first of `cursors`.
+    /// Records copying the first sequence to all others, up to the position in the first of `cursors`.
     pub fn record_fork(&self, rec: &mut Recorder, cursors: &Tensor) {
         for layer in &self.layers {
             kv_cache::fork(rec, &layer.keys, cursors);
@@ -67,7 +67,7 @@ impl Cache {
     }
 }
 
-/// Slots of a sequence in each layer.
+/// Slots per sequence in each layer.
 fn rings(config: &Config, capacity: usize) -> Vec<usize> {
     config.window_sizes().into_iter().map(|window| capacity.min(window + Cache::LONGEST_PASS)).collect()
 }

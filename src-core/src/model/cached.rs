@@ -1,6 +1,6 @@
 //! The forward pass over new tokens of cached sequences: prefill, with many of them, and decode, with one.
 //!
-//! The same arithmetic as [`forward`](super::forward), on tokens whose past is in a [`Cache`] and not in the batch.
+//! The same arithmetic as [`forward`](super::forward), for tokens whose past is in a [`Cache`] and not in the batch.
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
 use crate::kernels::attention::Cached;
@@ -16,7 +16,7 @@ use super::cache::LayerCache;
 use super::stream::Stream;
 use super::{Architecture, Cache, Config, Keep, Model};
 
-/// Elements between the borders on which views may start.
+/// The alignment of views, in elements.
 const BORDER: usize = 64;
 
 /// Buffers of a pass over `sequences` sequences with up to `fresh` new tokens each; N = sequences · fresh.
@@ -25,32 +25,32 @@ pub struct CachedPass {
     pub sequences: usize,
     /// New tokens of each, at most [`Cache::LONGEST_PASS`].
     pub fresh: usize,
-    /// Where each sequence stands, [`Cursor`]s of S sequences.
+    /// The position of each sequence, [`Cursor`]s of S sequences.
     pub cursors: Tensor,
     /// New token ids, `[N]` i32.
     pub ids: Tensor,
-    /// Softcapped logits of every token, `[N, padded V]`, where the pass computes them.
+    /// Softcapped logits of every token, `[N, padded V]`, if the pass computes them.
     pub logits: Option<Tensor>,
     stream: Stream, // L + 1 of [N, C]
     h: Tensor,      // [N, C]      norm of the stream
     scale: Tensor,  // [N]
-    heads: Tensor,  // projections: [N, (H + 2K) · D], or one after the other [N, H, D] and twice [N, K, D]
+    heads: Tensor,  // projections: [N, (H + 2K) · D], or [N, H, D], [N, K, D] and [N, K, D] one after another
     q: Tensor,      // [N, H, D]
-    mixed: Tensor,  // [N, H, D]   attention's output, and after the blocks backout's
+    mixed: Tensor,  // [N, H, D]   attention's output; after the blocks, backout's
     hidden: Tensor, // [N, 4C]
 }
 
 /// What a pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// To extend the cache.
+    /// Extending the cache.
     Cache,
-    /// The logits of every new token, too.
+    /// Also the logits of every new token.
     Logits,
 }
 
 impl CachedPass {
-    /// From this many new tokens a sequence on, keys are worth sharing between them.
+    /// With at least this many new tokens per sequence, sharing loaded keys between them pays.
     pub const SHARED_KEYS: usize = 16;
 
     /// Allocates the buffers of a pass.
@@ -76,7 +76,7 @@ impl CachedPass {
         })
     }
 
-    /// The same buffers for a pass of one sequence with fewer new tokens, that only extends the cache.
+    /// The same buffers for a pass of one sequence with fewer new tokens, which only extends the cache.
     pub fn shorter(&self, fresh: usize) -> Self {
         assert!(self.sequences == 1 && (1..=self.fresh).contains(&fresh), "{fresh} of {} new tokens", self.fresh);
         let head = |tensor: &Tensor| {
@@ -101,9 +101,9 @@ impl CachedPass {
 }
 
 impl Model {
-    /// Records a pass: reads the cursors and ids of `pass`, extends `cache`, and leaves the logits where they are wanted.
+    /// Records a pass: reads the cursors and ids of `pass`, extends `cache`, and writes the logits if requested.
     ///
-    /// With their counts, cursors stay within the cache's capacity; a row of the cache belongs to one sequence.
+    /// Position plus count of each cursor must be within the cache's capacity; a row of the cache belongs to one sequence.
     pub fn record_cached(&self, rec: &mut Recorder, pass: &CachedPass, cache: &Cache) {
         let get = |name: &str| self.parameters.get(name);
         let Architecture { smear, norm_eps, softcap, .. } = self.config.architecture;
@@ -125,7 +125,7 @@ impl Model {
         }
     }
 
-    /// `x += c_proj(attention(norm(x)))` over the cache, which takes in the new keys and values.
+    /// `x += c_proj(attention(norm(x)))` over the cache, to which the new keys and values are added.
     fn record_cached_attention(&self, rec: &mut Recorder, pass: &CachedPass, cache: &Cache, i: usize, x: &Tensor) {
         let (heads, kv_heads, head_dim) = (self.config.n_head, self.config.n_kv_head, self.config.head_dim());
         let LayerCache { keys, values, ring } = &cache.layers[i];
@@ -156,7 +156,7 @@ impl Model {
         project(rec, &pass.mixed, None, self.parameters.get(&self.attn(i, "c_proj")), x, Finish::Into); // [N, C]
     }
 
-    /// Queries, keys and values of `norm(x)`: by one product where their matrices lie one after the other.
+    /// Queries, keys and values of `norm(x)`: by one product if their matrices are contiguous.
     fn record_projections<'a>(&self, rec: &mut Recorder, pass: &'a CachedPass, i: usize, x: &Tensor) -> [Projected<'a>; 3] {
         let names = ["c_q", "c_k", "c_v"].map(|part| self.attn(i, part));
         let weights = names.each_ref().map(|name| self.parameters.get(name));
@@ -179,7 +179,7 @@ impl Model {
         projected
     }
 
-    /// `y = finish(norm(x)·Wᵀ)`, W `[out, in]`; leaves the norm's factors in the pass's `scale`.
+    /// `y = finish(norm(x)·Wᵀ)`, W `[out, in]`; writes the norm's factors to the pass's `scale`.
     fn project_normed(&self, rec: &mut Recorder, pass: &CachedPass, x: &Tensor, w: &Tensor, y: &Tensor, finish: Finish) {
         if pass.scale.len() <= matvec::MOST_ROWS {
             project(rec, x, Some(Norm { eps: self.config.architecture.norm_eps, scale: &pass.scale }), w, y, finish);
@@ -190,7 +190,7 @@ impl Model {
     }
 }
 
-/// `y = finish(x·Wᵀ)`, W `[out, in]`, with the kernel that suits the number of rows. Only that for few takes a norm.
+/// `y = finish(x·Wᵀ)`, W `[out, in]`, with the kernel that suits the number of rows. Only the one for few rows fuses the norm.
 fn project(rec: &mut Recorder, x: &Tensor, norm: Option<Norm<'_>>, w: &Tensor, y: &Tensor, finish: Finish) {
     let (n, k) = (w.shape()[0], w.shape()[1]);
     let rows = x.len() / k;

@@ -1,31 +1,31 @@
 //! The configuration of a model. Depth is the one dial: everything else follows from it, and everything about a model
-//! (its parameters, its windows, what a token costs) follows from the configuration.
+//! (its parameters, its windows, its FLOPs per token) follows from the configuration.
 
 use serde::{Deserialize, Serialize};
 
 use super::Architecture;
 
-/// The sizes of a model, with the reference's names, and its architecture. The JSON form holds exactly these keys; one
-/// without an `architecture` is of the current one.
+/// The sizes of a model, with the reference's names, and its architecture. The JSON form has exactly these keys; without
+/// `architecture` it means the current one.
 ///
-/// The values are those that a user or a file gave; [`validate`](Self::validate) says whether they make a model, and
-/// every other method takes that for granted.
+/// The values come from a user or a file; [`validate`](Self::validate) checks whether they make a model, and
+/// every other method assumes that they do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// T: the longest context in training.
     pub sequence_len: usize,
-    /// V: tokens of the vocabulary, before padding.
+    /// V: vocabulary size, before padding.
     pub vocab_size: usize,
     /// L: transformer blocks.
     pub n_layer: usize,
     /// H: query heads.
     pub n_head: usize,
-    /// K: key and value heads; each serves H/K query heads.
+    /// K: key-value heads; each serves H/K query heads.
     pub n_kv_head: usize,
     /// C: channels of the residual stream.
     pub n_embd: usize,
-    /// Attention windows by layer, tiled: `L` sees the full context, `S` a quarter of it. The last layer is always full.
+    /// Attention windows per layer, repeated: `L` sees the full context, `S` a quarter of it. The last layer is always full.
     pub window_pattern: String,
     /// The parts that the model has.
     #[serde(default, skip_serializing_if = "Architecture::is_current")]
@@ -44,15 +44,15 @@ const VOCAB_MULTIPLE: usize = 64;
 /// Short windows are rounded up to a multiple of this.
 const WINDOW_MULTIPLE: usize = 128;
 
-/// Past these the sizes of tensors or FLOP counts would overflow long before memory could hold the model.
+/// Beyond these, tensor sizes or FLOP counts would overflow, long after memory would have run out.
 const MOST_LAYERS: usize = 1_000;
 const MOST_TOKENS: usize = 1 << 20;
 const MOST_ELEMENTS: usize = u32::MAX as usize;
 
-/// The largest matrices are the MLP's, of 4·C² elements, which kernels count in 32 bits.
+/// The largest matrices are the MLP's, with 4·C² elements, which kernels index with 32 bits.
 const MOST_CHANNELS: usize = 32_767;
 
-/// Why a configuration makes no model.
+/// Why a configuration is invalid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ConfigError {
     /// A size that must be positive is zero.
@@ -65,7 +65,7 @@ pub enum ConfigError {
         what: &'static str,
         /// Its value.
         got: usize,
-        /// The least it may be.
+        /// The minimum.
         least: usize,
     },
     /// A size beyond what tensors can be indexed with.
@@ -75,10 +75,10 @@ pub enum ConfigError {
         what: &'static str,
         /// Its value.
         got: usize,
-        /// The most it may be.
+        /// The maximum.
         most: usize,
     },
-    /// Channels do not divide among the heads.
+    /// Channels are not divisible by the number of heads.
     #[error("n_embd {n_embd} is not a multiple of n_head {n_head}")]
     Heads {
         /// C.
@@ -86,7 +86,7 @@ pub enum ConfigError {
         /// H.
         n_head: usize,
     },
-    /// Query heads do not divide among the key and value heads.
+    /// Query heads are not divisible by the number of key-value heads.
     #[error("n_kv_head {n_kv_head} does not divide n_head {n_head}")]
     KvHeads {
         /// H.
@@ -94,26 +94,26 @@ pub enum ConfigError {
         /// K.
         n_kv_head: usize,
     },
-    /// Heads whose halves kernels cannot read four channels at a time, or that do not fit their registers.
+    /// Kernels cannot read the halves of such heads four channels at a time, or they do not fit in registers.
     #[error("the head dimension is {0}; it must be a multiple of 8, at most 256")]
     HeadDim(usize),
-    /// A window pattern with other letters than S and L, or none.
+    /// A window pattern that is empty or has letters other than S and L.
     #[error("the window pattern {0:?} must be one or more of the letters S (short) and L (full)")]
     WindowPattern(String),
-    /// A constant of the formulas that no model can have.
+    /// A constant of the formulas outside its range.
     #[error("{what} is {got}; it must be above 0 and at most {most}")]
     Constant {
         /// Which constant.
         what: &'static str,
         /// Its value.
         got: f64,
-        /// The most it may be.
+        /// The maximum.
         most: f64,
     },
 }
 
 impl Config {
-    /// The configuration of a depth in the current architecture; see [`from_depth_with`](Self::from_depth_with).
+    /// The configuration for a depth in the current architecture; see [`from_depth_with`](Self::from_depth_with).
     pub fn from_depth(
         depth: usize,
         aspect_ratio: usize,
@@ -125,7 +125,7 @@ impl Config {
         Self::from_depth_with(Architecture::CURRENT, depth, aspect_ratio, head_dim, sequence_len, vocab_size, window_pattern)
     }
 
-    /// The configuration of a depth: `C = depth · aspect_ratio` rounded up to a multiple of `head_dim`, `H = C / head_dim`,
+    /// The configuration for a depth: `C = depth · aspect_ratio` rounded up to a multiple of `head_dim`, `H = C / head_dim`,
     /// K = H. It is valid.
     pub fn from_depth_with(
         architecture: Architecture,
@@ -202,7 +202,7 @@ impl Config {
         self.vocab_size.next_multiple_of(VOCAB_MULTIPLE)
     }
 
-    /// D: channels of a head.
+    /// D: channels per head.
     pub fn head_dim(&self) -> usize {
         self.n_embd / self.n_head
     }
@@ -234,15 +234,15 @@ impl Config {
         self.n_layer / 2
     }
 
-    /// Whether backout only scales the stream, which the final norm undoes: the middle layer is the last at depths 1 and 2.
+    /// Whether backout only scales the stream, which the final norm undoes: at depths 1 and 2 the middle layer is the last.
     ///
-    /// The gradient of `backout_lambda` is zero there but for rounding, and AdamW makes full steps of that. Nothing pulls it
-    /// back, and where it passes 1 the sign of every logit turns. So training holds it still at these depths.
+    /// There the gradient of `backout_lambda` is zero except for rounding, and AdamW turns that into full steps. Nothing pulls it
+    /// back, and once it exceeds 1 the sign of every logit flips. So training freezes it at these depths.
     pub fn backout_is_scale(&self) -> bool {
         self.architecture.backout && self.middle_layer() + 1 == self.n_layer
     }
 
-    /// Whether layer `i` has a value embedding: where models have them, every other layer does, counted from the last.
+    /// Whether layer `i` has a value embedding: if the model has them, every other layer does, counted from the last.
     pub fn has_value_embed(&self, i: usize) -> bool {
         self.architecture.value_embeds && i % 2 == (self.n_layer + 1) % 2
     }

@@ -1,5 +1,5 @@
-//! What a token costs, by the usual count: two FLOPs for each parameter that a token is multiplied with in the forward
-//! pass and four in the backward pass, and attention on top (PaLM, <https://arxiv.org/abs/2204.02311>, appendix B).
+//! FLOPs per token, by the usual count: two for each parameter that a token is multiplied with in the forward
+//! pass and four in the backward pass, plus attention (PaLM, <https://arxiv.org/abs/2204.02311>, appendix B).
 
 use crate::gpu::DType;
 
@@ -8,7 +8,7 @@ use super::Config;
 /// Bytes of a model's parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WeightBytes {
-    /// All of them, which is what the reference counts for its model bandwidth utilisation.
+    /// All parameters, as the reference counts for its model bandwidth utilisation.
     pub stored: u64,
     /// Those that decoding a token reads.
     pub read: u64,
@@ -21,7 +21,7 @@ impl Config {
         6 * self.num_matmul_params() as u64 + 12 * self.n_embd as u64 * attended
     }
 
-    /// FLOPs to decode one token that attends to a cache of `context` tokens, or to its window where that is shorter.
+    /// FLOPs to decode one token that attends to a KV cache of `context` tokens, or to its window if that is shorter.
     pub fn decode_flops(&self, context: usize) -> u64 {
         let attended: u64 = self.windows().map(|window| window.min(context as u64)).sum();
         2 * self.num_matmul_params() as u64 + 4 * self.n_embd as u64 * attended
@@ -50,7 +50,7 @@ impl Config {
         WeightBytes { stored: bytes(counts.total), read: bytes(counts.total - tables + tables / self.padded_vocab()) }
     }
 
-    /// Bytes of keys and values that one row's token reads after `context` others: no more than its window in each layer.
+    /// Bytes of keys and values that one row's token reads after `context` others: at most its window in each layer.
     pub fn cache_read_bytes(&self, context: usize) -> u64 {
         let slots: u64 = self.windows().map(|window| window.min(context as u64)).sum();
         2 * slots * self.kv_dim() as u64 * DType::F32.bytes()

@@ -1,4 +1,4 @@
-//! The forward pass, top to bottom (nanochat's `gpt.py`, state of July 2026). The parts that a model lacks are steps left out.
+//! The forward pass, top to bottom (nanochat's `gpt.py`, state of July 2026). Steps for parts that a model lacks are left out.
 
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::attention::{self, Attention};
@@ -28,14 +28,14 @@ impl Model {
         norm::forward(rec, x, &acts.output, &acts.output_scale, self.config.architecture.norm_eps); // [N, C]
     }
 
-    /// The stream before the first layer: the embedding, with some of the token before where the model has smear.
+    /// The stream before the first layer: the embedding, with a share of the previous token's if the model has smear.
     fn record_smear(&self, rec: &mut Recorder, acts: &Activations) {
         let x0 = acts.stream.x0(); // [N, C]
         if let Some(sigmoid) = &acts.smear_sigmoid {
             let (gate, lambda) = (self.parameters.get("smear_gate.weight"), self.parameters.get("smear_lambda"));
             smear::forward(rec, acts.seq, &acts.embedded, gate, lambda, x0, sigmoid);
         } else if !self.config.architecture.lambdas {
-            // Layers add to the stream, and the norm's gradient needs the embedding as it was.
+            // Layers add to the stream, and the norm's gradient needs the unchanged embedding.
             rec.copy(&acts.embedded, x0);
         }
     }

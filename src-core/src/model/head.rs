@@ -1,5 +1,5 @@
-//! The final projection with its softcap and cross-entropy, fused and in row chunks: the (tokens × vocabulary) logits
-//! never exist whole.
+//! The final projection with softcap and cross-entropy, fused and in row chunks: the (tokens × vocabulary) logits
+//! never exist all at once.
 
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::cross_entropy::{self, Chunk};
@@ -50,7 +50,7 @@ impl Model {
     }
 
     /// The softcapped logits of the `rows` tokens from `first` on, at the start of the chunk buffer: `[rows, padded V]`.
-    /// Panics where they do not fit one chunk.
+    /// Panics if they do not fit in one chunk.
     pub fn record_logits(&self, rec: &mut Recorder, acts: &Activations, first: usize, rows: usize) -> Tensor {
         assert!(rows <= acts.logits.shape()[0] && first + rows <= acts.tokens());
         let chunk = Chunk { first, rows, vocab: self.config.vocab_size, cap: self.config.architecture.softcap };
@@ -59,7 +59,7 @@ impl Model {
         acts.logits.view(0, &[rows, self.config.padded_vocab()])
     }
 
-    /// Rows of logits that fit one chunk.
+    /// Rows of logits that fit in one chunk.
     pub fn logits_rows(&self, acts: &Activations) -> usize {
         acts.logits.shape()[0]
     }

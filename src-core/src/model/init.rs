@@ -1,5 +1,5 @@
-//! Initial parameters, drawn on the CPU. Every tensor has random numbers of its own, which follow from the seed and the
-//! tensor's name alone: neither the order of drawing nor the number of threads changes a weight.
+//! Initial parameters, drawn on the CPU. Every tensor has its own random numbers, which depend only on the seed and the
+//! tensor's name: neither the order of drawing nor the number of threads changes a weight.
 
 use std::f64::consts::TAU;
 
@@ -20,16 +20,16 @@ enum Distribution {
     Normal(f64),
     /// Uniform in [low, high).
     Uniform(f64, f64),
-    /// Always this.
+    /// A constant.
     Constant(f64),
-    /// From the first to the second value, by layer.
+    /// Linear from the first to the second value, by layer.
     Falling(f64, f64),
 }
 
 /// The initial values of a parameter of `config`, row major.
 ///
 /// Projections into the residual stream start at zero, so that every block starts as the identity; c_fc starts smaller
-/// than the other matrices. Uniform distributions avoid outliers; √3 gives them the deviation of a normal one.
+/// than the other matrices. Uniform distributions avoid outliers; √3 gives them the same standard deviation as a normal one.
 pub fn initial_values(config: &Config, spec: &ParamSpec, seed: u64) -> Vec<f32> {
     let len = spec.len();
     match distribution(config, spec) {
@@ -64,7 +64,7 @@ fn distribution(config: &Config, spec: &ParamSpec) -> Distribution {
     }
 }
 
-/// Fills a tensor chunk by chunk on all threads. The tensor has a ChaCha key of its own, and each chunk a stream of it.
+/// Fills a tensor chunk by chunk on all threads. Each tensor has its own ChaCha key, and each chunk a stream of it.
 fn draw(spec: &ParamSpec, seed: u64, fill: impl Fn(&mut ChaCha8Rng, &mut [f32]) + Sync) -> Vec<f32> {
     let key: [u8; 32] = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(&spec.name).finalize().into();
     let mut values = vec![0.0; spec.len()];
@@ -76,7 +76,7 @@ fn draw(spec: &ParamSpec, seed: u64, fill: impl Fn(&mut ChaCha8Rng, &mut [f32]) 
     values
 }
 
-/// Normal numbers in pairs, by the transform of Box and Muller.
+/// Pairs of normal numbers, by the Box-Muller transform.
 fn fill_normal(rng: &mut ChaCha8Rng, chunk: &mut [f32], deviation: f64) {
     for pair in chunk.chunks_mut(2) {
         let radius = deviation * (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
@@ -125,7 +125,7 @@ mod tests {
         ] {
             let values = values(name, 1);
             let (mean, deviation) = moments(&values);
-            // Four standard errors of the mean, and of a deviation.
+            // Four standard errors of the mean, and of the standard deviation.
             let slack = 4.0 * deviation_want / (values.len() as f64).sqrt();
             assert!((mean - mean_want).abs() <= slack, "{name}: mean {mean}");
             assert!((deviation - deviation_want).abs() <= slack, "{name}: deviation {deviation}, not {deviation_want}");

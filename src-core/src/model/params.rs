@@ -1,7 +1,7 @@
 //! Parameters and their gradients in GPU memory.
 //!
-//! The matrices of blocks that have the same shape lie in one buffer, so that the optimizer steps them together; the
-//! model sees each of them as a view. Everything else has a buffer of its own.
+//! The block matrices of one shape are in one buffer, so that the optimizer steps them together; the
+//! model sees each of them as a view. Everything else has its own buffer.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use crate::kernels::reduce::Matrices;
 use super::init::initial_values;
 use super::{Config, Group, ParamSpec};
 
-/// Views must start on a border of this many floats.
+/// The alignment of views, in floats.
 const ALIGNMENT: usize = 64;
 
-/// Stacks are kept below this, where a matrix fits at all: an optimizer's scratch is as large as the largest stack.
+/// The most bytes of a stack, unless one matrix is larger: an optimizer's scratch is as large as the largest stack.
 const STACK_BYTES: u64 = 256 << 20;
 
 /// One parameter.
@@ -24,7 +24,7 @@ pub struct Parameter {
     pub spec: ParamSpec,
     /// The values.
     pub value: Tensor,
-    /// The gradient, where the parameters are trained.
+    /// The gradient, if the parameters are trained.
     pub grad: Option<Tensor>,
 }
 
@@ -41,7 +41,7 @@ pub struct Stack {
     pub names: Vec<String>,
     /// `[N, stride]`.
     pub value: Tensor,
-    /// `[N, stride]`, where the parameters are trained.
+    /// `[N, stride]`, if the parameters are trained.
     pub grad: Option<Tensor>,
 }
 
@@ -53,7 +53,7 @@ pub struct Parameters {
     stacks: Vec<Stack>,
 }
 
-/// Values that a model has no place for.
+/// Values that do not belong to a model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParamError {
     /// The model has no parameter of this name.
@@ -72,7 +72,7 @@ pub enum ParamError {
 }
 
 impl Parameters {
-    /// Zeroed parameters and gradients of `config`. Fails where a tensor exceeds the adapter's binding limit or memory
+    /// Zeroed parameters and gradients of `config`. Fails if a tensor exceeds the adapter's binding limit or memory
     /// runs out.
     pub fn allocate(gpu: &Gpu, config: &Config) -> Result<Self, GpuError> {
         Self::build(gpu, config, true, STACK_BYTES)
@@ -114,12 +114,12 @@ impl Parameters {
         Ok(Self { all, index, stacks })
     }
 
-    /// The values of parameter `name`. Panics where the model has none: names are the program's own.
+    /// The values of parameter `name`. Panics if the model has none: names come from the program itself.
     pub fn get(&self, name: &str) -> &Tensor {
         &self.find(name).value
     }
 
-    /// The gradient of parameter `name`. Panics where the model has none, or is frozen.
+    /// The gradient of parameter `name`. Panics if the model has none, or is frozen.
     pub fn grad(&self, name: &str) -> &Tensor {
         self.find(name).grad.as_ref().unwrap_or_else(|| panic!("{name} is frozen"))
     }
@@ -195,11 +195,11 @@ fn by_shape(specs: &[ParamSpec]) -> Vec<(&[usize], Vec<&str>)> {
     shapes
 }
 
-/// A model with a tensor that the adapter cannot bind.
+/// A model has a tensor that the adapter cannot bind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at depth {depth}, {tensor} needs {bytes} bytes, but {adapter} binds at most {limit} bytes at a time; {}", advice(*.largest_depth))]
 pub struct DoesNotFit {
-    /// The depth asked for.
+    /// The requested depth.
     pub depth: usize,
     /// The model's largest tensor.
     pub tensor: String,
@@ -209,7 +209,7 @@ pub struct DoesNotFit {
     pub limit: u64,
     /// The adapter's name.
     pub adapter: String,
-    /// The largest depth of the same options that fits.
+    /// The largest depth with the same options that fits.
     pub largest_depth: Option<usize>,
 }
 
@@ -220,8 +220,8 @@ fn advice(largest_depth: Option<usize>) -> String {
     }
 }
 
-/// Checks that every parameter of `config` fits a binding of `limit` bytes on `adapter`. `config` came from a depth with
-/// `aspect_ratio` and `head_dim`; the largest depth that fits is sought among those.
+/// Checks that every parameter of `config` fits a binding of `limit` bytes on `adapter`. `config` was derived from a depth with
+/// `aspect_ratio` and `head_dim`; the largest depth that fits is searched with the same options.
 pub fn check_fits(config: &Config, aspect_ratio: usize, head_dim: usize, limit: u64, adapter: &str) -> Result<(), DoesNotFit> {
     let Some(largest) = config.largest_param().filter(|spec| bytes(spec) > limit) else {
         return Ok(());
@@ -244,7 +244,7 @@ pub fn largest_depth_that_fits(limit: u64, config: &Config, aspect_ratio: usize,
             Config::from_depth_with(architecture.clone(), depth, aspect_ratio, head_dim, *sequence_len, *vocab_size, window_pattern);
         config.ok().and_then(|config| config.largest_param()).is_some_and(|largest| bytes(&largest) <= limit)
     };
-    // Tensors grow with the depth, so the depths that fit are the first ones.
+    // Tensors grow with the depth, so all depths up to some limit fit.
     (1..).take_while(|&depth| fits(depth)).last()
 }
 
@@ -275,7 +275,7 @@ mod tests {
     fn what_is_uploaded_by_name_is_read_back_and_nothing_else_changes() {
         let bench = Bench::new();
         let gpu = bench.gpu();
-        // Two 64 × 64 matrices a stack, so that shapes are split over several.
+        // Two 64 × 64 matrices per stack, so that shapes are split over several.
         let parameters = Parameters::build(gpu, &config(), true, 2 * 64 * 64 * 4).unwrap();
         assert!(parameters.stacks().iter().all(|stack| stack.names.len() <= 2 || stack.rows * stack.columns < 64 * 64));
         assert_eq!(parameters.stacks().iter().map(|stack| stack.names.len()).sum::<usize>(), 3 * 6 + 2);

@@ -1,4 +1,4 @@
-//! The parameters that a configuration asks for: names, shapes, and the group in which each is counted and optimised.
+//! The parameters of a configuration: names, shapes, and the group in which each is counted and optimised.
 
 use super::Config;
 use super::config::{SMEAR_CHANNELS, VE_GATE_CHANNELS};
@@ -31,7 +31,7 @@ pub struct ParamSpec {
     pub shape: Vec<usize>,
     /// Its group.
     pub group: Group,
-    /// Whether no step moves it: see [`Config::backout_is_scale`].
+    /// Whether it is frozen: see [`Config::backout_is_scale`].
     pub held: bool,
 }
 
@@ -132,7 +132,7 @@ impl Config {
         self.num_scaling_params() + if self.architecture.smear { SMEAR_CHANNELS } else { 0 }
     }
 
-    /// The largest parameter, the first of equals; it must fit one binding of the adapter.
+    /// The largest parameter, the first of equals; it must fit in one binding of the adapter.
     pub fn largest_param(&self) -> Option<ParamSpec> {
         self.param_specs().into_iter().rev().max_by_key(ParamSpec::len)
     }

@@ -1,24 +1,24 @@
-//! The residual stream: in which buffers it lies on its way through the layers.
+//! The residual stream: the buffers that hold it in each layer.
 //!
 //! With lambdas every layer begins with a mix of the stream and x0, the stream before the first layer. The backward pass
-//! needs both sides of each mix, so in training every layer has a buffer of its own. Without lambdas layers only add to
-//! the stream; their norms keep all that the backward pass needs, and one buffer serves from end to end.
+//! needs both inputs of each mix, so in training every layer has its own buffer. Without lambdas layers only add to
+//! the stream; their norms save all that the backward pass needs, and one buffer suffices for all layers.
 
 use crate::gpu::{GpuError, Recorder, Tensor};
 use crate::kernels::{backout, residual};
 
 use super::{Config, Keep, Model};
 
-/// Buffers of the stream, some of them the same one.
+/// Buffers of the stream, some of which may be the same.
 pub(super) struct Stream {
     /// L + 1 of `[N, C]`: x0, and the stream in each layer.
     at: Vec<Tensor>,
-    /// `[N, C]`: the stream after the middle layer, where a share of it is taken back out at the end.
+    /// `[N, C]`: the stream after the middle layer, if a share of it is subtracted at the end.
     middle: Option<Tensor>,
 }
 
 impl Stream {
-    /// A stream that begins in `x0`, with `buffer` to allocate more.
+    /// A stream that begins in `x0`; `buffer` allocates more.
     pub fn allocate(config: &Config, x0: Tensor, keep: Keep, buffer: impl Fn(&str) -> Result<Tensor, GpuError>) -> Result<Self, GpuError> {
         let parts = &config.architecture;
         let more = || buffer("residual stream");
@@ -50,24 +50,24 @@ impl Stream {
         &self.at[0]
     }
 
-    /// The stream as layer `i` finds it.
+    /// The stream before layer `i`.
     pub fn before(&self, i: usize) -> &Tensor {
         &self.at[i]
     }
 
-    /// The same buffers for other rows: `part` gives a tensor's.
+    /// The same buffers for other rows: `part` selects the rows of a tensor.
     pub fn map(&self, part: impl Fn(&Tensor) -> Tensor) -> Self {
         Self { at: self.at.iter().map(&part).collect(), middle: self.middle.as_ref().map(&part) }
     }
 
-    /// The stream after the middle layer, where it is kept.
+    /// The stream after the middle layer, if it is kept.
     pub fn middle(&self) -> Option<&Tensor> {
         self.middle.as_ref()
     }
 }
 
 impl Model {
-    /// Records the head of layer `i`, `x = resid_lambdas[i]·x + x0_lambdas[i]·x0` where the model has lambdas, and gives the
+    /// Records the beginning of layer `i`, `x = resid_lambdas[i]·x + x0_lambdas[i]·x0` if the model has lambdas, and returns the
     /// stream that the layer adds to, `[N, C]`.
     pub(super) fn record_mix<'a>(&self, rec: &mut Recorder, stream: &'a Stream, i: usize) -> &'a Tensor {
         let (before, x) = (&stream.at[i], &stream.at[i + 1]);
@@ -78,7 +78,7 @@ impl Model {
         x
     }
 
-    /// Records the end of layer `i`: the middle one's stream is kept from the layers that would add to it.
+    /// Records the end of layer `i`: the middle one's stream is copied if later layers add to the same buffer.
     pub(super) fn record_keep(&self, rec: &mut Recorder, stream: &Stream, i: usize) {
         let shared = !self.config.architecture.lambdas && i == self.config.middle_layer();
         if let Some(middle) = stream.middle().filter(|_| shared) {
@@ -86,8 +86,8 @@ impl Model {
         }
     }
 
-    /// Records `out = x − backout_lambda · x_mid`, and gives what the final norm reads, `[N, C]`: `out`, or the stream itself
-    /// where nothing is taken back out.
+    /// Records `out = x − backout_lambda · x_mid`, and returns what the final norm reads, `[N, C]`: `out`, or the stream itself
+    /// without backout.
     pub(super) fn record_backout<'a>(&self, rec: &mut Recorder, stream: &'a Stream, out: &'a Tensor) -> &'a Tensor {
         let x = &stream.at[self.config.n_layer];
         let Some(middle) = stream.middle() else { return x };

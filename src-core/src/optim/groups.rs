@@ -1,7 +1,7 @@
-//! Which rule steps which parameters, and with what constants.
+//! Which update rule applies to which parameters, and with what constants.
 //!
-//! Learning rates were tuned for 768 channels and a batch of 2^19 tokens. Those of tables follow the width by
-//! `(n_embd / 768)^−½`, and all but the smear group's follow the batch by `lr_scale`.
+//! Learning rates were tuned for 768 channels and a batch of 2^19 tokens. Those of tables scale with the width by
+//! `(n_embd / 768)^−½`, and all but the smear group's scale with the batch by `lr_scale`.
 
 use crate::kernels::adamw::Betas;
 use crate::model::Group;
@@ -9,34 +9,34 @@ use crate::model::Group;
 /// Decay of Muon's second moment.
 pub const MUON_BETA2: f64 = 0.9;
 
-/// AdamW's eps.
+/// AdamW's ε.
 const EPS: f64 = 1e-10;
 
-/// Base learning rates and what scales them.
+/// Base learning rates and their scales.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OptimizerConfig {
     /// C: channels of the model.
     pub n_embd: usize,
     /// √(batch / 2^19), from [`Horizon`](super::Horizon).
     pub lr_scale: f64,
-    /// Of lm_head.
+    /// Learning rate of lm_head.
     pub unembedding_lr: f64,
-    /// Of wte; value embeddings have half of it.
+    /// Learning rate of wte; value embeddings have half of it.
     pub embedding_lr: f64,
-    /// Of the blocks' matrices.
+    /// Learning rate of the blocks' matrices.
     pub matrix_lr: f64,
-    /// Of x0_lambdas; resid_lambdas have a hundredth of it.
+    /// Learning rate of x0_lambdas; resid_lambdas have a hundredth of it.
     pub scalar_lr: f64,
 }
 
-/// The constants of an AdamW group.
+/// The hyperparameters of an AdamW group.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamwRule {
     /// Learning rate before the schedule.
     pub lr: f64,
-    /// Decays of the moments, and eps.
+    /// Decays of the moments, and ε.
     pub betas: Betas,
-    /// Decoupled weight decay; not scheduled.
+    /// Decoupled weight decay, constant over the run.
     pub weight_decay: f64,
 }
 
@@ -49,7 +49,7 @@ impl OptimizerConfig {
     /// The groups that AdamW steps.
     pub const ADAMW: [Group; 6] = [Group::LmHead, Group::Wte, Group::ValueEmbeds, Group::ResidLambdas, Group::X0Lambdas, Group::Smear];
 
-    /// The constants of a group, or none for the group that Muon steps.
+    /// The hyperparameters of a group, or none for the group that Muon steps.
     pub fn adamw(&self, group: Group) -> Option<AdamwRule> {
         let width = (self.n_embd as f64 / 768.0).powf(-0.5);
         let batch = self.lr_scale;
@@ -75,7 +75,7 @@ impl OptimizerConfig {
 mod tests {
     use super::*;
 
-    /// Every group but the matrices is in the list that the optimizer walks; the compiler checks `adamw` itself.
+    /// Every group but the matrices is in the list that the optimizer iterates over; the compiler checks `adamw` itself.
     #[test]
     fn every_group_has_one_rule() {
         let config = OptimizerConfig::new(192, 0.5);

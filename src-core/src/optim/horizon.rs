@@ -1,25 +1,25 @@
-//! How long to train, on what batch, and what follows for learning rates and weight decay. All constants were tuned at
-//! depth 12 and are carried to other depths by scaling laws.
+//! How long to train, with what batch size, and the resulting learning rates and weight decay. All constants were tuned at
+//! depth 12 and are transferred to other depths by scaling laws.
 
 use crate::model::Config;
 
-/// Tokens in the best batch at depth 12.
+/// Tokens in the optimal batch at depth 12.
 const REFERENCE_BATCH: f64 = 524_288.0;
 
-/// The best batch grows as this power of the horizon (Power Lines, <https://arxiv.org/abs/2505.13738>).
+/// The optimal batch grows as this power of the horizon (Power Lines, <https://arxiv.org/abs/2505.13738>).
 const BATCH_EXPONENT: f64 = 0.383;
 
-/// What the user decides about the horizon. The first that is given of `num_iterations`, `target_flops` and the ratio
-/// sets the number of steps.
+/// What the user sets about the horizon. The first of `num_iterations`, `target_flops` and the ratio that is given
+/// determines the number of steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HorizonOptions {
-    /// Steps, where given.
+    /// Steps, if given.
     pub num_iterations: Option<u64>,
-    /// Training FLOPs in all, where given.
+    /// Total training FLOPs, if given.
     pub target_flops: Option<f64>,
-    /// Training tokens for each scaling parameter.
+    /// Training tokens per scaling parameter.
     pub target_param_data_ratio: f64,
-    /// Tokens in a batch; chosen from the horizon where not given.
+    /// Tokens per batch; derived from the horizon if not given.
     pub total_batch_size: Option<u64>,
     /// Muon's weight decay at depth 12.
     pub weight_decay: f64,
@@ -31,28 +31,28 @@ impl Default for HorizonOptions {
     }
 }
 
-/// A training run's length and the numbers that follow from it.
+/// A training run's length and what follows from it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Horizon {
-    /// Tokens that suit the model's size.
+    /// Training tokens for the model's size.
     pub target_tokens: u64,
     /// Tokens in a batch.
     pub total_batch_size: u64,
-    /// Optimizer steps. Zero where the horizon is shorter than a batch.
+    /// Optimizer steps. Zero if the horizon is shorter than a batch.
     pub num_iterations: u64,
-    /// Factor of learning rates for this batch: √(batch / 2^19).
+    /// Factor for learning rates at this batch size: √(batch / 2^19).
     pub lr_scale: f64,
     /// Muon's weight decay at step 0.
     pub weight_decay: f64,
 }
 
 impl Horizon {
-    /// Factor of the learning rates for steps of so many tokens: they follow the square root of the batch.
+    /// Factor for the learning rates with this many tokens per step: they scale with the square root of the batch.
     pub fn lr_scale_of(total_batch_size: u64) -> f64 {
         (total_batch_size as f64 / REFERENCE_BATCH).sqrt()
     }
 
-    /// Plans the training of `config`; `reference` is the configuration of depth 12 with the same options.
+    /// Plans the training of `config`; `reference` is the configuration for depth 12 with the same options.
     ///
     /// The weight decay keeps `batch / (lr · decay · tokens)` constant (<https://arxiv.org/abs/2405.13698>).
     pub fn plan(config: &Config, reference: &Config, options: &HorizonOptions) -> Self {

@@ -1,5 +1,5 @@
 //! The optimizer: AdamW for tables and scalars, Muon for the matrices of the blocks, and the schedules they follow.
-//! Works on parameters that it is handed.
+//! Works on the parameters that it is given.
 
 pub mod groups;
 pub mod horizon;

@@ -30,7 +30,7 @@ struct AdamwTensor {
     exp_avg_sq: Tensor,
     betas: Betas,
     slot: usize,
-    /// Left as it is; its moments stay zero.
+    /// Frozen; its moments stay zero.
     held: bool,
 }
 
@@ -44,13 +44,13 @@ struct MuonStack {
     slot: usize,
 }
 
-/// A tensor of the optimizer's state, as a checkpoint keeps it.
+/// A tensor of the optimizer's state, as it is saved in a checkpoint.
 #[derive(Clone, Debug)]
 pub struct StateTensor {
     /// `adamw.exp_avg.NAME`, `adamw.exp_avg_sq.NAME`, `muon.momentum_buffer.NAME` or `muon.second_momentum_buffer.NAME`,
     /// where NAME is the parameter's.
     pub name: String,
-    /// The values; [`Gpu::read`] and [`Gpu::write`] them.
+    /// The values, for [`Gpu::read`] and [`Gpu::write`].
     pub value: Tensor,
 }
 
@@ -102,7 +102,7 @@ impl Optimizer {
         })
     }
 
-    /// Records one step of all parameters but those that are held still. It leaves other values in the gradients of Muon's matrices: clear gradients before the next.
+    /// Records one step of all parameters but frozen ones. It overwrites the gradients of Muon's matrices: clear gradients before the next.
     pub fn record(&self, rec: &mut Recorder) {
         for tensor in self.adamw.iter().filter(|tensor| !tensor.held) {
             let moments = Moments { exp_avg: &tensor.exp_avg, exp_avg_sq: &tensor.exp_avg_sq };
@@ -115,8 +115,8 @@ impl Optimizer {
     }
 
     /// Sets what the next replays of a recorded step use: the scheduled values, the factor of all gradients (one over
-    /// the accumulated micro-batches, times what undoes a loss scale), and `t`, the number of steps made with this
-    /// state, the next one included. `t` outlives a schedule where training goes on with moments carried over.
+    /// the number of micro-batches, times what undoes a loss scale), and `t`, the number of steps made with this
+    /// state, including the next one. `t` goes on over several schedules if training continues with the same moments.
     pub fn set_step(&self, values: StepValues, gradient_scale: f64, t: u64) {
         assert!(t > 0, "steps are counted from 1");
         let tables = OptimizerConfig::ADAMW.iter().filter_map(|&group| self.config.adamw(group)).map(|rule| {
@@ -131,7 +131,7 @@ impl Optimizer {
         self.gpu.write(&self.numbers, &numbers);
     }
 
-    /// The whole state, in a fixed order and one entry a parameter, so that a checkpoint does not depend on how an
+    /// The whole state, in a fixed order with one entry per parameter, so that a checkpoint does not depend on how an
     /// adapter's limits split the stacks.
     pub fn state_tensors(&self) -> Vec<StateTensor> {
         let mut state = Vec::new();
@@ -165,7 +165,7 @@ mod tests {
     use crate::model::{Architecture, Config};
     use std::collections::BTreeMap;
 
-    /// Grouped queries, one head of keys, and a depth at which shapes coincide.
+    /// Grouped queries, one key-value head, and a depth at which shapes coincide.
     fn config() -> Config {
         Config {
             sequence_len: 64,
@@ -240,7 +240,7 @@ mod tests {
         assert!(saved != whole.everything(&bench));
     }
 
-    /// The whole step is a few dozen dispatches: thirty or so for each shape of matrix, and one for each other tensor.
+    /// The whole step is a few dozen dispatches: about thirty per matrix shape, and one per other tensor.
     #[test]
     fn a_step_is_batched_over_matrices_of_one_shape() {
         let bench = Bench::new();

@@ -1,4 +1,4 @@
-//! What changes from step to step: the learning rate, Muon's momentum and Muon's weight decay.
+//! The schedules of the learning rate, Muon's momentum and Muon's weight decay.
 
 use std::f64::consts::PI;
 
@@ -14,18 +14,18 @@ pub struct Schedule {
     pub num_iterations: u64,
     /// Steps over which the learning rate rises linearly.
     pub warmup_steps: u64,
-    /// Part of the run over which it falls linearly.
+    /// Fraction of the run over which it falls linearly.
     pub warmdown_ratio: f64,
-    /// What is left of the learning rate at the end.
+    /// Fraction of the learning rate that remains at the end.
     pub final_lr_frac: f64,
-    /// Muon's weight decay at step 0; it falls to zero along half a cosine wave.
+    /// Muon's weight decay at step 0; it falls to zero along half a cosine.
     pub weight_decay: f64,
 }
 
 /// The scheduled values of one step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepValues {
-    /// Factor of every learning rate.
+    /// Factor applied to every learning rate.
     pub lr_multiplier: f64,
     /// Muon's momentum.
     pub momentum: f64,
@@ -49,7 +49,7 @@ impl Schedule {
         (self.warmdown_ratio * self.num_iterations as f64).round_ties_even() as u64
     }
 
-    /// The first step of the fall.
+    /// The first step at which it falls.
     fn flat_until(&self) -> u64 {
         self.num_iterations.saturating_sub(self.warmdown())
     }
@@ -87,7 +87,7 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    /// Ends of the run, runs shorter than the warm-up, and schedules without a fall stay finite and in range.
+    /// At the end of a run, in runs shorter than the warm-up, and without a decay phase, values stay finite and in range.
     #[test]
     fn every_run_length_has_values_in_range() {
         for num_iterations in [0, 1, 2, 3, 39, 40, 41, 401, 1000] {

@@ -1,4 +1,4 @@
-//! The whole optimizer on the CPU in f64, by name: what [`Optimizer`](super::Optimizer) must do.
+//! The whole optimizer on the CPU in f64, by name: it defines what [`Optimizer`](super::Optimizer) must do.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ impl Twin {
         Self { specs: specs.to_vec(), config: config.clone(), state: state.collect() }
     }
 
-    /// Steps all parameters but those that are held still, with the arguments of [`Optimizer::set_step`](super::Optimizer::set_step).
+    /// Steps all parameters but frozen ones, with the arguments of [`Optimizer::set_step`](super::Optimizer::set_step).
     pub fn step(&mut self, params: &mut Named, grads: &Named, values: StepValues, gradient_scale: f64, t: u64) {
         for ParamSpec { name, shape, group, .. } in self.specs.iter().filter(|spec| !spec.held) {
             let (Some(param), Some(grad), Some([first, second])) = (params.get_mut(name), grads.get(name), self.state.get_mut(name)) else {
