@@ -1,5 +1,4 @@
-//! The tokens of one row, drawn by the model or forced upon it: what the calculator answered is taken before anything
-//! that is drawn.
+//! The tokens of one row, drawn by the model or forced: a result of the calculator takes precedence over what is drawn.
 
 use std::collections::VecDeque;
 
@@ -7,22 +6,22 @@ use crate::tokenizer::Tokenizer;
 
 use super::{ToolCall, ToolTokens, ToolUse};
 
-/// A row whose calls are answered, where they are to be.
+/// A row whose tool calls are answered, if that is enabled.
 pub(super) struct Answered<'a> {
-    /// What finds calls, and the tokenizer that they are spelled with.
+    /// What detects calls, and the tokenizer that decodes them.
     tools: Option<(ToolUse, &'a Tokenizer)>,
-    /// What is still to come of the last result.
+    /// The remaining tokens of the last result.
     forced: VecDeque<u32>,
     /// Tokens of the last result.
     result: usize,
 }
 
-/// What a token is to its row.
+/// The role of a token in its row.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// Something that the model says.
+    /// Text of the model.
     Said,
-    /// Part of a call that is open.
+    /// Part of an open call.
     Call,
     /// The end of a call, which was answered.
     Closed(ToolCall),
@@ -31,24 +30,24 @@ pub(super) enum Part {
 }
 
 impl<'a> Answered<'a> {
-    /// An empty row. With `tools`, calls are answered where the tokenizer has the special tokens for them.
+    /// An empty row. With `tools`, calls are answered if the tokenizer has the special tokens for them.
     pub fn new(tokenizer: impl Into<Option<&'a Tokenizer>>, tools: bool) -> Self {
         let tokenizer = tokenizer.into().filter(|_| tools);
         let tools = tokenizer.and_then(|tokenizer| Some((ToolUse::new(ToolTokens::of(tokenizer)?), tokenizer)));
         Self { tools, forced: VecDeque::new(), result: 0 }
     }
 
-    /// The row's next token: of the result that is on its way, or else the drawn one.
+    /// The row's next token: that of a pending result, or else the drawn one.
     pub fn next(&self, drawn: u32) -> u32 {
         self.forced.front().copied().unwrap_or(drawn)
     }
 
-    /// Whether the next token is drawn.
+    /// Whether the next token is drawn and not forced.
     pub fn draws(&self) -> bool {
         self.forced.is_empty()
     }
 
-    /// Takes in the [`next`](Self::next) token.
+    /// Appends the [`next`](Self::next) token.
     pub fn take(&mut self, token: u32) -> Part {
         let forced = self.forced.pop_front().is_some();
         let Some((tools, tokenizer)) = &mut self.tools else { return Part::Said };
@@ -64,7 +63,7 @@ impl<'a> Answered<'a> {
         }
     }
 
-    /// Tokens at the row's end that are the beginning of a result and not all of it: alone they would read as another.
+    /// Tokens at the row's end that are an incomplete result: alone they would read as a different result.
     pub fn half_a_result(&self) -> usize {
         if self.forced.is_empty() { 0 } else { self.result - self.forced.len() }
     }

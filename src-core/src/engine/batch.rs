@@ -1,5 +1,5 @@
 //! Several texts at once: many answers to one prompt, or one to each of many. Nothing is streamed; evaluation and
-//! reinforcement learning want the tokens.
+//! reinforcement learning only need the tokens.
 
 use crate::gpu::Gpu;
 use crate::model::Model;
@@ -10,28 +10,28 @@ use super::decoder::{Decoder, Feed};
 use super::sampling::Draws;
 use super::{EngineError, GenerateOptions, Reason};
 
-/// What the rows of a batch begin with.
+/// The prompts of a batch.
 #[derive(Clone, Copy, Debug)]
 pub enum Prompts<'a> {
-    /// This many rows with the same prompt, which is read once.
+    /// This many rows with the same prompt, which is prefilled once.
     Shared(&'a [u32], usize),
     /// A row for each prompt.
     Own(&'a [Vec<u32>]),
 }
 
-/// One written row.
+/// One generated row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrittenRow {
-    /// The tokens after the prompt, without the one that ended the row, and without half a result of a tool where the end
-    /// came in the middle of it.
+    /// The tokens after the prompt, without the one that ended the row, and without an incomplete result of a tool if the row
+    /// ended in the middle of it.
     pub ids: Vec<u32>,
-    /// Whether each of them was drawn, and not the result of a tool.
+    /// For each of them, whether it was drawn and not the result of a tool.
     pub drawn: Vec<bool>,
     /// Why the row ended.
     pub reason: Reason,
 }
 
-/// A row on its way.
+/// A row in progress.
 struct Writing<'a> {
     next: u32,
     draws: Draws,
@@ -40,7 +40,7 @@ struct Writing<'a> {
     done: bool,
 }
 
-/// Writes a text for every row of `prompts`. A row's draws depend on the seed and its number, not on the other rows;
+/// Generates a text for every row of `prompts`. A row's draws depend on the seed and its index, not on the other rows;
 /// `options.overflow` counts as `Stop`.
 ///
 /// # Errors
@@ -99,7 +99,7 @@ pub fn generate_rows(
     Ok(rows.into_iter().map(|row| row.written).collect())
 }
 
-/// Brings all but the last token of every prompt into the cache, and returns the last ones.
+/// Prefills all but the last token of every prompt, and returns the last ones.
 fn begin(decoder: &mut Decoder<'_>, prompts: Prompts<'_>) -> Result<Vec<u32>, EngineError> {
     match prompts {
         Prompts::Shared(prompt, rows) => {

@@ -1,7 +1,7 @@
 //! A chat: whole conversations in, the assistant's next message out.
 //!
-//! The caller owns the conversation. What is kept here is how the tokens of the last one looked, since a model's own
-//! tokens need not be those that its text would be encoded to: a conversation that goes on from the last one goes on from
+//! The caller owns the conversation. This keeps the tokens of the last one, since a model's own
+//! tokens need not be those that its text would be encoded to: a conversation that continues the last one continues from
 //! its tokens, and so from the cache.
 
 use std::sync::atomic::AtomicBool;
@@ -15,7 +15,7 @@ use super::{Engine, EngineError, Event, GenerateOptions, Overflow, Reason, Sampl
 pub struct ChatOptions {
     /// How tokens are drawn.
     pub sampling: Sampling,
-    /// Tokens of an answer at most.
+    /// The most tokens of an answer.
     pub max_tokens: usize,
 }
 
@@ -30,11 +30,11 @@ impl Default for ChatOptions {
 pub struct Reply {
     /// What the assistant said, with its tool calls.
     pub message: Message,
-    /// Messages at the front of the conversation that did not fit the context any more.
+    /// Messages at the start of the conversation that no longer fit in the context.
     pub dropped: usize,
     /// Why the answer ended.
     pub reason: Reason,
-    /// What it took.
+    /// Token counts and times.
     pub stats: Stats,
 }
 
@@ -44,7 +44,7 @@ pub enum ChatError {
     /// The model or the GPU failed, or an option is out of its range.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The conversation is none that can be answered.
+    /// The conversation cannot be answered.
     #[error(transparent)]
     Conversation(#[from] ConversationError),
 }
@@ -59,9 +59,9 @@ pub struct Chat<'a> {
 
 /// The conversation that was last answered.
 struct Last {
-    /// Its messages, without those that were left out.
+    /// Its messages, without those that were dropped.
     messages: Vec<Message>,
-    /// Messages that were left out at its front.
+    /// Messages that were dropped at its start.
     dropped: usize,
     /// Its tokens up to the answer's `<|assistant_end|>`.
     ids: Vec<u32>,
@@ -80,27 +80,27 @@ impl<'a> Chat<'a> {
     /// A chat with what `engine` has loaded.
     ///
     /// # Errors
-    /// When there is no tokenizer, or it lacks the special tokens of a chat.
+    /// If there is no tokenizer, or it lacks the special tokens of a chat.
     pub fn new(engine: Engine<'a>) -> Result<Self, ChatError> {
         let tokenizer = engine.tokenizer().ok_or(EngineError::NoTokenizer)?;
         let tokens = tokenizer.chat_tokens().map_err(ConversationError::from)?;
         Ok(Self { engine, tokenizer, tokens, last: None })
     }
 
-    /// Tokens that the context has room for.
+    /// The size of the context in tokens.
     pub fn context(&self) -> usize {
         self.engine.context()
     }
 
-    /// Answers `conversation`, which ends with a message from the user. `each` hears of everything as it happens; setting
-    /// `cancel` ends the answer where it is.
+    /// Answers `conversation`, which ends with a message from the user. `each` receives all events as they happen; setting
+    /// `cancel` ends the answer early.
     ///
-    /// Where conversation and answer may not fit the context, the oldest turns are left out, and [`Event::Cut`] says how
-    /// many messages that were. The system text stays.
+    /// If conversation and answer may not fit in the context, the oldest turns are dropped, and [`Event::Cut`] reports how
+    /// many messages. The system text is kept.
     ///
     /// # Errors
-    /// When the conversation cannot be rendered, its last message does not fit the context, an option is out of its range,
-    /// or the model or the GPU fails. The next conversation can be answered all the same.
+    /// If the conversation cannot be rendered, its last message does not fit in the context, an option is out of its range,
+    /// or the model or the GPU fails. Other conversations can still be answered.
     pub fn reply(
         &mut self,
         conversation: &Conversation,
@@ -134,7 +134,7 @@ impl<'a> Chat<'a> {
 
     fn prompt(&self, conversation: &Conversation, max_tokens: usize) -> Result<Prompt, ChatError> {
         conversation.check()?;
-        // Half the context is the conversation's, however long an answer may be.
+        // Half of the context is reserved for the conversation, however long an answer may be.
         let room = self.context() - max_tokens.min(self.context() / 2);
         if let Some(prompt) = self.continued(conversation)?.filter(|prompt| prompt.ids.len() <= room) {
             return Ok(prompt);
@@ -142,14 +142,14 @@ impl<'a> Chat<'a> {
         let tokenizer = self.tokenizer;
         let (mut kept, mut dropped) = tokenizer.cut_to_fit(conversation, room)?;
         if dropped > 0 {
-            // Further than need be, so that not every turn from now on must be read from its beginning.
+            // Further than necessary, so that not every turn from now on needs a full prefill.
             let further = tokenizer.cut_to_fit(conversation, room / 4 * 3);
             (kept, dropped) = further.unwrap_or((kept, dropped));
         }
         Ok(Prompt { ids: tokenizer.render_prompt(&kept)?, messages: kept.messages, dropped })
     }
 
-    /// What to continue where `conversation` is the last one and one more message from the user, or the last one anew.
+    /// What to continue if `conversation` is the last one plus one message from the user, or the last one again.
     fn continued(&self, conversation: &Conversation) -> Result<Option<Prompt>, ChatError> {
         let Some((last, rest)) = self.last.as_ref().and_then(|last| Some((last, last.rest_of(conversation)?))) else {
             return Ok(None);
@@ -172,7 +172,7 @@ impl Last {
         &self.messages[..self.messages.len() - 1]
     }
 
-    /// What `conversation` says after the messages that were answered here; `None` where it is another conversation.
+    /// The messages of `conversation` after those that were answered; `None` if it is another conversation.
     fn rest_of<'c>(&self, conversation: &'c Conversation) -> Option<&'c [Message]> {
         let (system, turns) = conversation.messages.split_at(systems(&conversation.messages));
         let (own_system, own_turns) = self.asked().split_at(systems(self.asked()));
@@ -180,7 +180,7 @@ impl Last {
     }
 }
 
-/// How many messages at the front are the system's.
+/// The number of system messages at the start.
 fn systems(messages: &[Message]) -> usize {
     usize::from(messages.first().is_some_and(|message| message.role == Role::System))
 }

@@ -1,6 +1,6 @@
-//! Sequences of tokens on the GPU: brought in by prefill, continued by decoding, with all that was seen kept in a cache.
+//! Sequences of tokens on the GPU: prefill and decoding with a KV cache.
 //!
-//! Knows token ids and nothing of text. It owns the positions of its rows: every pass is told where it stands.
+//! Works on token ids and knows no text. It owns the positions of its rows and passes them to every pass.
 
 use crate::gpu::{Clock, DType, Gpu, KernelTime, Memory, Readback, Recorder, Recording, Submission, Tensor};
 use crate::kernels::kv_cache::Cursor;
@@ -12,12 +12,12 @@ use super::EngineError;
 /// New tokens of the shortest pass that prefill records.
 const SHORTEST_PASS: usize = 8;
 
-/// New tokens of the pass that brings in `fresh` ones, padding included: powers of two, so that few passes are recorded.
+/// New tokens of the pass for `fresh` ones, including padding: powers of two, so that few passes are recorded.
 pub(super) fn fresh_of_pass(fresh: usize, capacity: usize) -> usize {
     fresh.next_power_of_two().max(SHORTEST_PASS).min(Cache::LONGEST_PASS.min(capacity)).max(fresh)
 }
 
-/// Rows of tokens that one model continues together.
+/// Rows of tokens that one model continues as a batch.
 pub struct Decoder<'a> {
     gpu: Gpu,
     model: &'a Model,
@@ -27,20 +27,20 @@ pub struct Decoder<'a> {
     /// Passes of one row, the shortest first.
     prefill: Vec<(CachedPass, Recording)>,
     decode: Decode,
-    /// The copy of the first row to all others, with the cursor that says how much of it there is.
+    /// The copy of the first row to all others, with the cursor that holds its length.
     fork: Option<(Tensor, Recording)>,
 }
 
-/// What a row holds.
+/// The content of a row.
 #[derive(Clone, Default)]
 struct Row {
     /// Ids of the tokens that are in the cache.
     ids: Vec<u32>,
-    /// The most tokens that the row held since it was last empty: slots up to there were written.
+    /// The most tokens in the row since it was last empty: slots up to there were written.
     longest: usize,
 }
 
-/// The pass of one token a row, with the draw of the next.
+/// The pass of one token per row, followed by drawing the next.
 struct Decode {
     pass: CachedPass,
     recording: Recording,
@@ -50,20 +50,20 @@ struct Decode {
     readback: Readback,
 }
 
-/// What one row does in a step of decoding.
+/// What one row does in a decoding step.
 #[derive(Clone, Copy, Debug)]
 pub enum Feed {
-    /// Takes in a token, and draws the next.
+    /// Appends a token, and draws the next.
     Token(u32, Draw),
     /// Nothing.
     Idle,
 }
 
 impl<'a> Decoder<'a> {
-    /// A decoder of `rows` empty rows, each with room for `capacity` tokens or the model's context, whichever is less.
+    /// A decoder with `rows` empty rows, each for up to `capacity` tokens or the model's context, whichever is less.
     ///
     /// # Errors
-    /// When the GPU's memory does not suffice.
+    /// If the GPU's memory does not suffice.
     pub fn new(gpu: &Gpu, model: &'a Model, rows: usize, capacity: usize) -> Result<Self, EngineError> {
         let cache = Cache::allocate(gpu, &model.config, rows, capacity)?;
         let decode = Decode::new(gpu, model, &cache, rows)?;
@@ -79,7 +79,7 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// Tokens that a row has room for.
+    /// The capacity of a row in tokens.
     pub fn capacity(&self) -> usize {
         self.cache.capacity
     }
@@ -89,11 +89,11 @@ impl<'a> Decoder<'a> {
         &self.rows[row].ids
     }
 
-    /// Makes `row` hold `ids`, and returns how many of them it held already: only what comes after the common beginning is
-    /// computed, unless that beginning has left a window.
+    /// Makes `row` hold `ids`, and returns how many of them it already held: only what comes after the common prefix is
+    /// computed, unless part of that prefix has left a window.
     ///
     /// # Errors
-    /// When there are more than the row has room for, or one of them is not in the vocabulary.
+    /// If there are more than the row's capacity, or one of them is not in the vocabulary.
     pub fn prefill(&mut self, row: usize, ids: &[u32]) -> Result<usize, EngineError> {
         let reused = self.keep_common(row, ids)?;
         for chunk in ids[reused..].chunks(Cache::LONGEST_PASS) {
@@ -102,8 +102,8 @@ impl<'a> Decoder<'a> {
         Ok(reused)
     }
 
-    /// [`prefill`](Self::prefill) that asks `go_on` before every pass, and ends with `None` when it is told not to: the row
-    /// then holds a beginning of `ids`. At most two passes are under way at a time, so it ends soon.
+    /// [`prefill`](Self::prefill) that calls `go_on` before every pass, and returns `None` as soon as that is false: the row
+    /// then holds a prefix of `ids`. At most two passes are in flight at a time, so it ends soon.
     pub fn prefill_while(&mut self, row: usize, ids: &[u32], go_on: &mut dyn FnMut() -> bool) -> Result<Option<usize>, EngineError> {
         let reused = self.keep_common(row, ids)?;
         let mut under_way = None;
@@ -119,7 +119,7 @@ impl<'a> Decoder<'a> {
         Ok(Some(reused))
     }
 
-    /// Cuts what `row` holds back to what `ids` begins with, and returns how much that is.
+    /// Truncates `row` to its common prefix with `ids`, and returns the length of that.
     fn keep_common(&mut self, row: usize, ids: &[u32]) -> Result<usize, EngineError> {
         if ids.len() > self.capacity() {
             return Err(EngineError::TooLong { tokens: ids.len(), room: self.capacity() });
@@ -135,7 +135,7 @@ impl<'a> Decoder<'a> {
         Ok(reused)
     }
 
-    /// Checks that the model has these tokens.
+    /// Checks that the tokens are in the vocabulary.
     pub(super) fn check(&self, ids: &[u32]) -> Result<(), EngineError> {
         let vocab_size = self.model.config.vocab_size;
         match ids.iter().find(|&&id| id as usize >= vocab_size) {
@@ -195,8 +195,8 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// Tells the GPU which tokens each row holds, for draws with a repetition penalty. Rows keep count of what they are fed
-    /// after this by themselves.
+    /// Tells the GPU which tokens each row holds, for draws with a repetition penalty. Tokens that are fed later are added
+    /// automatically.
     pub fn mark_seen(&mut self) {
         let words = self.decode.seen.shape()[1];
         let mut seen = vec![0u32; words * self.rows.len()];
@@ -208,11 +208,11 @@ impl<'a> Decoder<'a> {
         self.gpu.write(&self.decode.seen, &seen);
     }
 
-    /// One step: every row that is fed a token takes it in and draws the next. One submission; only the drawn ids come
-    /// back. Returns a token for each row, and `None` for those that stood idle.
+    /// One step: every row that is fed a token appends it and draws the next. One submission; only the drawn ids are read
+    /// back. Returns a token for each row, and `None` for idle ones.
     ///
     /// # Errors
-    /// When a row has no room left, its token is not in the vocabulary, or its logits are not numbers.
+    /// If a row is full, its token is not in the vocabulary, or its logits are NaN.
     pub fn step(&mut self, feeds: &[Feed]) -> Result<Vec<Option<u32>>, EngineError> {
         assert_eq!(feeds.len(), self.rows.len(), "a feed for every row");
         let (mut cursors, mut ids, mut draws) = (Vec::new(), Vec::new(), Vec::new());
@@ -229,7 +229,7 @@ impl<'a> Decoder<'a> {
                 }
                 Feed::Idle => {
                     cursors.push(Cursor { row: i as u32, ..Cursor::default() });
-                    // Not a token: it would count as one that the row has seen.
+                    // Not a real token, which would be marked as seen.
                     ids.push(-1);
                     draws.push(Draw::GREEDY);
                 }
@@ -253,12 +253,12 @@ impl<'a> Decoder<'a> {
         Ok(tokens)
     }
 
-    /// Replays the last step call by call, and returns the time by kernel, longest first. The rows hold what they held.
+    /// Replays the last step call by call, and returns the time by kernel, longest first. The rows are not changed.
     pub fn profile(&self) -> Result<Vec<KernelTime>, EngineError> {
         Ok(self.decode.recording.profile(Clock::of(&self.gpu))?)
     }
 
-    /// Softcapped logits after the last step, `[rows, V]`. Those of rows that stood idle mean nothing.
+    /// Softcapped logits after the last step, `[rows, V]`. Those of idle rows are undefined.
     pub fn logits(&self) -> Result<Vec<f32>, EngineError> {
         let (vocab, padded) = (self.model.config.vocab_size, self.model.config.padded_vocab());
         let all: Vec<f32> = self.gpu.read(&self.decode.logits)?;

@@ -2,16 +2,16 @@
 
 use crate::gpu::GpuError;
 
-/// A generation that cannot be, or that broke off.
+/// A generation cannot start, or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The GPU failed, or has not enough memory.
+    /// The GPU failed, or does not have enough memory.
     #[error(transparent)]
     Gpu(#[from] GpuError),
     /// There is nothing to continue.
     #[error("the prompt has no tokens; give it at least one")]
     Empty,
-    /// More tokens than there is room for.
+    /// More tokens than the context.
     #[error("the text has {tokens} tokens and the model's context {room}; shorten the text")]
     TooLong {
         /// Tokens of the text.
@@ -19,7 +19,7 @@ pub enum EngineError {
         /// Tokens that fit.
         room: usize,
     },
-    /// Text is wanted of a model that is known by its ids alone.
+    /// Text is requested from a model without a tokenizer.
     #[error("the model has no tokenizer, so it reads and writes token ids only")]
     NoTokenizer,
     /// A token that the model does not have.
@@ -27,24 +27,24 @@ pub enum EngineError {
     NoSuchToken {
         /// The token.
         id: u32,
-        /// The number of tokens that there are.
+        /// The size of the vocabulary.
         vocab_size: usize,
     },
-    /// Logits that are not numbers.
+    /// Logits are NaN.
     #[error("the model's logits are not numbers; its weights are damaged or training diverged: use another checkpoint")]
     NotNumbers,
-    /// More of the likeliest tokens than there are.
+    /// Top-k is larger than the vocabulary.
     #[error("--top-k is {top_k}; it must be at most the {vocab_size} tokens of the vocabulary; 0 draws from all")]
     TopK {
         /// The value given.
         top_k: usize,
-        /// The number of tokens that there are.
+        /// The size of the vocabulary.
         vocab_size: usize,
     },
     /// An option outside its range.
     #[error("{option} is {value}; it must be {must}")]
     BadOption {
-        /// Its name at the command line.
+        /// Its name on the command line.
         option: &'static str,
         /// The value given.
         value: String,

@@ -1,32 +1,32 @@
-//! What a generation tells while it runs, and how it ended.
+//! The events of a generation, and its result.
 
 use std::time::Duration;
 
-/// Something that happened.
+/// An event of a generation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// More text: whole characters, never a part of one.
     Text(String),
     /// The model closed a call of the calculator.
     ToolCall {
-        /// What it asks for.
+        /// The expression.
         expression: String,
     },
     /// What the calculator answered.
     ToolResult {
-        /// The value as text; `None` where the expression has none, and then the model goes on by itself.
+        /// The value as text; `None` if the expression has none, and then the model continues by itself.
         result: Option<String>,
     },
-    /// The conversation had outgrown the context, and its oldest turns were left out.
+    /// The conversation has outgrown the context, and its oldest turns were dropped.
     Cut {
-        /// Messages left out.
+        /// Messages dropped.
         messages: usize,
     },
-    /// The end. Nothing comes after it.
+    /// The last event.
     Done {
         /// Why.
         reason: Reason,
-        /// What it took.
+        /// Token counts and times.
         stats: Stats,
     },
 }
@@ -37,7 +37,7 @@ pub enum Event {
 pub enum Reason {
     /// The model wrote a token that ends the text.
     Stop,
-    /// As many tokens were written as were asked for.
+    /// The requested number of tokens was written.
     MaxTokens,
     /// The context is full.
     ContextFull,
@@ -45,14 +45,14 @@ pub enum Reason {
     Cancelled,
 }
 
-/// What a generation took.
+/// Token counts and times of a generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stats {
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
-    /// How many of those were in the cache already.
+    /// How many of those were already in the cache.
     pub reused_tokens: usize,
-    /// Tokens that were written, results of tools and the one that ended the text included.
+    /// Tokens that were written, including results of tools and the one that ended the text.
     pub new_tokens: usize,
     /// From the call to the first token.
     pub time_to_first_token: Duration,
@@ -60,12 +60,12 @@ pub struct Stats {
     pub total_time: Duration,
     /// Tokens in the context at the end.
     pub context_used: usize,
-    /// Tokens that the context has room for.
+    /// The size of the context in tokens.
     pub context: usize,
 }
 
 impl Stats {
-    /// Tokens a second after the first; 0 where there was no second one.
+    /// Tokens per second after the first; 0 if there was no second one.
     pub fn tokens_per_second(&self) -> f64 {
         let seconds = (self.total_time - self.time_to_first_token).as_secs_f64();
         if self.new_tokens < 2 || seconds <= 0.0 { 0.0 } else { (self.new_tokens - 1) as f64 / seconds }

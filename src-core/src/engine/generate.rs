@@ -1,4 +1,4 @@
-//! One text, continued: tokens from the decoder, tools answered on the way, events out.
+//! Continues one text: tokens from the decoder, tool calls answered on the way, events out.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,13 +16,13 @@ use super::{EngineError, Event, Reason, Sampling, Stats};
 /// How to continue a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GenerateOptions {
-    /// Tokens to write at most; as many as fit the context where it is not said.
+    /// The most tokens to write; by default as many as fit in the context.
     pub max_tokens: Option<usize>,
     /// How they are drawn.
     pub sampling: Sampling,
     /// Tokens that end the text; they are not part of it.
     pub stop: Vec<u32>,
-    /// Whether calls of the calculator are answered.
+    /// Whether calls to the calculator are answered.
     pub tools: bool,
     /// What to do when the context is full.
     pub overflow: Overflow,
@@ -33,7 +33,7 @@ pub struct GenerateOptions {
 pub enum Overflow {
     /// End the text.
     Stop,
-    /// Forget the first half of it and go on.
+    /// Forget its first half and continue.
     Forget,
 }
 
@@ -43,57 +43,57 @@ impl Default for GenerateOptions {
     }
 }
 
-/// A text that was written.
+/// A generated text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Generated {
-    /// Its tokens, without the one that ended it. Half a result of a tool, where the end came in the middle of it, is
-    /// left out: it would read as another result.
+    /// Its tokens, without the one that ended it. An incomplete result of a tool, if the text ended in the middle of it, is
+    /// left out: it would read as a different result.
     pub ids: Vec<u32>,
     /// Why it ended.
     pub reason: Reason,
-    /// What it took.
+    /// Token counts and times.
     pub stats: Stats,
 }
 
-/// Continues texts with one model. What it has read stays in the cache: a prompt that begins like the last text costs
-/// only what is new.
+/// Continues texts with one model. Tokens stay in the cache: of a prompt that begins like the last text, only the rest
+/// is computed.
 pub struct Engine<'a> {
     decoder: Decoder<'a>,
-    /// `None` for a model that is known by its ids alone.
+    /// `None` for a model without a tokenizer.
     tokenizer: Option<&'a Tokenizer>,
     vocab_size: usize,
 }
 
 impl<'a> Engine<'a> {
-    /// An engine with an empty cache of the model's whole context.
+    /// An engine with an empty cache for the model's whole context.
     ///
     /// # Errors
-    /// When the GPU's memory does not suffice.
+    /// If the GPU's memory does not suffice.
     pub fn new(gpu: &Gpu, model: &'a Model, tokenizer: &'a Tokenizer) -> Result<Self, EngineError> {
         Ok(Self { tokenizer: Some(tokenizer), ..Self::of_ids(gpu, model)? })
     }
 
-    /// The same for a model without a tokenizer: it continues token ids, and there is no [`Event::Text`] and no tool.
+    /// The same for a model without a tokenizer: it continues token ids, without [`Event::Text`] and tools.
     pub fn of_ids(gpu: &Gpu, model: &'a Model) -> Result<Self, EngineError> {
         let decoder = Decoder::new(gpu, model, 1, model.config.sequence_len)?;
         Ok(Self { decoder, tokenizer: None, vocab_size: model.config.vocab_size })
     }
 
-    /// Tokens that the context has room for.
+    /// The size of the context in tokens.
     pub fn context(&self) -> usize {
         self.decoder.capacity()
     }
 
-    /// The tokenizer that texts are written with, if there is one.
+    /// The tokenizer of texts, if there is one.
     pub fn tokenizer(&self) -> Option<&'a Tokenizer> {
         self.tokenizer
     }
 
-    /// Continues `prompt`; `each` hears of everything as it happens, and last of [`Event::Done`]. Setting `cancel` ends the
-    /// text before its next token, or the reading of the prompt before its next pass but one.
+    /// Continues `prompt`; `each` receives all events as they happen, the last being [`Event::Done`]. Setting `cancel` ends the
+    /// text before its next token, or prefill of the prompt at most two passes later.
     ///
     /// # Errors
-    /// When an option is out of its range, the prompt is empty or longer than the context, the logits are not numbers, or
+    /// If an option is out of its range, the prompt is empty or longer than the context, the logits are NaN, or
     /// the GPU fails.
     pub fn generate(
         &mut self,
@@ -160,7 +160,7 @@ impl<'a> Engine<'a> {
         Ok(Generated { ids, reason, stats })
     }
 
-    /// Brings `ids` into the cache, and returns how many of them it held already; `None` where `go_on` made it give up.
+    /// Prefills `ids`, and returns how many of them were already cached; `None` if `go_on` ended it.
     fn hold(&mut self, ids: &[u32], sampling: &Sampling, go_on: &mut dyn FnMut() -> bool) -> Result<Option<usize>, EngineError> {
         let reused = self.decoder.prefill_while(0, ids, go_on)?;
         if sampling.has_penalty() {
@@ -195,7 +195,7 @@ impl<'a> Writer<'a> {
                     say(self.text.push(&tokenizer.decode_bytes(&[token])), each);
                 }
             }
-            // A character that was begun before the call does not go on behind it.
+            // An incomplete character before the call does not continue after it.
             Part::Call => self.finish(each),
             Part::Closed(call) => {
                 each(Event::ToolCall { expression: call.expression });

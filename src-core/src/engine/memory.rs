@@ -1,7 +1,6 @@
-//! How much GPU memory continuing texts takes beside the model: the second formula of `docs/MEMORY.md`, term by term.
+//! How much GPU memory generation takes in addition to the model: the second formula of `docs/MEMORY.md`, term by term.
 //!
-//! Like [`train::memory`](crate::train::memory), it is written from the sizes alone, and a test holds it against what the
-//! device counts.
+//! Like the formula for training, it is derived from the sizes alone, and a test compares it with the device's count.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +18,7 @@ use super::decoder::fresh_of_pass;
 /// Bytes of a float or a token id.
 const WORD: u64 = 4;
 
-/// Bytes of a dispatch's uniforms: they start on 256-byte borders.
+/// Bytes of a dispatch's uniforms: they are aligned to 256 bytes.
 const UNIFORMS: u64 = 256;
 
 /// GPU memory of a [`Decoder`](super::decoder::Decoder) in bytes, by [`Memory`](crate::gpu::Memory) kind.
@@ -27,11 +26,11 @@ const UNIFORMS: u64 = 256;
 pub struct DecoderMemory {
     /// Buffers of the passes.
     pub activations: u64,
-    /// Scratch of the passes, and the weights that tokens are drawn by.
+    /// Scratch of the passes, and the weights for drawing tokens.
     pub workspace: u64,
-    /// Uniforms, and the drawn tokens on their way back.
+    /// Uniforms, and the read-back buffer of the drawn tokens.
     pub staging: u64,
-    /// Keys and values.
+    /// The KV cache.
     pub cache: u64,
 }
 
@@ -42,10 +41,10 @@ impl DecoderMemory {
     }
 }
 
-/// The memory of a decoder of `rows` rows with room for `capacity` tokens each, once it has read prompts of up to `prompt`
-/// new tokens.
+/// The memory of a decoder of `rows` rows with a capacity of `capacity` tokens each, after it has prefilled prompts of up to
+/// `prompt` new tokens.
 ///
-/// `gpu` enters by the kernels that are best on it, since some leave parts of their sums, or packed operands, in scratch.
+/// It depends on `gpu` through the kernels that are fastest on it, since some need scratch for partial sums or packed operands.
 pub fn decoder_memory(gpu: &Gpu, config: &Config, rows: usize, capacity: usize, prompt: usize) -> DecoderMemory {
     let capacity = capacity.min(config.sequence_len);
     let weights = sample::scratch_len(gpu.capabilities(), config.vocab_size, config.padded_vocab());
@@ -54,8 +53,8 @@ pub fn decoder_memory(gpu: &Gpu, config: &Config, rows: usize, capacity: usize, 
     let prefill = |fresh| Pass { gpu, config, sequences: 1, fresh, capacity, logits: false };
     let longest = Cache::LONGEST_PASS.min(capacity);
 
-    // Draws and the tokens that were seen, then the passes' own; all passes of prefill lie in the longest one's buffers,
-    // with a cursor of their own.
+    // Draws and the tokens that were seen, then the buffers of the passes; all passes of prefill use the longest one's buffers,
+    // with one cursor.
     let own = rows * (Draw::WORDS + config.vocab_size.div_ceil(32));
     let longest = if passes.is_empty() { 0 } else { prefill(longest).words() };
     let scratch: usize = passes.iter().map(|&fresh| prefill(fresh).scratch()).sum();
@@ -63,7 +62,7 @@ pub fn decoder_memory(gpu: &Gpu, config: &Config, rows: usize, capacity: usize, 
     DecoderMemory {
         activations: WORD * (own + decode.words() + longest) as u64,
         workspace: WORD * (rows * weights + decode.scratch() + scratch) as u64,
-        // The draw is a dispatch of its own.
+        // Drawing is a separate dispatch.
         staging: WORD * rows as u64 + UNIFORMS * (decode.dispatches() + 1 + dispatches) as u64,
         cache: rows as u64 * Cache::bytes_per_row(config, capacity),
     }
@@ -84,21 +83,21 @@ impl Pass<'_> {
         self.sequences * self.fresh
     }
 
-    /// Whether the tokens are so few that each product reads its matrix once for all of them.
+    /// Whether there are so few tokens that each product reads its matrix once for all of them.
     fn few(&self) -> bool {
         self.tokens() <= matvec::MOST_ROWS
     }
 
-    /// N·((8 + 2·λ + b)·C + (H + 2·K)·D + 2) + 4·S, V logits a token, and the borders between projections.
+    /// N·((8 + 2·λ + b)·C + (H + 2·K)·D + 2) + 4·S, V logits per token, and the padding between projections.
     fn words(&self) -> usize {
-        // Where the stream begins, what it is in later layers, its norm, queries, attention's output, and the MLP's 4·C.
+        // The first buffer of the stream, its other buffers, its norm, queries, attention's output, and the MLP's 4·C.
         let token = (8 + self.streams()) * self.config.n_embd + self.projected() + 2;
         let logits = if self.logits { self.config.padded_vocab() } else { 0 };
         self.tokens() * (token + logits) + 4 * self.sequences + 128
     }
 
-    /// Buffers of the stream past its beginning: two in turn where lambdas mix it, and the one that backout keeps, which
-    /// stands in for one of the two in its layer.
+    /// Buffers of the stream after the first: two that alternate with lambdas, and the one that backout keeps, which
+    /// replaces one of the two in its layer.
     fn streams(&self) -> usize {
         let Config { n_layer, architecture, .. } = self.config;
         let kept = |i: usize| architecture.backout && i == self.config.middle_layer();
@@ -106,8 +105,8 @@ impl Pass<'_> {
         in_turn.len() + usize::from(architecture.backout)
     }
 
-    /// Outputs of the products that give queries, keys and values: one, where their matrices are of one shape and so lie one
-    /// after the other.
+    /// Outputs of the products that give queries, keys and values: one if their matrices have the same shape and so are
+    /// contiguous.
     fn projections(&self) -> Vec<usize> {
         let Config { n_head, n_kv_head, n_embd, .. } = *self.config;
         let kept = self.config.kv_dim();
@@ -127,7 +126,7 @@ impl Pass<'_> {
         left.max(shares) + right
     }
 
-    /// What attention's shares leave to each other.
+    /// The partial results of attention's shares.
     fn shares(&self, over: &Cached) -> usize {
         if self.fresh < CachedPass::SHARED_KEYS { attention_decode::scratch_len(self.gpu.capabilities(), over, self.tokens()) } else { 0 }
     }
@@ -145,7 +144,7 @@ impl Pass<'_> {
         windows.map(move |window| Cached { heads: n_head, kv_heads: n_kv_head, head_dim, ring: ring(window), window })
     }
 
-    /// The products of a layer; none where the tokens are few.
+    /// The products of a layer; none if there are few tokens.
     fn layer_products(&self) -> Vec<Product<'static>> {
         let c = self.config.n_embd;
         let others = [[c, c], [4 * c, c], [c, 4 * c]];
@@ -153,7 +152,7 @@ impl Pass<'_> {
         if self.few() { Vec::new() } else { all.map(|matrix| self.product(matrix)).collect() }
     }
 
-    /// The product with the head, where the pass has one and the tokens are many.
+    /// The product with the head, if the pass has one and there are many tokens.
     fn head_product(&self) -> Option<Product<'static>> {
         (self.logits && !self.few()).then(|| self.product([self.config.padded_vocab(), self.config.n_embd]))
     }
@@ -167,13 +166,13 @@ impl Pass<'_> {
         2 * products.iter().filter(|product| self.packed(product) != [0; 2]).count()
     }
 
-    /// Dispatches, which have a block of uniforms each.
+    /// Dispatches, with a block of uniforms each.
     fn dispatches(&self) -> usize {
         let parts = &self.config.architecture;
         let combined = self.over_layers().filter(|over| self.shares(over) > 0).count();
         let packs = self.config.n_layer * self.packs(&self.layer_products()) + self.packs(self.head_product().as_slice());
-        // Projections and the MLP's first product norm what they read, for many tokens in a dispatch of its own, as is what
-        // follows the MLP's first product. Then come rotation and storing, attention, and two products.
+        // The projections and the MLP's first product include the norm; for many tokens it is a separate dispatch, and so is the
+        // activation after the MLP's first product. The others are rotation and storing, attention, and two products.
         let normed = self.projections().len() + 1;
         let layer = usize::from(parts.lambdas) + 4 + if self.few() { normed } else { 2 * normed + 1 };
         let head = if self.logits { usize::from(parts.backout) + if self.few() { 1 } else { 3 } } else { 0 };

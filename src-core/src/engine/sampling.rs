@@ -1,4 +1,4 @@
-//! How the next token is drawn: what a user may ask for, and the random numbers for it.
+//! How the next token is drawn: the user's options, and the random numbers.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -14,11 +14,11 @@ pub struct Sampling {
     pub temperature: f64,
     /// Draw from this many of the likeliest tokens; 0 for all.
     pub top_k: usize,
-    /// Draw from the fewest of the likeliest tokens that have this probability together; 1 for all.
+    /// Draw from the fewest of the likeliest tokens that together have this probability; 1 for all.
     pub top_p: f64,
-    /// Draw from tokens that have at least this share of the likeliest one's probability; 0 for all.
+    /// Draw from tokens with at least this fraction of the likeliest one's probability; 0 for all.
     pub min_p: f64,
-    /// Logits of tokens that occurred are divided by this where positive, else multiplied; 1 leaves them alone.
+    /// Logits of tokens that occurred are divided by this if positive, else multiplied; 1 leaves them unchanged.
     pub repetition_penalty: f64,
     /// Seed of the draws: the same seed gives the same text.
     pub seed: u64,
@@ -65,7 +65,7 @@ pub(super) struct Draws {
 }
 
 impl Draws {
-    /// The draws of row `row` of a batch. Each row has a stream of its own, whatever the others do.
+    /// The draws of row `row` of a batch. Each row has its own stream, independent of the others.
     pub fn new(sampling: &Sampling, row: usize) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(sampling.seed);
         rng.set_stream(row as u64);

@@ -7,11 +7,11 @@ use super::EngineError;
 
 /// Natural-log probability of each token after the first, given those before it: `ids.len() − 1` numbers.
 ///
-/// Texts longer than the context are cut into windows of `sequence_len` tokens; each begins with the last token of the
-/// one before and sees nothing further back.
+/// Texts longer than the context are split into windows of `sequence_len` tokens; each begins with the last token of the
+/// previous one and sees nothing before that.
 ///
 /// # Errors
-/// When the numbers are none, or the GPU fails.
+/// If a result is NaN, or the GPU fails.
 pub fn score(gpu: &Gpu, model: &Model, ids: &[u32]) -> Result<Vec<f32>, EngineError> {
     let context = model.config.sequence_len;
     let mut scores = Vec::with_capacity(ids.len().saturating_sub(1));

@@ -1,4 +1,4 @@
-//! Text out of tokens as they come: a character may be spread over several of them.
+//! Decodes text from a stream of tokens: a character may be spread over several of them.
 
 /// Bytes that wait for the rest of their character.
 #[derive(Default)]
@@ -7,8 +7,8 @@ pub(super) struct TextStream {
 }
 
 impl TextStream {
-    /// Takes in the bytes of a token, and returns what is whole now. Bytes that can never become a character come out as
-    /// U+FFFD.
+    /// Appends the bytes of a token, and returns the characters that are complete now. Bytes that can never become a character
+    /// are returned as U+FFFD.
     pub fn push(&mut self, bytes: &[u8]) -> String {
         self.waiting.extend_from_slice(bytes);
         let mut text = String::new();
@@ -33,7 +33,7 @@ impl TextStream {
         text
     }
 
-    /// What is left at the end: U+FFFD where a character was begun.
+    /// The rest at the end: U+FFFD for an incomplete character.
     pub fn finish(&mut self) -> String {
         let left = std::mem::take(&mut self.waiting);
         String::from_utf8_lossy(&left).into_owned()

@@ -1,8 +1,8 @@
-//! Tool calls of one row of tokens, as they are written.
+//! Detects and answers the tool calls in one row of tokens.
 //!
 //! A model writes `<|python_start|> expression <|python_end|>`; the engine answers in its place with
-//! `<|output_start|> result <|output_end|>` and lets it write on. When there is no result, nothing is forced: the model
-//! goes on by itself, as it does in nanochat.
+//! `<|output_start|> result <|output_end|>` and lets it continue. If there is no result, nothing is forced: the model
+//! continues by itself, as in nanochat.
 
 use crate::tokenizer::{ChatTokens, Tokenizer};
 use crate::tools::calculator::{MAX_LENGTH, calculate};
@@ -16,12 +16,12 @@ pub struct ToolTokens {
     pub python_end: u32,
     /// `<|output_start|>`, before the result.
     pub output_start: u32,
-    /// `<|output_end|>`, behind it.
+    /// `<|output_end|>`, after it.
     pub output_end: u32,
 }
 
 impl ToolTokens {
-    /// Those of `tokenizer`, where it has the special tokens of a chat.
+    /// Those of `tokenizer`, if it has the special tokens of a chat.
     pub fn of(tokenizer: &Tokenizer) -> Option<Self> {
         let ChatTokens { python_start, python_end, output_start, output_end, .. } = tokenizer.chat_tokens().ok()?;
         Some(Self { python_start, python_end, output_start, output_end })
@@ -31,11 +31,11 @@ impl ToolTokens {
 /// A call that was closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolCall {
-    /// What was asked, as text. Of a call that is too long for the calculator only the beginning.
+    /// The expression as text; only its beginning if it is too long for the calculator.
     pub expression: String,
-    /// What the calculator answered; `None` when the expression has no value.
+    /// What the calculator answered; `None` if the expression has no value.
     pub result: Option<String>,
-    /// The tokens that the row takes next instead of sampled ones: the result between its special tokens, or none when
+    /// The tokens that are forced next instead of sampled ones: the result between its special tokens, or none if
     /// there is no result.
     pub forced: Vec<u32>,
 }
@@ -60,10 +60,10 @@ impl ToolUse {
         self.call.is_some()
     }
 
-    /// Hears of the next token of the row, sampled or forced, and answers the call that it closes.
+    /// Processes the next token of the row, sampled or forced, and answers the call that it closes.
     ///
-    /// A second `<|python_start|>` begins the call anew, and a `<|python_end|>` outside a call is nothing. Other special
-    /// tokens in a call are part of its text, of which no calculator makes sense, so it has no result.
+    /// A second `<|python_start|>` restarts the call, and a `<|python_end|>` outside a call is ignored. Other special
+    /// tokens in a call are part of its text, which is then not a valid expression, so it has no result.
     pub fn observe(&mut self, token: u32, tokenizer: &Tokenizer) -> Option<ToolCall> {
         if token == self.tokens.python_start {
             self.call = Some(Vec::new());
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!((first, last), (row.tokens.output_start, row.tokens.output_end));
         assert_eq!(row.tokenizer.decode(&call.forced[1..call.forced.len() - 1]), "150.0");
 
-        // What is forced is heard too and opens nothing; the next call starts afresh.
+        // Forced tokens are processed too and open no call; the next call starts afresh.
         for token in call.forced.clone() {
             row.token(token);
         }
