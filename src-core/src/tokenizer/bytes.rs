@@ -1,7 +1,7 @@
 //! The byte alphabet of byte-level BPE: each of the 256 bytes written as one printable character.
 //!
-//! `tokenizer.json` and the `tokenizers` library hold tokens as text, so raw bytes need a spelling. The table is
-//! GPT-2's: printable Latin-1 characters stand for themselves, the other 68 bytes for the characters from U+0100 on.
+//! `tokenizer.json` and the `tokenizers` library store tokens as text, so raw bytes need a spelling. The table is
+//! GPT-2's: printable Latin-1 characters represent themselves, the other 68 bytes are the characters from U+0100 on.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -21,7 +21,7 @@ pub(super) fn spell(bytes: &[u8]) -> String {
     bytes.iter().map(|&byte| TO_CHAR[usize::from(byte)]).collect()
 }
 
-/// The bytes that `spelling` stands for; `None` if a character is not of the alphabet.
+/// The bytes of `spelling`; `None` if a character is not in the alphabet.
 pub(super) fn unspell(spelling: &str) -> Option<Vec<u8>> {
     spelling.chars().map(|c| TO_BYTE.get(&c).copied()).collect()
 }

@@ -1,4 +1,4 @@
-//! How well a tokenizer compresses: bytes per token on several kinds of text, beside GPT-2's tokenizer and GPT-4's.
+//! How well a tokenizer compresses: bytes per token on several kinds of text, compared with GPT-2's and GPT-4's tokenizers.
 
 use serde::Serialize;
 use tiktoken_rs::CoreBPE;
@@ -14,8 +14,8 @@ pub const SAMPLES: [(&str, &str); 5] = [
     ("science", include_str!("samples/science.txt")),
 ];
 
-/// The others' regex engine gives up (and panics) after a million steps back, which a run of white space of that
-/// length would take; so they get their text in pieces of at most this many bytes.
+/// The others' regex engine gives up (and panics) after a million backtracking steps, which a run of white space of that
+/// length would need; so they get their text in pieces of at most this many bytes.
 const PIECE: usize = 1 << 16;
 
 /// A vocabulary in a comparison.
@@ -23,11 +23,11 @@ const PIECE: usize = 1 << 16;
 pub struct Contender {
     /// What the tokenizer is called.
     pub name: &'static str,
-    /// Its ids, special tokens included.
+    /// The number of ids, including special tokens.
     pub vocab_size: usize,
 }
 
-/// The tokens that one text takes.
+/// The number of tokens of one text.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measure {
     /// What the text is called.
@@ -40,7 +40,7 @@ pub struct Measure {
     pub bytes_per_token: Vec<f64>,
 }
 
-/// Tokenizers beside each other on the same texts.
+/// Tokenizers compared on the same texts.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     /// Ours first, then GPT-2's and GPT-4's.
@@ -53,7 +53,7 @@ impl Comparison {
     /// Measures each of `texts`, named groups of documents. Documents are encoded one by one, as in training.
     ///
     /// # Errors
-    /// When a vocabulary that comes with the program cannot be read.
+    /// If a vocabulary that is included in the program cannot be read.
     pub fn of<'t, D>(ours: &Tokenizer, texts: impl IntoIterator<Item = (String, D)>) -> Result<Self, TokenizerError>
     where
         D: IntoIterator<Item = &'t str>,
@@ -81,10 +81,10 @@ impl Comparison {
     }
 }
 
-/// Cuts `text` into pieces of at least `piece` bytes (but the last) and about `longest` at most.
+/// Splits `text` into pieces of at least `piece` bytes (except the last) and at most about `longest`.
 ///
-/// A cut before a space that follows a letter or digit changes no word: in these patterns no word holds a letter or digit
-/// and then white space, and nothing looks behind itself.
+/// Splitting before a space that follows a letter or digit changes no word: in these patterns no word contains a letter or digit
+/// followed by white space, and there is no lookbehind.
 fn pieces(text: &str, piece: usize, longest: usize) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {

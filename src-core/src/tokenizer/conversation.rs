@@ -1,5 +1,5 @@
-//! Conversations as data: what the chat, fine-tuning, evaluation and reinforcement learning hand to one another. How they
-//! become tokens is the business of `tokenizer::render` alone.
+//! Conversations as data: what chat, fine-tuning, evaluation and reinforcement learning exchange. Only
+//! `tokenizer::render` turns them into tokens.
 
 use std::fmt;
 
@@ -11,16 +11,16 @@ mod turns;
 pub use error::ConversationError;
 pub(super) use turns::{Turn, Turns, check_user};
 
-/// The longest message, in bytes of UTF-8, all its parts together. More is a file that was pasted by mistake.
+/// The longest message, in bytes of UTF-8, all parts together. Anything longer was probably pasted by mistake.
 pub const LONGEST_MESSAGE: usize = 1_000_000;
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Sets the scene; only as the first message, before the first of the user.
+    /// The system prompt; only as the first message, before the user's first.
     System,
-    /// The one who asks.
+    /// The user.
     User,
     /// The model.
     Assistant,
@@ -36,11 +36,11 @@ impl fmt::Display for Role {
     }
 }
 
-/// What a part of an assistant's message is.
+/// The kind of a part of an assistant's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PartKind {
-    /// Words.
+    /// Text.
     Text,
     /// An expression for the calculator.
     Python,
@@ -58,7 +58,7 @@ pub struct Part {
     pub text: String,
 }
 
-/// What a message says: plain text, or for the assistant also a list of parts.
+/// The content of a message: plain text, or for the assistant also a list of parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Content {
@@ -69,7 +69,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// The bytes of UTF-8 of the text, all parts together.
+    /// The length of the text in bytes of UTF-8, all parts together.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -78,11 +78,11 @@ impl Content {
     }
 }
 
-/// Whether a message of the assistant is learnt: in files 1, which may be left out, or 0. What others say never is.
+/// Whether a message of the assistant counts in the loss: in files 1, the default, or 0. Other roles' messages never do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "u8")]
 pub enum Weight {
-    /// It stands for the context that it gives, and is not learnt.
+    /// It is only context, without loss.
     Zero,
     /// It is learnt.
     #[default]
@@ -121,7 +121,7 @@ pub struct Message {
     pub role: Role,
     /// What is said.
     pub content: Content,
-    /// Whether it is learnt, where the assistant says it.
+    /// Whether it is learnt, if it is the assistant's.
     #[serde(default, skip_serializing_if = "Weight::is_one")]
     pub weight: Weight,
 }
@@ -138,7 +138,7 @@ impl Message {
     }
 }
 
-/// A conversation: an optional system message, then user and assistant in turn.
+/// A conversation: an optional system message, then alternating user and assistant messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
     /// The messages, in order.
@@ -149,9 +149,9 @@ impl Conversation {
     /// Checks that the conversation can be rendered.
     ///
     /// # Errors
-    /// When there is no message, user and assistant do not take turns (the user first, before it at most one system
-    /// message), the user says nothing or speaks in parts, or a message is longer than [`LONGEST_MESSAGE`]. Where the
-    /// conversation ends is not judged: whole ones are learnt from, unanswered ones are answered.
+    /// If there is no message, user and assistant do not alternate (the user first, before it at most one system
+    /// message), a user message is empty or a list of parts, or a message is longer than [`LONGEST_MESSAGE`]. The conversation
+    /// may end with either role: complete ones are for training, unanswered ones are to be answered.
     pub fn check(&self) -> Result<(), ConversationError> {
         Turns::of(self).map(drop)
     }

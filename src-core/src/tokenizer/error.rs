@@ -8,10 +8,10 @@ use crate::files::StandIn;
 /// A tokenizer could not be read, trained or written.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
-    /// The file is not there.
+    /// The file does not exist.
     #[error("there is no tokenizer at {}; run `nc-core tokenizer train` first", path.display())]
     Missing {
-        /// Where it was looked for.
+        /// Its expected path.
         path: PathBuf,
     },
     /// Reading or writing failed.
@@ -21,10 +21,10 @@ pub enum TokenizerError {
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// It is something else, left in the file's place.
+    /// The file is a stand-in for another file.
     #[error("{} {found}", path.display())]
     StandIn {
         /// The file.
@@ -35,7 +35,7 @@ pub enum TokenizerError {
     /// The text is not JSON, or not a tokenizer's JSON.
     #[error("the tokenizer is not a readable tokenizer.json: {0}")]
     Json(#[from] serde_json::Error),
-    /// The JSON is readable, and says something that nc-core cannot use.
+    /// The JSON is readable, but describes something that nc-core does not support.
     #[error("the tokenizer cannot be used: {0}")]
     Unusable(String),
     /// A file's own error, with the file's name.
@@ -46,32 +46,32 @@ pub enum TokenizerError {
         /// What is wrong with it.
         source: Box<TokenizerError>,
     },
-    /// The vocabulary has no room for the bytes and the special tokens.
+    /// The vocabulary is too small for the bytes and the special tokens.
     #[error("a vocabulary of {asked} is too small: 256 bytes and the special tokens need at least {least}")]
     VocabularyTooSmall {
-        /// What was asked for.
+        /// The requested size.
         asked: usize,
         /// The smallest possible size.
         least: usize,
     },
-    /// A file of such a vocabulary would not be read again.
+    /// A file with such a vocabulary could not be read again.
     #[error("a vocabulary of {asked} is more than nc-core reads: use --vocab-size {LARGEST_VOCABULARY} or less")]
     VocabularyBeyondReach {
-        /// What was asked for.
+        /// The requested size.
         asked: usize,
     },
-    /// Every word of the text is one token already, and the vocabulary is still not full.
+    /// Every word of the text is already one token, and the vocabulary is still not full.
     #[error("a vocabulary of {asked} is larger than this text can give: use --vocab-size {possible} or less, or more text")]
     VocabularyTooLarge {
-        /// What was asked for.
+        /// The requested size.
         asked: usize,
-        /// The largest size that this text gives.
+        /// The largest size that this text allows.
         possible: usize,
     },
-    /// There is nothing to learn from.
+    /// There is no text.
     #[error("the text is empty: there is nothing to train a tokenizer on")]
     EmptyText,
-    /// The different words of the text are longer than the trainer can number.
+    /// The distinct words of the text are longer than the trainer can index.
     #[error(
         "the different words of this text have more than 4 billion bytes, more than the trainer can count; read fewer characters of it"
     )]

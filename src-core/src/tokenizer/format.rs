@@ -1,8 +1,8 @@
-//! `tokenizer.json`, the form of Hugging Face's `tokenizers`: reading what others wrote, writing ours.
+//! `tokenizer.json`, the format of Hugging Face's `tokenizers`: reads files from other programs, and writes ours.
 //!
-//! The file can describe far more than a byte-level BPE. What would make it encode differently from how nc-core
-//! encodes is refused here by name, never ignored. What makes no difference is read over: truncation and padding, which
-//! transformers sets anew in each call, and all that is for bytes without a token, because every byte must have one.
+//! The file can describe far more than a byte-level BPE. Anything that would make it encode differently from nc-core
+//! is rejected by name, never ignored. What makes no difference is ignored: truncation and padding, which
+//! transformers sets in each call, and everything about bytes without a token, because every byte must have one.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,11 +15,11 @@ use super::split::SPLIT_PATTERN;
 use super::vocabulary::Vocabulary;
 use super::{BOS, TokenizerError};
 
-/// The most values that a file may hold: four for each token of the largest vocabulary, and some. Each takes up to a
+/// The most values in a file: four for each token of the largest vocabulary, and some more. Each takes up to a
 /// hundred bytes in memory.
 const MOST_VALUES: usize = 5 << 18;
 
-/// The longest description of a pre-tokenizer or a post-processor that is looked into, in bytes.
+/// The longest description of a pre-tokenizer or a post-processor that is parsed, in bytes.
 const LONGEST_PART: usize = 1 << 16;
 
 #[derive(serde::Deserialize)]
@@ -46,7 +46,7 @@ struct AddedToken {
 
 #[derive(serde::Deserialize)]
 struct Model<'a> {
-    /// Older files leave it out.
+    /// Older files omit it.
     #[serde(rename = "type", default = "bpe")]
     kind: String,
     #[serde(borrow)]
@@ -65,7 +65,7 @@ fn bpe() -> String {
     "BPE".to_owned()
 }
 
-/// A merge is a pair, or in older files both halves with a space between (no token holds a space: it is spelled `Ġ`).
+/// A merge is a pair, or in older files both halves with a space between (no token contains a space: it is spelled `Ġ`).
 enum Merge {
     Pair(String, String),
     Joined(String),
@@ -73,7 +73,7 @@ enum Merge {
 
 impl<'de> Deserialize<'de> for Merge {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// Not derived: what is derived first keeps whatever there is, however much.
+        /// Not derived: a derived implementation would first buffer the whole value, whatever its size.
         struct MergeVisitor;
         impl<'de> Visitor<'de> for MergeVisitor {
             type Value = Merge;
@@ -99,10 +99,10 @@ impl<'de> Deserialize<'de> for Merge {
     }
 }
 
-/// Reads a vocabulary out of `text`.
+/// Reads a vocabulary from `text`.
 pub(super) fn read(text: &str) -> Result<Vocabulary, TokenizerError> {
     let unusable = |what: &str| Err(TokenizerError::Unusable(what.to_owned()));
-    // Every value but the first is behind one of these; some of them are text, which makes little of a difference.
+    // Every value but the first follows one of these; some of them are inside text, which makes little difference.
     if text.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > MOST_VALUES {
         return unusable(&format!("it holds more than the {MOST_VALUES} values that are read"));
     }
@@ -146,7 +146,7 @@ pub(super) fn read(text: &str) -> Result<Vocabulary, TokenizerError> {
     Ok(Vocabulary::new(ordinary, special, merges.collect::<Result<_, _>>()?)?.with_whole_words(whole_words))
 }
 
-/// A part of the file as a value, unless it is so long that it is none of those that are known.
+/// A part of the file as a value, unless it is longer than any known one.
 fn looked_into(part: &RawValue) -> Result<Value, TokenizerError> {
     if part.get().len() > LONGEST_PART {
         return Err(TokenizerError::Unusable(format!("it describes a part in more than {LONGEST_PART} bytes")));
@@ -154,12 +154,12 @@ fn looked_into(part: &RawValue) -> Result<Value, TokenizerError> {
     Ok(serde_json::from_str(part.get())?)
 }
 
-/// Whether a part is none, or a sequence of none under `key`.
+/// Whether a part is absent, or an empty sequence under `key`.
 fn is_nothing(part: &Value, key: &str) -> bool {
     part.is_null() || part["type"] == "Sequence" && part[key].as_array().is_some_and(|parts| parts.iter().all(|part| is_nothing(part, key)))
 }
 
-/// The steps of a pre-tokenizer, those of sequences inside of it among them.
+/// The steps of a pre-tokenizer, including those of nested sequences.
 fn steps<'a>(part: &'a Value, found: &mut Vec<&'a Value>) {
     match part["pretokenizers"].as_array().filter(|_| part["type"] == "Sequence") {
         Some(parts) => parts.iter().for_each(|part| steps(part, found)),
@@ -167,8 +167,8 @@ fn steps<'a>(part: &'a Value, found: &mut Vec<&'a Value>) {
     }
 }
 
-/// Whether a post-processor does nothing that nc-core does not do by itself: a byte-level one moves offsets only, and
-/// `<|bos|>` is put in front of every text here. Any other adds tokens.
+/// Whether a post-processor does nothing that nc-core does not do itself: a byte-level one only changes offsets, and
+/// nc-core prepends `<|bos|>` to every text. Any other adds tokens.
 fn is_harmless(post_processor: &Value) -> bool {
     match post_processor["type"].as_str() {
         None => post_processor.is_null(),
@@ -183,7 +183,7 @@ fn is_harmless(post_processor: &Value) -> bool {
     }
 }
 
-/// The text must be split by [`SPLIT_PATTERN`] and then spelled in bytes, with nothing added.
+/// Text must be split by [`SPLIT_PATTERN`] and then converted to bytes, with nothing added.
 fn check_split(pre_tokenizer: &Value) -> Result<(), TokenizerError> {
     let mut found = Vec::new();
     steps(pre_tokenizer, &mut found);

@@ -1,7 +1,7 @@
-//! Merging the bytes of a long word: the same ids as the `tokenizers` library gives, in a fifth of its memory.
+//! Merges the bytes of a long word: the same ids as the `tokenizers` library, in a fifth of its memory.
 //!
-//! Of all neighbours that merge, those of the first merge come first, the leftmost of equals before the others. A token has
-//! its id on its first and its last byte, so that its neighbours are found from there.
+//! Of all adjacent tokens that can merge, those of the earliest merge come first, the leftmost of equals first. A token stores
+//! its id at its first and its last byte, so that its neighbours can be found from there.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,15 +10,15 @@ use ahash::AHashMap;
 
 use super::vocabulary::{Token, Vocabulary};
 
-/// From this length in bytes on, words are merged here.
+/// Words of at least this many bytes are merged here.
 pub(super) const LONG: usize = 1 << 12;
 
-/// Inside a token.
+/// A byte inside a token.
 const TAKEN: u32 = u32::MAX;
 
 /// The merges of a vocabulary.
 pub(super) struct Joins {
-    /// By pair: the rank of its merge, and the token that it makes.
+    /// By pair: the rank of its merge, and the resulting token.
     pairs: AHashMap<(u32, u32), (u32, u32)>,
     /// By byte: its token.
     bytes: [u32; 256],
@@ -61,12 +61,12 @@ impl Joins {
             let second = first + self.length(left);
             let Some(&right) = row.get(second) else { continue };
             let Some(&(rank_now, made)) = self.pairs.get(&(left, right)) else { continue };
-            // What was found here has changed since.
+            // The entry is stale: this position has changed since.
             if rank_now != wanted {
                 continue;
             }
             let last = second + self.length(right) - 1;
-            // In this order: parts of one byte are first and last at once.
+            // In this order: for tokens of one byte, the first byte is also the last.
             row[second - 1] = TAKEN;
             row[second] = TAKEN;
             row[first] = made;

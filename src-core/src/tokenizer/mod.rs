@@ -1,8 +1,8 @@
 //! Text to token ids and back: a byte-level BPE with the reference's split pattern, and nine special tokens that no
 //! text can produce.
 //!
-//! Training and merging are the `tokenizers` library's. The special tokens are kept outside of it: it is never told
-//! their names, so there is no text in which it could recognise them.
+//! Merging is the `tokenizers` library's, except for long words. The special tokens are kept outside of it: it never learns
+//! their names, so it cannot recognise them in any text.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -60,18 +60,18 @@ pub const SPECIAL_TOKENS: [&str; 9] = [
     "<|output_end|>",
 ];
 
-/// The largest `tokenizer.json` that is read, in bytes: five times what a vocabulary of 200,000 takes.
+/// The largest `tokenizer.json` that is read, in bytes: five times the size for a vocabulary of 200,000.
 pub const LARGEST_FILE: u64 = 32 << 20;
 
-/// Words whose merges are remembered.
+/// The number of words whose merges are cached.
 const CACHED_WORDS: usize = 1 << 16;
 
-/// A trained tokenizer. It never changes, and is shared between threads behind an `Arc`.
+/// A trained tokenizer. It is immutable, and shared between threads in an `Arc`.
 pub struct Tokenizer {
     vocabulary: Vocabulary,
     splitter: Splitter,
     model: BPE,
-    /// Made when the first long word comes.
+    /// Created for the first long word.
     joins: OnceLock<Joins>,
     special: HashMap<String, u32>,
     bos: u32,
@@ -94,7 +94,7 @@ impl Tokenizer {
     /// Reads a `tokenizer.json` in the form of Hugging Face's `tokenizers`.
     ///
     /// # Errors
-    /// When the file is missing, unreadable, longer than [`LARGEST_FILE`], or not a byte-level BPE with [`SPLIT_PATTERN`].
+    /// If the file is missing, unreadable, longer than [`LARGEST_FILE`], or not a byte-level BPE with [`SPLIT_PATTERN`].
     pub fn from_file(path: &Path) -> Result<Self, TokenizerError> {
         let io = |source| TokenizerError::Io { action: "read", path: path.to_owned(), source };
         let file = match std::fs::File::open(path) {
@@ -115,8 +115,8 @@ impl Tokenizer {
     }
 
     /// Reads the text of a `tokenizer.json`. The split pattern must be [`SPLIT_PATTERN`], every one of the 256 bytes a
-    /// token, the ids without holes, and `<|bos|>` among the special tokens. Truncation and padding are passed over: they
-    /// say what a program did with the ids, and [`encode`](Self::encode) gives all of them.
+    /// token, the ids contiguous, and `<|bos|>` among the special tokens. Truncation and padding are ignored: they
+    /// apply to the ids afterwards, and [`encode`](Self::encode) returns all of them.
     pub fn from_json(text: &str) -> Result<Self, TokenizerError> {
         Self::new(format::read(text)?)
     }
@@ -126,7 +126,7 @@ impl Tokenizer {
         format::write(&self.vocabulary)
     }
 
-    /// Writes [`Self::to_json`] to `path`, whole or not at all, and makes its folder if there is none.
+    /// Writes [`Self::to_json`] to `path`, whole or not at all, and creates its folder if needed.
     pub fn save(&self, path: &Path) -> Result<(), TokenizerError> {
         let io = |source| TokenizerError::Io { action: "write", path: path.to_owned(), source };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -138,13 +138,13 @@ impl Tokenizer {
         file.write_all(self.to_json().as_bytes()).map_err(io)?;
         file.as_file().sync_all().map_err(io)?;
         file.persist(path).map_err(|error| io(error.error))?;
-        // The new name is on disk only once its folder is.
+        // The new name is durable only once its folder is synced.
         #[cfg(unix)]
         std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
         Ok(())
     }
 
-    /// The ids of `text`. Special tokens are never among them, whatever the text holds.
+    /// The ids of `text`. Special tokens are never among them, whatever the text contains.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::with_capacity(text.len() / 4);
         self.splitter.words(text, |word| {
@@ -152,7 +152,7 @@ impl Tokenizer {
             if (LONG..u32::MAX as usize).contains(&word.len()) && !whole() {
                 return self.joins.get_or_init(|| Joins::of(&self.vocabulary)).encode(word.as_bytes(), &mut ids);
             }
-            // The model has a token for every byte and no dropout, so it has no way to fail.
+            // The model has a token for every byte and no dropout, so it cannot fail.
             let tokens = self.model.tokenize(&bytes::spell(word.as_bytes())).unwrap_or_default();
             ids.extend(tokens.into_iter().map(|token| token.id));
         });
@@ -169,7 +169,7 @@ impl Tokenizer {
         String::from_utf8_lossy(&self.decode_bytes(ids)).into_owned()
     }
 
-    /// The bytes of `ids`. An id outside the vocabulary stands for U+FFFD.
+    /// The bytes of `ids`. An id outside the vocabulary becomes U+FFFD.
     pub fn decode_bytes(&self, ids: &[u32]) -> Vec<u8> {
         let mut text = Vec::with_capacity(ids.len() * 4);
         for &id in ids {
@@ -182,7 +182,7 @@ impl Tokenizer {
         text
     }
 
-    /// How many ids there are, special tokens included.
+    /// The number of ids, including special tokens.
     pub fn vocab_size(&self) -> usize {
         self.vocabulary.tokens().len()
     }
@@ -197,7 +197,7 @@ impl Tokenizer {
         self.special.get(name).copied()
     }
 
-    /// How many bytes of text each id stands for, `[vocab_size]`; 0 for special tokens. Bits per byte divides by these.
+    /// The number of bytes of each id's text, `[vocab_size]`; 0 for special tokens. Bits per byte divides by these.
     pub fn token_bytes(&self) -> Vec<u32> {
         self.vocabulary
             .tokens()
@@ -209,7 +209,7 @@ impl Tokenizer {
             .collect()
     }
 
-    /// SHA-256 of [`Self::to_json`] in hexadecimal: equal for equal tokenizers, however their files were laid out.
+    /// SHA-256 of [`Self::to_json`] in hexadecimal: equal for equal tokenizers, however their files are formatted.
     pub fn hash(&self) -> String {
         hex(&Sha256::digest(self.to_json()))
     }

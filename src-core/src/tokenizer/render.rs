@@ -1,14 +1,14 @@
-//! How a conversation becomes tokens: the only place that knows the chat format. Training, evaluation, reinforcement
-//! learning and every chat call it, so a model meets when it answers what it learnt from.
+//! Turns a conversation into tokens: the only place that knows the chat format. Training, evaluation, reinforcement
+//! learning and chat all use it, so a model sees the same format when it answers as in training.
 //!
 //! ```text
 //! <|bos|> <|user_start|> … <|user_end|> <|assistant_start|> … <|assistant_end|> <|user_start|> …
 //! ```
 //!
-//! System text goes before the first thing that the user says, with a blank line between. What the assistant says is
-//! text, calls `<|python_start|> … <|python_end|>` and their results `<|output_start|> … <|output_end|>`. The mask says
-//! what is learnt: all that the assistant writes, its `<|assistant_end|>` too; not the results, which it is given, and
-//! nothing of a message with the weight 0.
+//! System text is prepended to the first user message, with a blank line between. An assistant's message consists of
+//! text, calls `<|python_start|> … <|python_end|>` and their results `<|output_start|> … <|output_end|>`. The mask marks
+//! what counts in the loss: all that the assistant writes, including `<|assistant_end|>`; not the results, which it is given, and
+//! nothing of a message with weight 0.
 
 use super::conversation::{Turn, Turns, check_user};
 use super::{ChatTokens, Content, Conversation, ConversationError, Message, Part, PartKind, Role, Tokenizer, Weight};
@@ -20,7 +20,7 @@ mod cut;
 pub struct Rendered {
     /// The token ids, `[T]`.
     pub ids: Vec<u32>,
-    /// Whether each token is learnt, `[T]`: the loss counts where it is a target.
+    /// The loss mask, `[T]`: whether each token counts in the loss as a target.
     pub mask: Vec<bool>,
 }
 
@@ -60,19 +60,19 @@ impl Rendered {
 }
 
 impl Tokenizer {
-    /// The whole conversation, to learn from.
+    /// The whole conversation, for training.
     ///
     /// # Errors
-    /// As [`Conversation::check`], and when the tokenizer has no chat tokens.
+    /// As [`Conversation::check`], and if the tokenizer has no chat tokens.
     pub fn render(&self, conversation: &Conversation) -> Result<Rendered, ConversationError> {
         let Turns { system, turns } = Turns::of(conversation)?;
         Ok(self.render_turns(&self.chat_tokens()?, system, &turns))
     }
 
-    /// The conversation up to where the assistant answers its last message: ends with `<|assistant_start|>`.
+    /// The prompt for an answer to the last message: ends with `<|assistant_start|>`.
     ///
     /// # Errors
-    /// As [`render`](Self::render), and when the last message is not from the user.
+    /// As [`render`](Self::render), and if the last message is not from the user.
     pub fn render_prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, ConversationError> {
         let Turns { system, turns } = Turns::of(conversation)?;
         match turns.last() {
@@ -81,11 +81,11 @@ impl Tokenizer {
         }
     }
 
-    /// The conversation up to where the assistant's last message begins, so that a model can write another in its place:
-    /// what evaluation and reinforcement learning ask for.
+    /// The conversation up to the start of the assistant's last message, so that a model can write another in its place:
+    /// for evaluation and reinforcement learning.
     ///
     /// # Errors
-    /// As [`render`](Self::render), and when the last message is not from the assistant.
+    /// As [`render`](Self::render), and if the last message is not from the assistant.
     pub fn render_for_completion(&self, conversation: &Conversation) -> Result<Vec<u32>, ConversationError> {
         let Turns { system, turns } = Turns::of(conversation)?;
         match turns.split_last() {
@@ -95,11 +95,11 @@ impl Tokenizer {
     }
 
     /// What the next message from the user adds to a conversation that ends with `<|assistant_end|>`:
-    /// `<|user_start|> text <|user_end|> <|assistant_start|>`. The ids before it stay as they are, and so does a cache
-    /// that was computed from them.
+    /// `<|user_start|> text <|user_end|> <|assistant_start|>`. The ids before it do not change, and a KV cache of them
+    /// remains valid.
     ///
     /// # Errors
-    /// When the text is empty or longer than [`LONGEST_MESSAGE`](super::LONGEST_MESSAGE), or the tokenizer has no chat
+    /// If the text is empty or longer than [`LONGEST_MESSAGE`](super::LONGEST_MESSAGE), or the tokenizer has no chat
     /// tokens.
     pub fn render_turn(&self, user_text: &str) -> Result<Vec<u32>, ConversationError> {
         let tokens = self.chat_tokens()?;
@@ -109,15 +109,15 @@ impl Tokenizer {
         Ok(rendered.ids)
     }
 
-    /// The assistant's message behind ids that a model wrote after `<|assistant_start|>`: plain text, or parts where it
+    /// The assistant's message for the ids that a model wrote after `<|assistant_start|>`: plain text, or parts if it
     /// called a tool. It ends at `<|assistant_end|>`, `<|bos|>` or the last id.
     ///
-    /// A model may write anything: special tokens that make no sense where they stand are left out, a call that was
-    /// never closed counts as one, and bytes that are not UTF-8 become U+FFFD. For ids that
-    /// [`render`](Self::render) gives, rendering the message gives them again.
+    /// A model may write anything: misplaced special tokens are left out, an unclosed call counts as one, and bytes that
+    /// are not UTF-8 become U+FFFD. For ids from
+    /// [`render`](Self::render), rendering the message gives the same ids.
     ///
     /// # Errors
-    /// When the tokenizer has no chat tokens.
+    /// If the tokenizer has no chat tokens.
     pub fn message_from_ids(&self, ids: &[u32]) -> Result<Message, ConversationError> {
         let tokens = self.chat_tokens()?;
         let mut parts = Vec::new();
@@ -203,7 +203,7 @@ impl Tokenizer {
     }
 }
 
-/// The user's first words with the system text before them.
+/// The first user message, with the system text prepended.
 fn with_system(system: &str, text: &str) -> String {
     format!("{system}\n\n{text}")
 }

@@ -1,4 +1,4 @@
-//! The special tokens of a chat, found once by name, so that nobody spells their names a second time.
+//! The special tokens of a chat, looked up by name once, so that no other code needs their names.
 
 use super::{SPECIAL_TOKENS, Tokenizer, TokenizerError};
 
@@ -7,21 +7,21 @@ use super::{SPECIAL_TOKENS, Tokenizer, TokenizerError};
 pub struct ChatTokens {
     /// Begins every document and every conversation.
     pub bos: u32,
-    /// Before what the user says.
+    /// Before a user message.
     pub user_start: u32,
-    /// After what the user says.
+    /// After a user message.
     pub user_end: u32,
-    /// Before what the assistant says.
+    /// Before an assistant's message.
     pub assistant_start: u32,
-    /// After what the assistant says: a model that is done writes it.
+    /// After an assistant's message: a model writes it when it has finished.
     pub assistant_end: u32,
     /// Before an expression for the calculator.
     pub python_start: u32,
     /// After an expression for the calculator.
     pub python_end: u32,
-    /// Before what the calculator answered.
+    /// Before a result of the calculator.
     pub output_start: u32,
-    /// After what the calculator answered.
+    /// After a result of the calculator.
     pub output_end: u32,
 }
 
@@ -29,7 +29,7 @@ impl Tokenizer {
     /// The special tokens of a chat.
     ///
     /// # Errors
-    /// When the tokenizer lacks one of [`SPECIAL_TOKENS`]: only `<|bos|>` is sure to be there.
+    /// If the tokenizer lacks one of [`SPECIAL_TOKENS`]: only `<|bos|>` is guaranteed.
     pub fn chat_tokens(&self) -> Result<ChatTokens, TokenizerError> {
         let mut ids = [0; SPECIAL_TOKENS.len()];
         for (id, name) in ids.iter_mut().zip(SPECIAL_TOKENS) {

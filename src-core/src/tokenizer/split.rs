@@ -1,7 +1,7 @@
-//! Splitting text into the words that BPE works within.
+//! Splits text into the words within which BPE merges.
 //!
-//! The pattern is matched by hand: its alternatives can be told apart by the first two characters, and no step is ever
-//! taken back but over the end of white space. So a text of any length is split in one pass, as the pattern says, where a
+//! The pattern is matched by hand: its alternatives can be distinguished by the first two characters, and there is no
+//! backtracking except at the end of white space. So a text of any length is split in one pass, whereas a
 //! regex engine gives up after some million steps. The tests compare the two.
 
 use std::sync::LazyLock;
@@ -13,7 +13,7 @@ use regex_syntax::hir::{Class, HirKind};
 pub const SPLIT_PATTERN: &str =
     r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
 
-/// What the pattern tells apart.
+/// The classes of characters in the pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// `\p{L}`
@@ -34,7 +34,7 @@ impl Kind {
     }
 }
 
-/// The kind of each character: letters and numbers as tiktoken's regex engine knows them.
+/// The class of each character: letters and numbers as defined by tiktoken's regex engine.
 static KINDS: LazyLock<Box<[Kind]>> = LazyLock::new(|| {
     let mut kinds = vec![Kind::Mark; char::MAX as usize + 1];
     for (pattern, kind) in [(r"\p{L}", Kind::Letter), (r"\p{N}", Kind::Number)] {
@@ -60,12 +60,12 @@ pub(super) struct Splitter {
 }
 
 impl Splitter {
-    /// A splitter. They are all the same.
+    /// A splitter.
     pub(super) fn new() -> Self {
         Self { kinds: &KINDS }
     }
 
-    /// Calls `each` with every word of `text`, in order. The words put together are the text.
+    /// Calls `each` with every word of `text`, in order. The concatenated words are the text.
     pub(super) fn words<'t>(&self, text: &'t str, mut each: impl FnMut(&'t str)) {
         let mut rest = text;
         while let Some(first) = rest.chars().next() {
@@ -101,19 +101,19 @@ impl Splitter {
         self.kinds[character as usize]
     }
 
-    /// The bytes of characters of `kind` that `text` begins with.
+    /// The length in bytes of the leading characters of `kind`.
     fn run(&self, text: &str, kind: Kind) -> usize {
         text.find(|character| self.kind(character) != kind).unwrap_or(text.len())
     }
 
-    /// The bytes of marks that `text` begins with, and of line breaks after them.
+    /// The length in bytes of leading punctuation, and of line breaks after it.
     fn marks(&self, text: &str) -> usize {
         let marks = self.run(text, Kind::Mark);
         marks + self.run(&text[marks..], Kind::Break)
     }
 
-    /// The bytes of the white space that `text` begins with, as far as it is one word: to its last line break; without one,
-    /// all of it at the end of the text, or else all but its last character, which goes with what comes next.
+    /// The length in bytes of the leading white space that is one word: up to its last line break; without one,
+    /// all of it at the end of the text, or else all but its last character, which belongs to the next word.
     fn white(&self, text: &str) -> usize {
         let (mut end, mut last, mut break_end) = (0, 0, None);
         for (at, character) in text.char_indices() {
@@ -132,7 +132,7 @@ impl Splitter {
     }
 }
 
-/// The bytes of `(?i:[sdmt]|ll|ve|re)` at the beginning of `text`, if it is there. The long s is an s as well.
+/// The length in bytes of a leading `(?i:[sdmt]|ll|ve|re)`, if there is one. The long s is also an s.
 fn contraction(text: &str) -> Option<usize> {
     let mut characters = text.chars();
     match characters.next()? {
@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    /// Text of characters that the pattern tells apart.
+    /// Text with characters of all classes.
     fn text() -> impl Strategy<Value = String> {
         let pieces = [
             "a", "S", "ll", "Ve", "rE", "t", "é", "日", "ſ", "ß", "K", "ʼ", "'", "'", "’", "1", "23", "٣", "½", "Ⅷ", ".", ",", "_", "😀",

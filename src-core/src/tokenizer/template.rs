@@ -1,10 +1,10 @@
-//! The chat format once more as a Jinja template, for programs that tokenize the text of a whole conversation at once.
+//! The chat format as a Jinja template, for programs that tokenize the text of a whole conversation at once.
 //!
-//! It says what [`Tokenizer::render`](super::Tokenizer::render) does, as far as text can: the names of special tokens
-//! become those tokens when the text is tokenized, so a message that holds one is refused.
+//! It does the same as [`Tokenizer::render`](super::Tokenizer::render), as far as text can: the names of special tokens
+//! become those tokens when the text is tokenized, so a message that contains one is rejected.
 
-/// The template, as Hugging Face's libraries take it: it reads `messages` and `add_generation_prompt`, and calls
-/// `raise_exception` with a sentence.
+/// The template, in the form of Hugging Face's libraries: it reads `messages` and `add_generation_prompt`, and calls
+/// `raise_exception` with a message.
 pub const CHAT_TEMPLATE: &str = include_str!("chat_template.jinja");
 
 #[cfg(test)]
@@ -29,7 +29,7 @@ mod tests {
         }
     }
 
-    /// What the template makes of a conversation, or the sentence with which it refuses.
+    /// The template's output for a conversation, or the message with which it rejects it.
     fn template(conversation: &Conversation, add_generation_prompt: bool) -> Result<String, String> {
         let mut environment = Environment::new();
         environment.add_function("raise_exception", |what: String| Err::<String, Error>(Error::new(ErrorKind::InvalidOperation, what)));
@@ -44,7 +44,7 @@ mod tests {
         Tokenizer::train([Ok::<_, std::io::Error>("the theme of the text, then the end".to_owned())], &options).unwrap().tokenizer
     }
 
-    /// The ids of rendered text, in which names of special tokens stand for those tokens.
+    /// The ids of rendered text, in which names of special tokens become those tokens.
     fn ids(tokenizer: &Tokenizer, mut text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
         while !text.is_empty() {
@@ -120,7 +120,7 @@ mod tests {
             let error = template(&conversation, false).unwrap_err();
             assert!(error.contains(expected), "{conversation:?}: {error}");
         }
-        // Those that make sense to nc-core, but not as text.
+        // Conversations that are valid for nc-core, but not as text.
         for name in SPECIAL_TOKENS {
             for conversation in [
                 Conversation { messages: vec![Message::text(User, format!("a {name} b"))] },

@@ -1,10 +1,10 @@
-//! A tokenizer from the ranks of its tokens, the form in which tiktoken keeps one.
+//! Builds a tokenizer from the ranks of its tokens, the form that tiktoken stores.
 //!
-//! Ranks say which tokens there are and which of two joins comes first, and leave open of which two parts a token is
-//! made. There is only one answer that matters: the two parts that are left when a token's own bytes are joined by
-//! the tokens of lower rank alone. Whatever stands around these bytes in a text, joins inside them come in that same order
-//! as long as none crosses their edges, and the join to this token only comes when none has. So the parts found here
-//! are the ones that meet in every text, and merging by them is merging by ranks.
+//! Ranks define which tokens there are and which of two merges comes first, but not from which two parts a token is
+//! merged. Only one answer matters: the two parts that remain when a token's own bytes are merged using only
+//! the tokens of lower rank. Whatever surrounds these bytes in a text, merges inside them happen in that same order
+//! as long as none crosses their edges, and the merge to this token only happens if none has. So the parts found here
+//! are the ones that are merged in every text, and merging by them is merging by ranks.
 
 use std::collections::HashMap;
 
@@ -12,17 +12,17 @@ use super::split::SPLIT_PATTERN;
 use super::vocabulary::Vocabulary;
 use super::{Tokenizer, TokenizerError, bytes};
 
-/// The most that finding all parts may take, in squared bytes of tokens. A vocabulary of 200,000 takes a fifth of it.
+/// The limit of the work to find all parts, in squared bytes of tokens. A vocabulary of 200,000 needs a fifth of it.
 const MOST_WORK: u64 = 1 << 27;
 
 impl Tokenizer {
-    /// Makes a tokenizer from what a `tiktoken.Encoding` consists of: the split pattern, the rank of each token, which
+    /// Builds a tokenizer from the parts of a `tiktoken.Encoding`: the split pattern, the rank of each token, which
     /// is its id, and the ids of the special tokens.
     ///
     /// # Errors
-    /// When the pattern is not [`SPLIT_PATTERN`], one of the 256 bytes is no token, an id is missing or used twice, a
-    /// token is there twice or could be made in several ways, `<|bos|>` is not among the special tokens, or tokens are too
-    /// long to be a vocabulary's.
+    /// If the pattern is not [`SPLIT_PATTERN`], one of the 256 bytes is not a token, an id is missing or used twice, a
+    /// token is duplicated or could be merged in several ways, `<|bos|>` is not among the special tokens, or tokens are too
+    /// long for a vocabulary.
     pub fn from_ranks(pattern: &str, ranks: Vec<(&[u8], u32)>, special: Vec<(&str, u32)>) -> Result<Self, TokenizerError> {
         let unusable = |what: &str| Err(TokenizerError::Unusable(what.to_owned()));
         if pattern != SPLIT_PATTERN {
@@ -48,11 +48,11 @@ impl Tokenizer {
         for (token, rank) in joined {
             match parts(token, rank, &by_bytes).as_slice() {
                 &[left, right] => merges.push((bytes::spell(left), bytes::spell(right))),
-                // Another order of joins might still lead to it, in some texts and not in others.
+                // Another order of merges might still lead to it, in some texts but not in others.
                 _ if (1..token.len()).any(|cut| by_bytes.contains_key(&token[..cut]) && by_bytes.contains_key(&token[cut..])) => {
                     return unusable(&format!("token {rank} is not made of two tokens that come before it"));
                 }
-                // No joins lead to it, and it is only found where it is a whole word: tiktoken looks these up first.
+                // No merges lead to it, and it only occurs as a whole word: tiktoken looks these up first.
                 _ => whole_words = true,
             }
         }
@@ -62,10 +62,10 @@ impl Tokenizer {
     }
 }
 
-/// What is left of `token` when its bytes are joined by all tokens of a rank below `limit`, the lowest first and of
+/// What remains of `token` when its bytes are merged by all tokens of a rank below `limit`, the lowest first and of
 /// equals the leftmost.
 fn parts<'t>(token: &'t [u8], limit: u32, ranks: &HashMap<&[u8], u32>) -> Vec<&'t [u8]> {
-    // Where each part starts, and the rank of the join with the part after it.
+    // Where each part starts, and the rank of the merge with the next part.
     let joins = |start: usize, end: usize| ranks.get(&token[start..end]).copied().filter(|&rank| rank < limit).unwrap_or(u32::MAX);
     let end = |parts: &[(usize, u32)], index: usize| parts.get(index).map_or(token.len(), |part| part.0);
     let mut parts: Vec<(usize, u32)> =
@@ -167,7 +167,7 @@ mod tests {
         ) {
             let mut tokens = vocabulary(&joins);
             if shuffle {
-                // A rank below that of its parts: mostly refused, and never misread.
+                // A rank below that of its parts: usually rejected, and never misread.
                 tokens[256..].reverse();
             }
             if let Ok(tokenizer) = from_tokens(&tokens) {

@@ -1,4 +1,4 @@
-//! Training a vocabulary: count the words of the text, then merge the most frequent neighbours until the vocabulary is
+//! Training a vocabulary: counts the words of the text, then merges the most frequent adjacent pair until the vocabulary is
 //! full.
 //!
 //! The bytes take the ids 0 to 255 and each merge the next one, as in the reference; ties go to the pair with the
@@ -21,22 +21,22 @@ mod merges;
 /// The smallest vocabulary: every byte and every special token.
 pub const SMALLEST_VOCABULARY: usize = 256 + SPECIAL_TOKENS.len();
 
-/// The largest vocabulary that is trained: more than a `tokenizer.json` may hold would not be read again.
+/// The largest vocabulary that is trained: a larger `tokenizer.json` could not be read again.
 pub const LARGEST_VOCABULARY: usize = 300_000;
 
-/// Documents are counted on all cores once this many bytes of them are read.
+/// Documents are counted on all cores whenever this many bytes have been read.
 const BATCH: usize = 8 << 20;
 
 /// How to train; the defaults are the reference's.
 #[derive(Clone, Debug)]
 pub struct TrainOptions {
-    /// Ids in the vocabulary, bytes and special tokens included.
+    /// Size of the vocabulary, including bytes and special tokens.
     pub vocab_size: usize,
     /// Reading stops once more than this many characters are read.
     pub max_chars: u64,
     /// Only this many characters of a document are read.
     pub doc_cap: usize,
-    /// Show progress on stderr where that is a terminal.
+    /// Show progress on stderr if that is a terminal.
     pub progress: bool,
 }
 
@@ -53,7 +53,7 @@ pub struct Trained {
     pub tokenizer: Tokenizer,
     /// Documents read.
     pub documents: u64,
-    /// Characters read, of cut documents the part before the cut.
+    /// Characters read, without the truncated ends of documents.
     pub chars: u64,
     /// The same in bytes.
     pub bytes: u64,
@@ -63,7 +63,7 @@ impl Tokenizer {
     /// Trains on `documents`.
     ///
     /// # Errors
-    /// When the vocabulary is smaller than [`SMALLEST_VOCABULARY`] larger than [`LARGEST_VOCABULARY`] or than the text can
+    /// If the vocabulary is smaller than [`SMALLEST_VOCABULARY`], larger than [`LARGEST_VOCABULARY`] or than the text can
     /// give, the text is empty, or a document is an error.
     pub fn train<E>(documents: impl IntoIterator<Item = Result<String, E>>, options: &TrainOptions) -> Result<Trained, TokenizerError>
     where
@@ -146,10 +146,10 @@ impl Words {
     }
 }
 
-/// Progress is told after this many merges.
+/// Progress is reported after this many merges.
 const MERGES_A_TELL: usize = 256;
 
-/// Learns a vocabulary of `size` ids from words that occur so often.
+/// Learns a vocabulary of `size` ids from words with their counts.
 fn vocabulary(counts: AHashMap<String, u64>, size: usize, progress: &ProgressBar) -> Result<Vocabulary, TokenizerError> {
     let room = size - SPECIAL_TOKENS.len();
     let most = room - 256;
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_word_without_a_break_is_trained_on_in_steps_as_many_as_its_bytes() {
-        // The trainer that this one replaced took a minute.
+        // A trainer that is quadratic in the length of a word would take a minute.
         let mut state = 1u32;
         let mut letter = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

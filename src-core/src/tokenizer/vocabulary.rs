@@ -1,16 +1,16 @@
-//! A vocabulary as data: what each id stands for, and in which order neighbours merge. Every way to a tokenizer
+//! A vocabulary as data: the bytes of each id, and the order of merges. Every way to obtain a tokenizer
 //! (a file, training) ends here, so what is checked here holds everywhere.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{BOS, TokenizerError, bytes};
 
-/// What one id stands for.
+/// The meaning of one id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     /// Bytes of text.
     Bytes(Vec<u8>),
-    /// A mark that no text can produce, by its name.
+    /// A special token, which no text can produce, by its name.
     Special(String),
 }
 

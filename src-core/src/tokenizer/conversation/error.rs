@@ -1,4 +1,4 @@
-//! What can be wrong with a conversation, each as one sentence. Messages are named by number, never by what they say.
+//! What can be wrong with a conversation, each as one sentence. Messages are identified by number and never quoted.
 
 use super::{LONGEST_MESSAGE, Role};
 use crate::tokenizer::TokenizerError;
@@ -9,7 +9,7 @@ pub enum ConversationError {
     /// There are no messages.
     #[error("the conversation has no messages; it needs at least one from the user")]
     NoMessages,
-    /// A system message stands alone.
+    /// A system message without others.
     #[error("the conversation is only a system message; a message from the user must follow it")]
     OnlySystem,
     /// A system message that does not come first.
@@ -18,7 +18,7 @@ pub enum ConversationError {
         /// Its number, from 1.
         message: usize,
     },
-    /// User and assistant do not take turns, or the assistant begins.
+    /// User and assistant do not alternate, or the assistant begins.
     #[error("message {message} is from the {found}, but must be from the {expected}: the two take turns, and the user begins")]
     OutOfTurn {
         /// Its number, from 1.
@@ -28,13 +28,13 @@ pub enum ConversationError {
         /// Who speaks.
         found: Role,
     },
-    /// The user says nothing.
+    /// A user message is empty.
     #[error("{} is empty; the user must say something", named(*.message))]
     Empty {
         /// Its number, from 1; none for a message on its own.
         message: Option<usize>,
     },
-    /// Parts where only plain text can be.
+    /// Parts where only plain text is allowed.
     #[error("message {message} is from the {role} and a list of parts; only the assistant's can be, give one string")]
     Parts {
         /// Its number, from 1.
@@ -50,13 +50,13 @@ pub enum ConversationError {
         /// Its bytes, all parts together.
         bytes: usize,
     },
-    /// An answer is asked for where it is not the assistant's turn.
+    /// An answer is requested when it is not the assistant's turn.
     #[error("the last message is from the assistant; it can only answer a message from the user")]
     NothingToAnswer,
-    /// The assistant's last message is to be left out, and there is none.
+    /// The assistant's last message is to be replaced, and there is none.
     #[error("the last message is from the user; it must be the assistant's answer, which is to be completed anew")]
     NothingToComplete,
-    /// The last message does not fit, even without all that was said before.
+    /// The last message does not fit, even without all earlier turns.
     #[error("the last message makes a prompt of {tokens} tokens, and there is room for {room}; shorten it")]
     PromptTooLong {
         /// The prompt's tokens, with the system text and without earlier turns.

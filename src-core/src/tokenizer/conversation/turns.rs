@@ -1,16 +1,16 @@
-//! The rules of a conversation: an optional system message, then user and assistant in turn. What passes them is handed
-//! on in a form that cannot break them, so rendering has nothing left to refuse.
+//! The rules of a conversation: an optional system message, then alternating user and assistant messages. The result of the check
+//! is a type that cannot violate them, so rendering cannot fail.
 
 use super::{Content, Conversation, ConversationError, LONGEST_MESSAGE, Role, Weight};
 
-/// A message of a conversation that keeps the rules.
+/// A message of a valid conversation.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::tokenizer) enum Turn<'c> {
     User(&'c str),
     Assistant(&'c Content, Weight),
 }
 
-/// A conversation that keeps the rules: the turns begin with the user's, alternate, and are at least one.
+/// A valid conversation: at least one turn, alternating, the user's first.
 #[derive(Clone, Debug)]
 pub(in crate::tokenizer) struct Turns<'c> {
     pub(in crate::tokenizer) system: Option<&'c str>,
@@ -45,7 +45,7 @@ impl<'c> Turns<'c> {
     }
 }
 
-/// Checks what a user says; gives it back.
+/// Checks a user message and returns its text.
 pub(in crate::tokenizer) fn check_user(text: &str, message: Option<usize>) -> Result<&str, ConversationError> {
     check_length(text.len(), message)?;
     if text.is_empty() { Err(ConversationError::Empty { message }) } else { Ok(text) }

@@ -1,17 +1,17 @@
-//! A conversation that has outgrown the context loses its oldest turns.
+//! Drops the oldest turns of a conversation that has outgrown the context.
 
 use super::{Rendered, Turn, Turns, with_system};
 use crate::tokenizer::{ChatTokens, Conversation, ConversationError, Tokenizer};
 
 impl Tokenizer {
-    /// Leaves out whole turns (what the user said and what was answered) from the front, as few as it takes for
-    /// [`render_prompt`](Self::render_prompt) to give at most `room` tokens. The system text stays. Also gives the number
-    /// of messages that were left out.
+    /// Drops whole turns (a user message and its answer) from the start, as few as possible for
+    /// [`render_prompt`](Self::render_prompt) to return at most `room` tokens. The system text is kept. Also returns the number
+    /// of messages dropped.
     ///
-    /// Messages are encoded from the last one backwards, each once, and only as far back as there is room.
+    /// Messages are encoded from the last one backwards, each once, and only as far back as they fit.
     ///
     /// # Errors
-    /// As [`render_prompt`](Self::render_prompt), and when the last message does not fit on its own.
+    /// As [`render_prompt`](Self::render_prompt), and if the last message alone does not fit.
     pub fn cut_to_fit(&self, conversation: &Conversation, room: usize) -> Result<(Conversation, usize), ConversationError> {
         let Turns { system, turns } = Turns::of(conversation)?;
         let tokens = self.chat_tokens()?;
@@ -20,7 +20,7 @@ impl Tokenizer {
         }
 
         let opening = Opening::new(self, system);
-        // `<|bos|>`, `<|assistant_start|>`, and everything after the turn that is looked at.
+        // `<|bos|>`, `<|assistant_start|>`, and everything after the current turn.
         let mut after = 2;
         let mut shortest = None;
         let mut first = None;
@@ -47,7 +47,7 @@ impl Tokenizer {
         Ok((Conversation { messages: kept.cloned().collect() }, first))
     }
 
-    /// The tokens of a message, its special ones too.
+    /// The number of tokens of a message, including special ones.
     fn message_tokens(&self, tokens: &ChatTokens, turn: &Turn) -> usize {
         let mut rendered = Rendered::default();
         match turn {
@@ -58,10 +58,10 @@ impl Tokenizer {
     }
 }
 
-/// Counts the tokens of a first message, which has the system text before it.
+/// Counts the tokens of a first message, to which the system text is prepended.
 struct Opening<'a> {
     tokenizer: &'a Tokenizer,
-    /// The system text, and the tokens of it with the blank line.
+    /// The system text, and its number of tokens with the blank line.
     system: Option<(&'a str, usize)>,
 }
 
@@ -70,10 +70,10 @@ impl<'a> Opening<'a> {
         Self { tokenizer, system: system.map(|text| (text, tokenizer.encode(&with_system(text, "")).len())) }
     }
 
-    /// The tokens of the message `text` as the first; `alone` is what it has elsewhere.
+    /// The number of tokens of the message `text` as the first; `alone` is its number elsewhere.
     ///
     /// In the split pattern a line break ends its word unless white space follows. So the system text and the message
-    /// are encoded independently of one another, unless the message begins with white space.
+    /// are encoded independently, unless the message begins with white space.
     fn tokens(&self, text: &str, alone: usize) -> usize {
         match self.system {
             None => alone,
@@ -97,14 +97,14 @@ mod tests {
     use super::*;
     use crate::tokenizer::TrainOptions;
 
-    /// A tokenizer with many tokens of white space, whose number changes with what stands beside it.
+    /// A tokenizer with many white-space tokens, whose number depends on the adjacent text.
     static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
         let text: String = (1..9).map(|n| format!("a..{}b {}c", "\n".repeat(n), " \n".repeat(n))).collect();
         let options = TrainOptions { vocab_size: 275, ..TrainOptions::default() };
         Tokenizer::train([Ok::<_, std::io::Error>(text)], &options).unwrap().tokenizer
     });
 
-    /// What [`Opening`] counts, and what is there.
+    /// The count of [`Opening`], and the real one.
     fn counted(system: &str, text: &str) -> (usize, usize) {
         let alone = TOKENIZER.encode(text).len();
         (Opening::new(&TOKENIZER, Some(system)).tokens(text, alone), TOKENIZER.encode(&with_system(system, text)).len())

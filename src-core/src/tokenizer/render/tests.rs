@@ -5,14 +5,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::tokenizer::{SPECIAL_TOKENS, TrainOptions};
 
-/// A tokenizer that has merged as much of the special tokens' names as it can.
+/// A tokenizer that has merged as much as possible of the special tokens' names.
 static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
     let text = format!("{} Whatever\n\n is said, 12/60 or\n \n\nnot, {}", SPECIAL_TOKENS.concat().repeat(20), "a few words. \n".repeat(20));
     let options = TrainOptions { vocab_size: 300, ..TrainOptions::default() };
     Tokenizer::train([Ok::<_, std::io::Error>(text)], &options).unwrap().tokenizer
 });
 
-/// Text that is hard on the format: names of special tokens, their crumbs, white space, and anything else.
+/// Text that stresses the format: names of special tokens, fragments of them, white space, and anything else.
 fn text() -> impl Strategy<Value = String> {
     let crumb = prop_oneof![
         proptest::sample::select(&SPECIAL_TOKENS[..]).prop_map(str::to_owned),
@@ -44,7 +44,7 @@ fn unanswered() -> impl Strategy<Value = Conversation> {
     })
 }
 
-/// The special tokens of a conversation, written down from its messages.
+/// The special tokens of a conversation, derived from its messages.
 fn expected_marks(conversation: &Conversation, tokens: &ChatTokens) -> Vec<u32> {
     let mut marks = vec![tokens.bos];
     for message in &conversation.messages {
@@ -69,7 +69,7 @@ fn expected_marks(conversation: &Conversation, tokens: &ChatTokens) -> Vec<u32> 
     marks
 }
 
-/// Parts as the tokens show them: neighbouring texts are one, empty texts are none.
+/// Parts as they can be recovered from tokens: adjacent texts are joined, empty texts are dropped.
 fn shown(content: &Content) -> Content {
     let Content::Parts(parts) = content else { return content.clone() };
     let mut seen: Vec<Part> = Vec::new();
@@ -131,7 +131,7 @@ proptest! {
         }
         let (all, some) = (TOKENIZER.render(&conversation).unwrap(), TOKENIZER.render(&weighted).unwrap());
         prop_assert_eq!(&all.ids, &some.ids);
-        // Message by message: the mask is that of before, or empty.
+        // Message by message: the mask is the same as before, or empty.
         let tokens = TOKENIZER.chat_tokens().unwrap();
         let answers: Vec<_> = weighted.messages.iter().filter(|message| message.role == Role::Assistant).collect();
         let mut answer = None;
@@ -171,7 +171,7 @@ proptest! {
         prop_assert_eq!(message.role, Role::Assistant);
         let conversation = Conversation { messages: vec![Message::text(Role::User, "?"), message.clone()] };
         let whole = TOKENIZER.render(&conversation).unwrap().ids;
-        // Bytes that are not UTF-8 are lost at first sight; from then on nothing is.
+        // Bytes that are not UTF-8 are lost the first time; after that nothing is.
         let start = TOKENIZER.render_for_completion(&conversation).unwrap().len();
         prop_assert_eq!(TOKENIZER.message_from_ids(&whole[start..]).unwrap(), message);
     }

@@ -1,11 +1,11 @@
-//! Choosing the merges of a vocabulary: the most frequent pair of neighbours becomes a token, again and again.
+//! Chooses the merges of a vocabulary: repeatedly, the most frequent adjacent pair becomes a token.
 //!
 //! Of pairs that occur equally often, the one with the smaller left id is taken, then the one with the smaller right
 //! id. Inside a word a pair is merged from left to right.
 //!
-//! All words lie in one row, a symbol a byte, with a border before, between and behind them. A token has its id on its
-//! first and its last byte, so its neighbours are found from there, and each pair knows the places where it was made. A
-//! merge then visits the occurrences of its pair and nothing else: all merges together take about as many steps as
+//! All words are in one array, one element per byte, with separators before, between and after them. A token stores its id at
+//! its first and its last byte, so its neighbours can be found from there, and each pair keeps the positions where it arose. A
+//! merge then visits only the occurrences of its pair: all merges together take about as many steps as
 //! there are bytes, however long a word is.
 
 use std::cmp::Reverse;
@@ -16,20 +16,20 @@ use ahash::AHashMap;
 
 use crate::tokenizer::TokenizerError;
 
-/// Two neighbours, by their ids. The ids 0 to 255 are bytes; merge `n` makes the id 256 + `n`.
+/// Two adjacent tokens, by their ids. The ids 0 to 255 are bytes; merge `n` creates the id 256 + `n`.
 pub(super) type Pair = (u32, u32);
 
-/// Between words.
+/// The separator between words.
 const BORDER: u32 = u32::MAX;
 
-/// Inside a token, where another one began.
+/// A byte inside a token, where another one began.
 const TAKEN: u32 = u32::MAX - 1;
 
-/// Chooses up to `most` merges for `words`, which occur so often; fewer where every word is one token before. `tell` hears
-/// how many there are after each.
+/// Chooses up to `most` merges for `words` with their counts; fewer if every word becomes one token before. `tell` is called
+/// after each with their number so far.
 ///
 /// # Errors
-/// When the words together are longer than can be counted.
+/// If the words together are longer than can be counted.
 pub(super) fn choose<'w>(
     words: impl Iterator<Item = (&'w [u8], u64)>,
     most: usize,
@@ -52,7 +52,7 @@ pub(super) fn choose<'w>(
         } else {
             let places = found.remove().places;
             row.merge_all(pair, 256 + merges.len() as u32, &places, &mut pairs, &mut born);
-            // Of those that were made in this merge some are gone again in it.
+            // Some of the pairs that this merge created are already gone again.
             queue.extend(
                 born.drain(..).map(|pair| (pairs.get(&pair).map_or(0, |found| found.count), Reverse(pair))).filter(|(count, _)| *count > 0),
             );
@@ -63,7 +63,7 @@ pub(super) fn choose<'w>(
     Ok(merges)
 }
 
-/// How often a pair occurs, and where it did: some of the places may be gone.
+/// How often a pair occurs, and where: some of the positions may be stale.
 #[derive(Default)]
 struct Found {
     count: u64,
@@ -71,7 +71,7 @@ struct Found {
     places: Vec<u32>,
 }
 
-/// All words, and what has become of them.
+/// All words in their current state.
 struct Row {
     /// By byte: an id on the first and the last byte of a token.
     ids: Vec<u32>,
@@ -112,8 +112,8 @@ impl Row {
         pairs
     }
 
-    /// Makes `pair`, which is no longer among `pairs`, the token `new` wherever it still is. Counts the pairs that this ends
-    /// and makes, and notes in `born` those that were not there before.
+    /// Replaces `pair`, which is no longer among `pairs`, by the token `new` at all its occurrences. Updates the counts of the
+    /// pairs that this removes and creates, and adds new ones to `born`.
     fn merge_all(&mut self, pair: Pair, new: u32, places: &[u32], pairs: &mut AHashMap<Pair, Found>, born: &mut Vec<Pair>) {
         let (left, right) = (self.length(pair.0), self.length(pair.1));
         self.lengths.push((left + right) as u32);
@@ -143,7 +143,7 @@ impl Row {
             if after != BORDER {
                 make((new, after), first);
             }
-            // A pair that overlaps itself is the one that is being merged, and is not counted any more.
+            // A pair that overlaps itself is the one being merged, and is no longer counted.
             for ended in [(before, pair.0), (pair.1, after)] {
                 if let Some(found) = pairs.get_mut(&ended) {
                     found.count -= count;

@@ -7,7 +7,7 @@
 //! number  = digit+ | digit+ "." digit* | "." digit+
 //! ```
 //!
-//! `−`, `×` and `÷` stand for `-`, `*` and `/`. `**` is refused, as in nanochat: a short power can be a long number.
+//! `−`, `×` and `÷` mean `-`, `*` and `/`. `**` is rejected, as in nanochat: a short power can be a long number.
 
 use std::iter::Peekable;
 use std::vec::IntoIter;
@@ -15,12 +15,12 @@ use std::vec::IntoIter;
 use super::MAX_DEPTH;
 use super::number::Number;
 
-/// Whether `c` may stand in arithmetic.
+/// Whether `c` is allowed in arithmetic.
 pub fn is_allowed(c: char) -> bool {
     matches!(c, '0'..='9' | '*' | '+' | '-' | '/' | '.' | '(' | ')' | ' ' | '−' | '×' | '÷')
 }
 
-/// The value of `expression`, or `None` when it is malformed or has no value.
+/// The value of `expression`, or `None` if it is malformed or has no value.
 pub fn evaluate(expression: &str) -> Option<Number> {
     let mut parser = Parser { tokens: tokens(expression)?.into_iter().peekable(), depth: 0 };
     let value = parser.sum()?;
@@ -39,7 +39,7 @@ enum Token {
     Close,
 }
 
-/// The tokens of `expression`, or `None` where Python's lexer sees none either.
+/// The tokens of `expression`, or `None` if Python's lexer would reject it, too.
 fn tokens(expression: &str) -> Option<Vec<Token>> {
     let mut tokens = Vec::new();
     let mut rest = expression;
@@ -108,7 +108,7 @@ impl Parser {
     }
 
     fn factor(&mut self) -> Option<Number> {
-        // A loop, for there may be thousands of signs in a row.
+        // A loop, because there may be thousands of signs in a row.
         let mut negative = false;
         while let Some(sign) = self.tokens.next_if(|token| matches!(token, Token::Plus | Token::Minus)) {
             negative ^= sign == Token::Minus;

@@ -1,32 +1,32 @@
-//! The calculator: models are poor at sums and at counting letters, so they write the question down and get the answer.
+//! The calculator: models are poor at arithmetic and at counting letters, so they write an expression and get its value.
 //!
-//! Two small languages, told apart by their characters: arithmetic (`(1,234.5 + 6) / 7`) and the counting of text in
-//! text (`'strawberry'.count('r')`). nanochat hands both to Python's `eval`, and its data sets hold the answers that
-//! Python prints; this is a parser that gives the same answers, to the last digit, and can run nothing.
+//! Two small languages, distinguished by their characters: arithmetic (`(1,234.5 + 6) / 7`) and counting text in
+//! text (`'strawberry'.count('r')`). nanochat passes both to Python's `eval`, and its data sets contain the results that
+//! Python prints; this is a parser that gives the same results, to the last digit, and executes nothing.
 //!
-//! As in nanochat, commas are dropped first, in text too: `'a,b'.count(',')` counts the empty text in `ab`, which is 3.
+//! As in nanochat, commas are removed first, also in text: `'a,b'.count(',')` counts the empty text in `ab`, which is 3.
 //!
-//! Python answers a little more. Deliberately without a result here:
-//! - what is no number: `()`, `...`, and text alone such as `'.count('`;
+//! Python accepts a little more. Deliberately without a result here:
+//! - what is not a number: `()`, `...`, and text alone such as `'.count('`;
 //! - other methods and attributes, `'Aa'.lower().count('a')`, `'a'.count('a').real`;
 //! - words, `'a'.count('a') or 5`, and prefixed text, `b'a'.count(b'a')`;
 //! - expressions beyond [`MAX_LENGTH`] and [`MAX_DEPTH`].
 //!
-//! The signs `−`, `×` and `÷` have a result here and none in nanochat.
+//! The signs `−`, `×` and `÷` are accepted here but not in nanochat.
 
 mod arithmetic;
 mod number;
 mod text;
 
-/// The longest expression, in bytes. Python refuses integers of more than 4,300 digits. No result has more characters
-/// than its expression, or than the 24 of the longest float: this bounds the numbers and the time as well.
+/// The longest expression, in bytes. Python rejects integers of more than 4,300 digits. No result has more characters
+/// than its expression, or than the 24 of the longest float: this also bounds the numbers and the time.
 pub const MAX_LENGTH: usize = 4096;
 
 /// How deep parentheses may nest, which is how deep the parsers recurse. Python's limit is the same.
 pub const MAX_DEPTH: usize = 200;
 
-/// The value of `expression` as Python's `str` prints it, or `None` when it has none: it is not of the two languages,
-/// divides by zero, overflows, or is beyond [`MAX_LENGTH`] or [`MAX_DEPTH`].
+/// The value of `expression` as Python's `str` prints it, or `None` if it has none: it is in neither of the two languages,
+/// divides by zero, overflows, or exceeds [`MAX_LENGTH`] or [`MAX_DEPTH`].
 ///
 /// ```
 /// use nc_core::tools::calculator::calculate;
@@ -150,7 +150,7 @@ mod tests {
             "'A'.lower().count('a')",
             "b'a'.count(b'a')",
         ]);
-        // nanochat looks for these anywhere, so ordinary words are caught too.
+        // nanochat looks for these anywhere, so ordinary words are rejected too.
         assert_none(&["'direction'.count('i')", "'a__b'.count('a')", "'Profile'.count('o')", "'important'.count('t')"]);
     }
 
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(calculate(&nested(MAX_DEPTH)).as_deref(), Some("1"));
         assert_eq!(calculate(&nested(MAX_DEPTH + 1)), None);
         let counted = |depth| format!("{}'a'.count('a'){}", "(".repeat(depth), ")".repeat(depth));
-        // The argument's parentheses are one level more.
+        // The argument's parentheses are one more level.
         assert_eq!(calculate(&counted(MAX_DEPTH - 1)).as_deref(), Some("1"));
         assert_eq!(calculate(&counted(MAX_DEPTH)), None);
         // The depth is that of nesting, not the number of parentheses.
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(calculate(&signs).as_deref(), Some("-1"));
     }
 
-    /// Asserts that `expression` is answered in the bounds of length and time, and that an answer is a number.
+    /// Asserts that evaluating `expression` stays within the bounds of length and time, and that a result is a number.
     fn assert_bounded(expression: &str) -> Result<(), TestCaseError> {
         let start = Instant::now();
         let result = calculate(expression);
@@ -183,7 +183,7 @@ mod tests {
         Ok(())
     }
 
-    /// Expressions of the grammar, and things that come close to it.
+    /// Expressions of the grammar, and near misses.
     fn expressions() -> impl Strategy<Value = String> {
         let number = prop_oneof!["[0-9]{1,3}", "[0-9]{1,400}", "[0-9]{0,20}\\.[0-9]{0,20}", "[1-9][0-9]{0,2}(,[0-9]{3}){1,4}"];
         let text = "'[a-z ,]{0,40}'|\"[a-z']{0,40}\"|'''[a-z']{0,9}'''";
@@ -219,7 +219,7 @@ mod tests {
         }
     }
 
-    /// The dearest expressions there are: long products, quotients and literals.
+    /// The most expensive expressions: long products, quotients and literals.
     #[test]
     fn the_longest_expressions_are_answered_at_once() {
         let fill = |unit: &str| unit.repeat(MAX_LENGTH / unit.len());

@@ -1,14 +1,14 @@
 //! Python's numbers: integers of any size and floats of 64 bits, and the rules by which they mix.
 //!
-//! An operation of two integers is exact, but for `/`, whose quotient is rounded once to the nearest float. With a
-//! float on either side, the other is rounded to a float first. Where Python raises an error (a division by zero, an
-//! integer too large for a float) there is no result; a float that grows too large becomes infinite, as in Python.
+//! An operation on two integers is exact, except for `/`, whose quotient is rounded once to the nearest float. With a
+//! float on either side, the other is rounded to a float first. If Python raises an error (a division by zero, an
+//! integer too large for a float) there is no result; a float that overflows becomes infinite, as in Python.
 
 use std::fmt;
 
 use num_bigint::{BigInt, BigUint, Sign};
 
-/// A number as Python has it.
+/// A Python number.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Number {
     /// An `int`.
@@ -87,7 +87,7 @@ impl fmt::Display for Number {
     }
 }
 
-/// Writes a finite float with the fewest digits that read back as the same float, and with an exponent where it is below
+/// Writes a finite float with the fewest digits that read back as the same float, and with an exponent if it is below
 /// 1e-4 or at least 1e16.
 fn write_float(value: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if value.is_sign_negative() {
@@ -110,9 +110,9 @@ fn write_float(value: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// The fewest digits that read back as `value`, and the power of ten of the first. When two such decimals are equally
-/// close, Python takes the one with the even last digit; the standard library does so only when it is told how many
-/// digits to write, and then does not ask whether they read back.
+/// The fewest digits that read back as `value`, and the power of ten of the first. If two such decimals are equally
+/// close, Python takes the one with the even last digit; the standard library does so only if it is told how many
+/// digits to write, and then does not check whether they read back.
 fn shortest_digits(value: f64) -> (String, i32) {
     let shortest = format!("{value:e}");
     let after_point = shortest.find('e').unwrap_or(shortest.len()).saturating_sub(2);
@@ -128,7 +128,7 @@ const SIGNIFICAND: i64 = f64::MANTISSA_DIGITS as i64;
 /// The exponent of the smallest positive float, 2^-1074.
 const SMALLEST: i64 = f64::MIN_EXP as i64 - SIGNIFICAND;
 
-/// `a / b` rounded once, ties to even. `None` when `b` is 0 or the quotient too large for a float. Zero has the sign of
+/// `a / b` rounded once, ties to even. `None` if `b` is 0 or the quotient too large for a float. Zero has the sign of
 /// a quotient: `0 / -5` is `-0.0`.
 fn quotient(a: &BigInt, b: &BigInt) -> Option<f64> {
     if b.sign() == Sign::NoSign {
@@ -150,7 +150,7 @@ fn quotient_of_sizes(a: &BigUint, b: &BigUint) -> Option<f64> {
     }
     let (a, b) = if scale < 0 { (a << scale.unsigned_abs(), b.clone()) } else { (a.clone(), b << scale.unsigned_abs()) };
     let whole = u64::try_from(&a / &b).ok()?;
-    // What lies below the last bit matters for ties only: a one stands for any of it.
+    // What is below the last bit only matters for ties: a one represents any of it.
     let bits = whole | u64::from(&b * whole != a);
 
     let length = i64::from(u64::BITS - bits.leading_zeros());

@@ -5,16 +5,16 @@
 //! literal = "'…'" | "\"…\"" | "'''…'''" | "\"\"\"…\"\"\""
 //! ```
 //!
-//! What nanochat refuses before it looks closer is refused here too, so that both agree on every word: all characters
-//! but letters, digits, quotes, `_`, `.`, parentheses and spaces, and the names that could have become dangerous in an
-//! evaluator, anywhere and in any case. There is no backslash among the characters, so a literal means what it shows.
+//! What nanochat rejects up front is rejected here too, so that both always agree: all characters
+//! but letters, digits, quotes, `_`, `.`, parentheses and spaces, and names that could be dangerous in an
+//! evaluator, anywhere and in any case. Backslashes are not allowed, so a literal contains exactly what it shows.
 
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
 use super::MAX_DEPTH;
 
-/// What may stand nowhere in an expression, in lower case.
+/// What must not occur anywhere in an expression, in lower case.
 const REFUSED: [&str; 17] = [
     "__",
     "import",
@@ -35,8 +35,8 @@ const REFUSED: [&str; 17] = [
     "hasattr",
 ];
 
-/// How often the text of `expression` holds what is counted, overlaps not counted twice; the empty text is found before
-/// every character and at the end. `None` when the expression is malformed or refused.
+/// How often the text of `expression` contains what is counted, without overlaps; the empty text is found before
+/// every character and at the end. `None` if the expression is malformed or rejected.
 pub fn evaluate(expression: &str) -> Option<usize> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '\'' | '"' | '(' | ')' | '.' | '_' | ' ');
     // nanochat wants these seven characters together somewhere, so `.count (` alone is not enough.
