@@ -1,10 +1,10 @@
-//! Fingerprints: short texts that differ when the data behind a task does.
+//! Fingerprints: short texts that change if the data behind a task does.
 
 use sha2::{Digest, Sha256};
 
 use crate::files::digest::hex;
 
-/// SHA-256 over `parts`, each with its length before it so that no two lists run into one another.
+/// SHA-256 over `parts`, each preceded by its length, so that different lists never coincide.
 #[derive(Default)]
 pub struct Fingerprinter {
     hash: Sha256,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::data::{ConversationFileError, DataError};
 
-/// A task that cannot give its conversations.
+/// A task cannot provide its conversations.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
     /// No task has this name.
@@ -12,10 +12,10 @@ pub enum TaskError {
     Unknown {
         /// The name as given.
         name: String,
-        /// The names that there are, and the closest one.
+        /// The known names, and the closest one.
         advice: String,
     },
-    /// A task was asked for in a form that is not understood.
+    /// The specification of a task cannot be parsed.
     #[error("{spec:?} names no task: {reason}; write it like smoltalk, mmlu:3 or talks.jsonl:2")]
     Spec {
         /// The text as given.
@@ -30,12 +30,12 @@ pub enum TaskError {
         folder: PathBuf,
         /// The task.
         task: &'static str,
-        /// What it was wanted for.
+        /// The split.
         split: super::Split,
-        /// A path that would be found.
+        /// An example of a path that would be found.
         example: String,
     },
-    /// The files were never fetched, or not all of them, and must not be fetched now.
+    /// Files are missing from the cache, and must not be fetched.
     #[error(
         "{task} is not in the cache ({}) and --offline forbids fetching it; run once without --offline, or give --data with a folder that holds it",
         folder.display()
@@ -43,10 +43,10 @@ pub enum TaskError {
     Offline {
         /// The task.
         task: &'static str,
-        /// Where it would be.
+        /// The folder in the cache.
         folder: PathBuf,
     },
-    /// A fetched file was damaged since, and must not be fetched again now.
+    /// A fetched file is damaged, and must not be fetched again.
     #[error("{} is damaged ({reason}) and --offline forbids fetching it again; run once without --offline", path.display())]
     Damaged {
         /// The file.
@@ -54,7 +54,7 @@ pub enum TaskError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The hub does not say which files a data set has.
+    /// The hub does not list the files of a data set.
     #[error("{url} cannot be asked for the files of {task} ({reason}); {advice}")]
     Listing {
         /// The task.
@@ -71,7 +71,7 @@ pub enum TaskError {
     NotOnHub {
         /// The data set.
         repo: &'static str,
-        /// How the files should begin.
+        /// The expected prefix of the files.
         wanted: &'static str,
     },
     /// This program was built without a network client.
@@ -106,7 +106,7 @@ pub enum TaskError {
         path: PathBuf,
         /// What is counted: `row` or `line`.
         unit: &'static str,
-        /// Which one, counted from 1.
+        /// Its number, from 1.
         number: u64,
         /// What is wrong with it.
         reason: String,
@@ -125,7 +125,7 @@ pub enum TaskError {
     /// A file of conversations that cannot be read.
     #[error(transparent)]
     Conversations(#[from] ConversationFileError),
-    /// The operating system refused.
+    /// An I/O error.
     #[error("cannot use {}", path.display())]
     Io {
         /// The file or folder.

@@ -1,5 +1,5 @@
-//! GSM8K: word problems of school mathematics. Their solutions hold calculations as `<<12/60=0.2>>`, which become calls
-//! of the calculator and its results, so that a model learns to use it; they end with `#### ` and the answer.
+//! GSM8K: word problems of school mathematics. Their solutions contain calculations as `<<12/60=0.2>>`, which become calls
+//! to the calculator and its results, so that a model learns to use it; they end with `#### ` and the answer.
 //!
 //! 7,500 problems to train on; of the 1,300 of `test`, validation takes the first 420 of the shuffled order, as the
 //! reference does.
@@ -47,7 +47,7 @@ fn conversation(row: Value) -> Result<Made, String> {
     Ok(Made::Conversation(Conversation { messages: vec![Message::text(Role::User, row.question), solution] }))
 }
 
-/// Text, calls and results, in order. A call is `<<EXPRESSION=RESULT>>` without a `>` inside and is divided at the last
+/// Text, calls and results, in order. A call is `<<EXPRESSION=RESULT>>` without a `>` inside and is split at the last
 /// `=`; without one the result is empty.
 fn parts(answer: &str) -> Vec<Part> {
     let mut parts = Vec::new();

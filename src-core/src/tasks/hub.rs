@@ -3,7 +3,7 @@
 //! The shards' own downloader moves the bytes, because it goes on where it was cut, bears silence, and checks digests. The
 //! first answer about which files a repository has is written down
 //! (`CACHE/hub/OWNER--NAME/listing.json`) and names one revision, so that a cache never mixes two, a resumed run reads
-//! what it read before, and nothing is asked again. Removing the folder fetches what is newest.
+//! the same files, and no further requests are needed. Delete the folder to fetch the newest revision.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::data::download::hub::{self, Listing, RepoKind, Unlisted, is_plain};
 use crate::data::download::{Content, Download, Event, Patience};
 use crate::data::format::parquet::verify_whole;
 
-/// How many files are fetched at a time.
+/// Files fetched in parallel.
 const WORKERS: usize = 4;
 
 /// The hub, or a mirror of it.
@@ -20,11 +20,11 @@ const WORKERS: usize = 4;
 pub struct Hub {
     /// Its address.
     pub endpoint: String,
-    /// The folder that holds what was fetched.
+    /// The folder of fetched files.
     pub folder: PathBuf,
-    /// Whether it must not be asked.
+    /// Whether requests are forbidden.
     pub offline: bool,
-    /// How much is borne.
+    /// Timeouts and retries.
     pub patience: Patience,
 }
 
@@ -34,7 +34,7 @@ impl Hub {
         Self { endpoint: hub::endpoint(), folder: sources.cache.join("hub"), offline: sources.offline, patience: Patience::default() }
     }
 
-    /// The parquet files of `repo` whose paths begin with the first of `prefixes` that any begins with, sorted. Those
+    /// The parquet files of `repo` whose paths begin with the first of `prefixes` that matches any, sorted. Files
     /// that are not in the cache, or are damaged there, are fetched.
     pub fn files(&self, task: &'static str, repo: &'static str, prefixes: &[&'static str]) -> Result<Vec<PathBuf>, TaskError> {
         let folder = self.folder.join(repo.replace('/', "--"));
@@ -85,7 +85,7 @@ impl Hub {
         download.run_for(&Content::parquet(check), &report).map(drop).map_err(|source| TaskError::Download { task, source })
     }
 
-    /// Asks which files there are, again and again while that may help.
+    /// Requests the list of files, with retries.
     fn ask(&self, task: &'static str, repo: &str) -> Result<Listing, TaskError> {
         let tell = |reason: &str, wait: std::time::Duration| tracing::warn!(task, reason, seconds = wait.as_secs(), "trying again");
         hub::ask(&self.endpoint, RepoKind::Dataset, repo, None, &self.patience, &tell).map_err(|unlisted| match unlisted {

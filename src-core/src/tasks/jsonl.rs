@@ -1,7 +1,7 @@
-//! Conversations of a `.jsonl` file: identity conversations, or any that people have.
+//! Conversations of a `.jsonl` file: identity conversations, or any others.
 //!
-//! What is held out for validation depends on what is asked first, and on nothing else ([`HeldOut::ByQuestion`]), so that
-//! no question is both learnt and measured. The whole file is held in memory.
+//! What is held out for validation depends only on the first question ([`HeldOut::ByQuestion`]), so that
+//! no question is in both splits. The whole file is held in memory.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -14,24 +14,24 @@ use super::{Split, Task, TaskError};
 use crate::data::{FoundConversations, Unsupported, read_conversations_with};
 use crate::tokenizer::{Content, Conversation, Role};
 
-/// About one question in this many is held out for validation. A file with fewer has none to spare: all are trained on.
+/// About one question in this many is held out for validation. In a file with fewer, none is.
 pub const HELD_OUT_EVERY: usize = 20;
 
-/// How the conversations that validation is made of are chosen.
+/// How the conversations for validation are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HeldOut {
-    /// By the hash of the first question: conversations that begin with the same one are on the same side, in every file
-    /// and in any order. Case, white space and the marks at the end of a question make no difference.
+    /// By the hash of the first question: conversations that begin with the same one are in the same split, in every file
+    /// and in any order. Case, white space and final punctuation make no difference.
     #[default]
     ByQuestion,
-    /// The 20th conversation of the file, the 40th, …: the rule of runs from before there was the other one. What is said
-    /// in several of them may be both learnt and measured.
+    /// The 20th conversation of the file, the 40th, …: the rule of older runs. Repeated content may be in
+    /// both splits.
     EveryTwentieth,
 }
 
 impl HeldOut {
-    /// The rule of a run that does not say which it has.
+    /// The rule of a run that does not record one.
     pub(crate) fn unrecorded() -> Self {
         Self::EveryTwentieth
     }
@@ -47,7 +47,7 @@ impl HeldOut {
                     return vec![false; conversations.len()];
                 }
                 let chosen = |question: u64| question.is_multiple_of(HELD_OUT_EVERY as u64);
-                // Where chance chose none, the one that it came closest to.
+                // If the hashes select none, the one with the closest hash.
                 let instead = if different.iter().copied().any(chosen) { None } else { different.iter().copied().min() };
                 questions.into_iter().map(|question| chosen(question) || instead == Some(question)).collect()
             }
@@ -55,7 +55,7 @@ impl HeldOut {
     }
 }
 
-/// The hash of what a conversation asks first.
+/// The hash of a conversation's first question.
 fn question(conversation: &Conversation) -> u64 {
     let asked = conversation.messages.iter().find(|message| message.role == Role::User).map(|message| &message.content);
     let asked = match asked {
@@ -73,7 +73,7 @@ fn question(conversation: &Conversation) -> u64 {
 pub struct FileRules {
     /// What is held out for validation.
     pub held_out: HeldOut,
-    /// What becomes of conversations that cannot be represented.
+    /// What happens to conversations that cannot be represented.
     pub unsupported: Unsupported,
 }
 
@@ -84,15 +84,15 @@ pub struct FileSummary {
     pub file: String,
     /// Conversations that are used, for training or for validation.
     pub conversations: usize,
-    /// How many of them are the same as one before them.
+    /// How many of them duplicate an earlier one.
     pub duplicates: usize,
-    /// How many different questions they begin with.
+    /// The number of different first questions.
     pub questions: usize,
     /// How many are held out for validation.
     pub held_out: usize,
-    /// Conversations that cannot be represented, and were left out.
+    /// Conversations that cannot be represented, and were skipped.
     pub skipped: u64,
-    /// The first of these, and why.
+    /// The first of these, and the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_skipped: Option<String>,
 }
@@ -108,7 +108,7 @@ impl Jsonl {
     /// Reads the conversations of `split`.
     ///
     /// # Errors
-    /// When the file cannot be read, a line is no conversation, or there is none at all.
+    /// If the file cannot be read, a line is not a conversation, or there is none at all.
     pub fn open(path: &Path, split: Split, rules: FileRules) -> Result<Self, TaskError> {
         let FoundConversations { mut conversations, skipped, first_skipped } = read_conversations_with(path, rules.unsupported)?;
         let written = |conversation: &Conversation| serde_json::to_vec(conversation).map_err(|error| TaskError::io(path)(error.into()));

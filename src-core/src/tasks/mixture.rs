@@ -1,18 +1,18 @@
-//! Several tasks as one, in one shuffled order: fine-tuning meets all of them all the time, however different their sizes.
+//! Several tasks as one, in one shuffled order: fine-tuning sees all of them all the time, however different their sizes.
 
 use super::digest::Fingerprinter;
 use super::random::permutation;
 use super::{FileSummary, Task, TaskError};
 use crate::tokenizer::Conversation;
 
-/// A task several times over, so that a mixture has more of it.
+/// A task repeated several times, so that a mixture has more of it.
 pub struct Repeated {
     task: Box<dyn Task>,
     times: usize,
 }
 
 impl Repeated {
-    /// The conversations of `task`, `times` times one after the other.
+    /// The conversations of `task`, `times` times in a row.
     pub fn new(task: Box<dyn Task>, times: usize) -> Self {
         Self { task, times }
     }
@@ -43,7 +43,7 @@ impl Task for Repeated {
 /// All conversations of several tasks, each once, in an order that the seed decides.
 ///
 /// The order is a permutation of (task, index) by [`random`](super::random), not by Python's generator: the same
-/// seed gives the same order here, on every machine, and another than in the reference.
+/// seed gives the same order on every machine, but not that of the reference.
 pub struct Mixture {
     tasks: Vec<Box<dyn Task>>,
     /// Where each task ends among the conversations before they are shuffled.
@@ -53,7 +53,7 @@ pub struct Mixture {
 }
 
 impl Mixture {
-    /// Mixes `tasks`; the order takes 8 bytes a conversation.
+    /// Mixes `tasks`; the order takes 8 bytes per conversation.
     pub fn new(tasks: Vec<Box<dyn Task>>, seed: u64) -> Self {
         let ends: Vec<usize> = tasks
             .iter()
@@ -71,7 +71,7 @@ impl Mixture {
         &self.tasks
     }
 
-    /// Which task conversation `index` is of, and which of its conversations it is.
+    /// The task of conversation `index`, and its index in that task.
     pub fn origin(&self, index: usize) -> (usize, usize) {
         let at = self.order[index];
         let task = self.ends.partition_point(|&end| end <= at);

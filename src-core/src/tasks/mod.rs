@@ -1,7 +1,7 @@
 //! Data sets of conversations: for fine-tuning, and later for evaluation and reinforcement learning. Knows no model.
 //!
 //! [`open`] finds a task by its [`TaskSpec`]: SmolTalk, MMLU and GSM8K in a folder or on the hub, spelling tasks that
-//! are made up, or a file of conversations. A [`Mixture`] shuffles several into one.
+//! are generated, or a file of conversations. A [`Mixture`] shuffles several into one.
 
 mod digest;
 mod error;
@@ -49,14 +49,14 @@ pub trait Task: Send + Sync {
     /// Conversation `index`, which is below [`len`](Self::len).
     ///
     /// # Errors
-    /// When the row behind it cannot be read or is not what the task expects.
+    /// If its row cannot be read or is not what the task expects.
     fn example(&self, index: usize) -> Result<Conversation, TaskError>;
 
-    /// What was found in the files of conversations behind it, each once.
+    /// What was found in its files of conversations, each file once.
     fn files(&self) -> Vec<FileSummary> {
         Vec::new()
     }
 
-    /// Differs when any conversation, their order or their number does: a resumed run must go on with the same data.
+    /// Changes if any conversation, their order or their number does: a resumed run must continue with the same data.
     fn fingerprint(&self) -> String;
 }

@@ -1,7 +1,7 @@
-//! How a multiple-choice question is put, the same for MMLU and ARC.
+//! The format of a multiple-choice question, the same for MMLU and ARC.
 //!
-//! The format is nanochat's, whose models know it. The letter comes after its choice, which binds better in small models,
-//! and right behind the `=` without a space: ` A` and `A` are different tokens, and the answer is `A`.
+//! The format is nanochat's, whose models know it. The letter comes after its choice, which works better for small models,
+//! and right after the `=` without a space: ` A` and `A` are different tokens, and the answer is `A`.
 
 /// The letters of four choices.
 pub const LETTERS: [&str; 4] = ["A", "B", "C", "D"];

@@ -1,13 +1,13 @@
-//! Random choices that stay the same for ever: ChaCha8 and the few lines below, nothing that a library may change.
+//! Random choices that never change: ChaCha8 and the few lines below, nothing that a library update may change.
 //!
-//! The reference shuffles with numpy's and Python's generators. The order of a data set is not part of what a model
-//! has to be, so ours is another one, and documented here: Fisher-Yates from the end, each index the upper half of a
+//! The reference shuffles with numpy's and Python's generators. The order of a data set is not part of a model's
+//! definition, so ours differs: Fisher-Yates from the end, each index the upper half of a
 //! 64-bit word times the number of choices.
 
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The generator for `seed`; different `stream`s of a seed have nothing in common.
+/// The generator for `seed`; different `stream`s of a seed are independent.
 pub fn generator(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream);

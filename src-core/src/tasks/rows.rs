@@ -1,5 +1,5 @@
-//! Rows of a data set's files as JSON values: of parquet files the columns that are asked for, of `.jsonl` files whole
-//! lines. Everything that can be wrong is named by file and row, and never quoted: rows are what people wrote.
+//! Rows of a data set's files as JSON values: the requested columns of parquet files, whole lines of `.jsonl` files.
+//! Errors name the file and row and never quote the content, because people wrote it.
 
 use std::fs::File;
 use std::path::Path;
@@ -20,10 +20,10 @@ use crate::data::format::source::Source;
 use crate::data::{DataError, Format};
 use crate::files::json::{self, JsonError};
 
-/// A longer line is no row but a file of another kind; it must not fill the memory before that shows.
+/// A longer line is not a row but a file of another kind; it must not fill the memory before that is detected.
 const LONGEST_LINE: u64 = 64 << 20;
 
-/// Gives every row of `path` to `each`, an object that should have the fields `columns`. What `each` returns as an error
+/// Passes every row of `path` to `each`, as an object that should have the fields `columns`. An error from `each`
 /// is the reason why the row cannot be used.
 ///
 /// The columns may also be the fields of a single struct column, as `train` is in one export of MMLU.
@@ -53,7 +53,7 @@ pub fn for_each(
     Ok(())
 }
 
-/// Why a row was not taken.
+/// Why a row was rejected.
 pub enum RowFault {
     /// It is not what the task expects.
     Unusable(String),
@@ -69,14 +69,14 @@ enum Fault {
 
 /// A row as the type that a task expects; `expected` says in words what that is.
 pub fn parse<T: DeserializeOwned>(row: Value, expected: &str) -> Result<T, String> {
-    // The parser's own words would quote the row.
+    // The parser's message would quote the row.
     json::from_value(&row).map_err(|error| match error {
         JsonError::NotFinite { .. } => error.to_string(),
         JsonError::Json { .. } => format!("it does not have {expected}"),
     })
 }
 
-/// The row itself, or the one object in it that has the first of `columns` where the row does not.
+/// The row itself, or the one object in it that has the first of `columns` if the row does not.
 fn unwrapped(row: Value, columns: &[&str]) -> Value {
     let has = |value: &Value| columns.first().is_some_and(|column| value.get(column).is_some());
     match row {
@@ -102,7 +102,7 @@ fn lines(path: &Path) -> Result<impl Iterator<Item = Result<Value, Fault>> + use
             Err(error) => return Some(Err(Fault::File(error.into()))),
         }
         let bytes = if std::mem::take(&mut first) { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line) } else { &line };
-        // With its line break, a line that ends too early would look like one with a stray control character.
+        // With its line break, a truncated line would look like one with a stray control character.
         let bytes = bytes.trim_ascii();
         if bytes.is_empty() {
             return Some(Ok(Value::Null));
@@ -141,7 +141,7 @@ fn parquet_rows(path: &Path, columns: &'static [&'static str]) -> Result<impl It
 fn broken(path: &Path, error: &ParquetError) -> TaskError {
     let said = error.to_string();
     let said = said.trim_start_matches("Parquet error: ");
-    // Of text that is not UTF-8 the decoder quotes the bytes.
+    // For text that is not UTF-8 the decoder quotes the bytes.
     let reason = said.split(" Bytes: ").next().unwrap_or(said).to_owned();
     DataError::Parquet { path: path.to_path_buf(), reason }.into()
 }
@@ -169,7 +169,7 @@ fn projection(path: &Path, schema: &Type, columns: &'static [&'static str]) -> R
     Type::group_type_builder(schema.name()).with_fields(kept).build().map_err(|error| broken(path, &error))
 }
 
-/// Whether rows of this type can be assembled. The library panics on some that cannot.
+/// Whether rows of this type can be decoded. The library panics on some that cannot.
 fn readable(column: &Type) -> bool {
     let converted = column.get_basic_info().converted_type();
     if column.is_primitive() {
@@ -194,7 +194,7 @@ fn object(row: Row) -> Value {
     Value::Object(row.into_columns().into_iter().map(|(name, field)| (name, value(field))).collect::<Map<_, _>>())
 }
 
-/// A field as JSON; null where no task has use for its type.
+/// A field as JSON; null if no task uses its type.
 fn value(field: Field) -> Value {
     match field {
         Field::Str(text) => Value::String(text),

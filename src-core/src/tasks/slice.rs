@@ -14,8 +14,8 @@ pub struct Slice {
 }
 
 impl Slice {
-    /// The conversations `range.start`, `range.start + step`, … below `range.end`. A range that reaches beyond the task
-    /// is cut to it; a `step` of 0 counts as 1.
+    /// The conversations `range.start`, `range.start + step`, … below `range.end`. A range that extends beyond the task
+    /// is clamped to it; a `step` of 0 counts as 1.
     pub fn new(task: Box<dyn Task>, range: Range<usize>, step: usize) -> Self {
         let end = range.end.min(task.len());
         Self { range: range.start.min(end)..end, step: step.max(1), task }

@@ -48,7 +48,7 @@ fn conversation(row: Value) -> Result<Made, String> {
     }
     let conversation = Conversation { messages };
     match conversation.check() {
-        // Nobody can mend the hub's rows, and there is nothing to answer.
+        // The hub's rows cannot be fixed, and there is nothing to answer.
         Err(ConversationError::Empty { .. }) => Ok(Made::Nothing("the user says nothing")),
         Err(error) => Err(error.to_string()),
         Ok(()) if conversation.messages.iter().all(|message| message.role != Role::Assistant) => Err("the assistant never answers".into()),

@@ -1,4 +1,4 @@
-//! Where the files of a data set are: in a folder of the user's, or on the Hugging Face hub and then in the cache.
+//! Where the files of a data set are: in a folder of the user's, or in the cache of the Hugging Face hub.
 
 use std::path::{Path, PathBuf};
 
@@ -7,9 +7,9 @@ use crate::data::Format;
 
 /// The files of a split.
 pub struct Files {
-    /// What the split is called in a folder of the user's; the first that is there is taken.
+    /// Names of the split in a folder of the user's; the first that exists is used.
     pub splits: &'static [&'static str],
-    /// How the paths of its parquet files begin on the hub; the first that is there is taken.
+    /// Prefixes of its parquet files on the hub; the first that exists is used.
     pub on_hub: &'static [&'static str],
 }
 
@@ -29,7 +29,7 @@ impl HubSet {
     /// In a folder DIR they are found as, for `train` of gsm8k, `DIR/gsm8k/train.parquet`,
     /// `DIR/gsm8k/train-00000-of-00001.parquet`, `DIR/gsm8k/train/*.parquet` or the same with `.jsonl`; instead of
     /// `gsm8k` the folder may be named `openai--gsm8k` or be `openai/gsm8k`, and have the hub's own folders in it
-    /// (`DIR/openai/gsm8k/main/train-00000-of-00001.parquet`). Where there are parquet files, `.jsonl` files do not count.
+    /// (`DIR/openai/gsm8k/main/train-00000-of-00001.parquet`). If there are parquet files, `.jsonl` files are ignored.
     pub fn locate(&self, split: Split, sources: &Sources) -> Result<Vec<PathBuf>, TaskError> {
         let files = (self.files)(split);
         match &sources.data {
@@ -96,7 +96,7 @@ fn is_of_split(stem: &str, split: &str) -> bool {
     })
 }
 
-/// The parquet and `.jsonl` files right in a folder; none if there is no such folder.
+/// The parquet and `.jsonl` files directly in a folder; none if there is no such folder.
 fn list(folder: &Path) -> Result<Vec<PathBuf>, TaskError> {
     if !folder.is_dir() {
         return Ok(Vec::new());

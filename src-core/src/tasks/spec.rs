@@ -13,26 +13,26 @@ use super::table::{Layout, Table};
 use super::{Task, TaskError, gsm8k, mmlu, smoltalk};
 use crate::data::Format;
 
-/// The names that a task may have, besides the path of a `.jsonl` file.
+/// The names of tasks. A task may also be the path of a `.jsonl` file.
 pub const NAMES: [&str; 5] = ["smoltalk", "mmlu", "gsm8k", SimpleSpelling::NAME, SpellingBee::NAME];
 
 /// Conversations of the spelling tasks unless a number is given, as in the reference.
 const SPELLING: usize = 200_000;
 const SPELLING_BEE: usize = 80_000;
 
-/// The most conversations of a spelling task that validation asks for.
+/// The most conversations of a spelling task in validation.
 const SPELLING_VALIDATION: usize = 1000;
 
-/// The largest numbers that a spec may hold: more would only fill the memory.
+/// The largest numbers in a spec: more would only fill the memory.
 const MOST_REPEATS: usize = 1000;
 const MOST_GENERATED: usize = 100_000_000;
 
-/// Which half of a task's data.
+/// A split of a task's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Split {
     /// Conversations to train on.
     Train,
-    /// Conversations that are only measured.
+    /// Conversations for validation.
     Validation,
 }
 
@@ -48,9 +48,9 @@ impl fmt::Display for Split {
 /// Where tasks find their data.
 #[derive(Clone, Debug)]
 pub struct Sources {
-    /// A folder that holds the data sets; nothing is fetched then. [`HubSet::locate`] says how they may lie in it.
+    /// A folder with the data sets; then nothing is fetched. [`HubSet::locate`] describes its layout.
     pub data: Option<PathBuf>,
-    /// Whether only what is in the cache may be used.
+    /// Whether only the cache may be used.
     pub offline: bool,
     /// Where fetched files go, in `hub/`, and what is written while the process lives: [`Home::cache`](crate::checkpoint::home::Home::cache).
     pub cache: PathBuf,
@@ -60,7 +60,7 @@ pub struct Sources {
 
 /// A task by name: `smoltalk`, `mmlu:3`, `spelling:20000`, `talks.jsonl:2`.
 ///
-/// The number says how often the conversations are trained on; for the spelling tasks, which are made up, how many there
+/// The number is how often the conversations are repeated; for the spelling tasks, which are generated, how many there
 /// are. Validation never repeats any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskSpec {
@@ -82,7 +82,7 @@ impl TaskSpec {
         is_file(&self.name)
     }
 
-    /// Whether the conversations are made up rather than read.
+    /// Whether the conversations are generated rather than read.
     fn is_generated(&self) -> bool {
         [SimpleSpelling::NAME, SpellingBee::NAME].contains(&self.name.as_str())
     }
@@ -166,12 +166,12 @@ pub fn standard(identity: Option<&Path>) -> Vec<TaskSpec> {
 
 /// Opens a task.
 ///
-/// Data sets of the hub are validated on parts of their `test` splits, as in the reference; files, on what
-/// [`jsonl`](super::jsonl) holds out, which is nothing for small ones: then the task is empty. The spelling tasks are
-/// validated on words that are not trained on.
+/// Validation uses parts of the `test` splits of the hub's data sets, as in the reference; for files, what
+/// [`jsonl`](super::jsonl) holds out, which is nothing for small ones: then the task is empty; and for the spelling tasks
+/// words that are not trained on.
 ///
 /// # Errors
-/// When the data cannot be found, fetched or read, a row is not what the task expects, or there is none.
+/// If the data cannot be found, fetched or read, a row is not what the task expects, or there is none.
 pub fn open(spec: &TaskSpec, split: Split, sources: &Sources) -> Result<Box<dyn Task>, TaskError> {
     let table = |set: &HubSet, layout: &Layout| -> Result<Box<dyn Task>, TaskError> {
         Ok(Box::new(Table::read(layout, &set.locate(split, sources)?, &sources.cache)?))

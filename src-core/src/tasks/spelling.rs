@@ -1,8 +1,8 @@
-//! Spelling and counting letters, made up on the spot.
+//! Spelling and counting letters, generated on the fly.
 //!
-//! A model sees tokens, not letters: which letters a token stands for it has to be taught. [`SimpleSpelling`] does just
-//! that; [`SpellingBee`] asks how often a letter is in a word, and answers twice: by spelling and counting aloud, and by
-//! asking the calculator. The conversation at an index depends on nothing else, so nothing is stored.
+//! A model sees tokens, not letters: it has to be taught the letters of each token. [`SimpleSpelling`] does just
+//! that; [`SpellingBee`] asks how often a letter is in a word, and answers twice: by spelling and counting step by step, and by
+//! the calculator. A conversation depends only on its index, so nothing is stored.
 
 use super::digest::Fingerprinter;
 use super::random::{below, choose, generator, permutation};
@@ -10,13 +10,13 @@ use super::words::words;
 use super::{Split, Task, TaskError};
 use crate::tokenizer::{Content, Conversation, Message, Part, PartKind, Role};
 
-/// Goes into the fingerprints; changes whenever what is generated does.
+/// Part of the fingerprints; must change whenever the generated content does.
 const VERSION: u64 = 1;
 
-/// The seed of all that is generated.
+/// The seed of all generated content.
 const SEED: u64 = 42;
 
-/// The generator's stream for each split, beyond those that the indices use.
+/// The generator's stream for each split, different from those of the indices.
 fn stream(split: Split) -> u64 {
     match split {
         Split::Train => 1,
@@ -33,7 +33,7 @@ fn fingerprint(name: &str, split: Split, size: usize) -> String {
     print.finish()
 }
 
-/// The letters of a word with commas between. A comma is a token of its own, so each letter is one, too.
+/// The letters of a word with commas between. A comma is a separate token, so each letter is one, too.
 fn spelled(word: &str) -> String {
     let letters: Vec<String> = word.chars().map(String::from).collect();
     letters.join(",")
@@ -41,7 +41,7 @@ fn spelled(word: &str) -> String {
 
 /// "Spell the word: apple", "apple:a,p,p,l,e".
 ///
-/// The words come in a shuffled order, each once before any comes again.
+/// The words are in shuffled order, and none is repeated before all have occurred.
 pub struct SimpleSpelling {
     split: Split,
     size: usize,
@@ -82,7 +82,7 @@ impl Task for SimpleSpelling {
     }
 }
 
-/// Ways to ask. People ask in many, and in their own language; the answer is in English all the same.
+/// Phrasings of the question, in several languages; the answer is always in English.
 const QUESTIONS: [&str; 48] = [
     "How many times is {letter} in {word}",
     "How many {letter} are there in {word}",
@@ -148,7 +148,7 @@ const QUOTES: [&str; 3] = ["", "'", "\""];
 const LETTERS: [char; 26] =
     ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z'];
 
-/// "How many r are in strawberry?", counted aloud, checked with `'strawberry'.count('r')`, and ended with `#### 3`.
+/// "How many r are in strawberry?", counted step by step, checked with `'strawberry'.count('r')`, and ended with `#### 3`.
 pub struct SpellingBee {
     split: Split,
     size: usize,
@@ -176,7 +176,7 @@ impl Task for SpellingBee {
     fn example(&self, index: usize) -> Result<Conversation, TaskError> {
         let mut rng = generator(index as u64, stream(self.split));
         let word = *choose(&mut rng, words(self.split));
-        // Mostly a letter that is there; one that need not be keeps 0 among the answers.
+        // Usually a letter of the word; sometimes any letter, so that 0 is among the answers.
         let inside: Vec<char> = word.chars().collect();
         let letter = if below(&mut rng, 10) > 0 { *choose(&mut rng, &inside) } else { *choose(&mut rng, &LETTERS) };
 

@@ -1,8 +1,8 @@
-//! Conversations on disk, by index: a file without a name that the system deletes with the process.
+//! Conversations on disk, by index: an unnamed file that the system deletes with the process.
 //!
-//! SmolTalk's 460,000 conversations are about a gigabyte, and training wants them in random order, which a parquet file
-//! cannot give: one row costs the decoding of a thousand. So every row is read once, checked, and written as JSON where
-//! it can be found again. Memory holds eight bytes a conversation, the disk (`cache/` under the home folder) the text.
+//! SmolTalk's 460,000 conversations are about a gigabyte, and training needs them in random order, for which parquet is
+//! too slow: one row costs the decoding of a thousand. So every row is read once, checked, and written as JSON for
+//! random access. Memory holds eight bytes per conversation, the disk (`cache/` under the home folder) the text.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -22,14 +22,14 @@ pub struct StoreWriter {
 }
 
 impl StoreWriter {
-    /// Starts an empty store in `folder`, which is made if it is not there.
+    /// Starts an empty store in `folder`, which is created if needed.
     pub fn create(folder: &Path) -> Result<Self, TaskError> {
         std::fs::create_dir_all(folder).map_err(TaskError::io(folder))?;
         let file = tempfile::tempfile_in(folder).map_err(TaskError::io(folder))?;
         Ok(Self { folder: folder.to_path_buf(), file: BufWriter::new(file), ends: Vec::new(), digest: Fingerprinter::default() })
     }
 
-    /// Adds a conversation behind the others.
+    /// Appends a conversation.
     pub fn push(&mut self, conversation: &Conversation) -> Result<(), TaskError> {
         let bytes = serde_json::to_vec(conversation).map_err(|error| TaskError::io(&self.folder)(error.into()))?;
         self.file.write_all(&bytes).map_err(TaskError::io(&self.folder))?;
@@ -38,7 +38,7 @@ impl StoreWriter {
         Ok(())
     }
 
-    /// Ends the writing.
+    /// Finishes writing.
     pub fn finish(self) -> Result<Store, TaskError> {
         let file = self.file.into_inner().map_err(|error| TaskError::io(&self.folder)(error.into_error()))?;
         Ok(Store { folder: self.folder, file: Mutex::new(file), ends: self.ends, fingerprint: self.digest.finish() })
@@ -49,7 +49,7 @@ impl StoreWriter {
 pub struct Store {
     folder: PathBuf,
     file: Mutex<File>,
-    /// Where each conversation ends in the file.
+    /// The end offset of each conversation in the file.
     ends: Vec<u64>,
     fingerprint: String,
 }

@@ -1,7 +1,7 @@
 //! A task whose conversations come from the rows of files: SmolTalk, MMLU and GSM8K share it.
 //!
-//! All rows are read and checked when the task is opened, so that a bad one is named then and not hours into training.
-//! As in the reference, the order is shuffled once with seed 42, so that the first of them are a fair sample; the
+//! All rows are read and checked when the task is opened, so that a bad one is reported then and not hours into training.
+//! As in the reference, the order is shuffled once with seed 42, so that the first ones are a fair sample; the
 //! permutation is that of [`super::random::permutation`], not numpy's.
 
 use std::path::{Path, PathBuf};
@@ -16,11 +16,11 @@ use crate::tokenizer::Conversation;
 /// The seed of the order.
 const SEED: u64 = 42;
 
-/// What a task makes of a row.
+/// The result of converting a row.
 pub enum Made {
     /// A conversation.
     Conversation(Conversation),
-    /// Nothing: the row is sound, but has nothing that could be learnt. Why, in words.
+    /// Nothing: the row is valid, but has nothing to learn. With the reason.
     Nothing(&'static str),
 }
 
@@ -30,7 +30,7 @@ pub struct Layout {
     pub name: &'static str,
     /// The columns that are read.
     pub columns: &'static [&'static str],
-    /// Makes a conversation of a row; the error says what is wrong with the row, without quoting it.
+    /// Converts a row to a conversation; the error says what is wrong with the row, without quoting it.
     pub convert: fn(Value) -> Result<Made, String>,
 }
 
@@ -42,10 +42,10 @@ pub struct Table {
 }
 
 impl Table {
-    /// Reads `files`, in order; what they hold is kept in a file in `cache` while the process lives.
+    /// Reads `files`, in order; the conversations are kept in a file in `cache` while the process lives.
     ///
     /// # Errors
-    /// When a file cannot be read, a row is not what the task expects, or there is no row.
+    /// If a file cannot be read, a row is not what the task expects, or there is no row.
     pub fn read(layout: &Layout, files: &[PathBuf], cache: &Path) -> Result<Self, TaskError> {
         let mut store = StoreWriter::create(cache)?;
         let mut left_out = 0u64;

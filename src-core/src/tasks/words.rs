@@ -1,13 +1,13 @@
-//! The words of the spelling tasks: 40,035 common English ones, shipped in `assets/words` with their licence.
+//! The words of the spelling tasks: 40,035 common English ones, from `assets/words`, which also has their licence.
 
 use std::sync::LazyLock;
 
 use super::Split;
 
-/// One word a line, sorted.
+/// One word per line, sorted.
 const LIST: &str = include_str!("../../../assets/words/words.txt");
 
-/// One word in this many is never trained on, so that validation asks for words that were not practised.
+/// One word in this many is never trained on, so that validation uses unseen words.
 pub const HELD_OUT_EVERY: usize = 20;
 
 static TRAIN: LazyLock<Vec<&str>> = LazyLock::new(|| of(Split::Train));

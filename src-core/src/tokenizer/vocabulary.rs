@@ -81,7 +81,7 @@ impl Vocabulary {
         Ok(Self { tokens, merges: pairs, whole_words: false })
     }
 
-    /// Looks a word up as a whole before merging its bytes. Makes a difference only where a token cannot be reached by
+    /// Looks a word up as a whole before merging its bytes. This only makes a difference if a token cannot be reached by
     /// merging.
     pub(super) fn with_whole_words(self, whole_words: bool) -> Self {
         Self { whole_words, ..self }
