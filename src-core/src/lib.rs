@@ -9,6 +9,7 @@ pub mod bench;
 #[cfg(feature = "burn")]
 pub mod burn_twin;
 pub mod checkpoint;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod data;
 pub mod engine;

@@ -305,7 +305,7 @@ fn a_mixture_holds_every_conversation_as_often_as_asked_in_an_order_of_the_seed(
 #[test]
 fn every_conversation_renders_and_has_something_to_learn() {
     let place = Place::new();
-    let options = TrainOptions { vocab_size: 300, max_chars: 1 << 20, doc_cap: 10_000, ..TrainOptions::default() };
+    let options = TrainOptions { vocab_size: 300, max_chars: 1 << 20, doc_cap: 10_000 };
     let text = nc_tests::workshop::text(50);
     let Trained { tokenizer, .. } = Tokenizer::train([Ok::<_, std::io::Error>(text)], &options).unwrap();
     for split in [Split::Train, Split::Validation] {

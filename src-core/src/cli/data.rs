@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::{Context, Failure, corpus, synth};
 use crate::data::{DataFile, DataSet, FileTally, Format, PassedOver, Split, Tally, ValidationBy};
 
-#[cfg(feature = "net")]
 pub(super) mod download;
 
 /// Lines for files before the rest is only counted.
@@ -24,7 +23,6 @@ pub struct Args {
 #[derive(clap::Subcommand)]
 enum Command {
     /// Fetch shards of karpathy/climbmix-400b-shuffle; goes on where it was stopped
-    #[cfg(feature = "net")]
     Download(download::Args),
     /// Read all of the data as training would, and count the files, bytes and documents of each split
     Info(InfoArgs),
@@ -43,7 +41,6 @@ struct InfoArgs {
 /// Runs the subcommand.
 pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     match args.command {
-        #[cfg(feature = "net")]
         Command::Download(args) => download::run(args, context),
         Command::Info(args) => info(args, context),
         Command::Synth(args) => synth::run(*args, context),

@@ -71,15 +71,9 @@ fn check_vacant(name: &str, context: &Context) -> Result<(), Failure> {
     Ok(Run::check_vacant(&context.home, name).map_err(import::ImportError::from)?)
 }
 
-#[cfg(feature = "net")]
 fn fetched(repo: &str, options: &Options, offline: bool, context: &Context) -> Result<Found, Failure> {
     let fetched = super::hub::fetch_model(repo, options, offline, context)?;
     Ok(import::open(&fetched.folder, options)?.named(fetched.name))
-}
-
-#[cfg(not(feature = "net"))]
-fn fetched(repo: &str, _options: &Options, _offline: bool, _context: &Context) -> Result<Found, Failure> {
-    Err(Failure::input(format!("this program was built without downloading: fetch {repo} by other means and give the folder")))
 }
 
 /// The `config.json` of a run of foreign weights.

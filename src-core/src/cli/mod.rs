@@ -19,7 +19,6 @@ mod data;
 mod export;
 mod failure;
 mod generate;
-#[cfg(feature = "net")]
 mod hub;
 mod ids;
 mod import;
@@ -30,6 +29,7 @@ mod report;
 mod sampling;
 mod score;
 mod sft;
+mod spinner;
 mod synth;
 mod tokenizer;
 mod train;

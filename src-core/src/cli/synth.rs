@@ -7,7 +7,6 @@ use serde_json::json;
 use super::{Context, Failure};
 use crate::data::synth::{CONVERSATIONS, Recipe, write};
 
-#[cfg(feature = "net")]
 mod endpoint;
 
 /// How many conversations are made when nothing is said.
@@ -36,7 +35,6 @@ pub struct Args {
     /// Say a fact of the recipe in this way; may be given several times
     #[arg(long, value_name = "FACT=TEXT", value_parser = fact)]
     set: Vec<(String, String)>,
-    #[cfg(feature = "net")]
     #[command(flatten)]
     server: endpoint::Server,
 }
@@ -68,7 +66,6 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     if path.is_dir() {
         return Err(Failure::input(format!("{} is a folder; name a file to write to", path.display())));
     }
-    #[cfg(feature = "net")]
     if args.server.is_wanted() {
         return endpoint::run(&args.server, &recipe, &path, args.count, args.seed, context);
     }

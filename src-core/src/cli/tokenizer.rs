@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Context, Failure, corpus};
+use super::{Context, Failure, corpus, spinner};
 use crate::checkpoint::Run;
 use crate::data::{self, Split};
 use crate::interchange::import::open_tokenizer;
@@ -113,10 +113,9 @@ fn train(args: TrainArgs, context: &Context) -> Result<(), Failure> {
         vocab_size: args.vocab_size,
         max_chars: args.max_chars,
         doc_cap: usize::try_from(args.doc_cap).unwrap_or(usize::MAX),
-        progress: true,
     };
     let start = std::time::Instant::now();
-    let trained = Tokenizer::train(data::documents(&texts(args.data)?, Split::Train)?, &options)?;
+    let trained = spinner::train(data::documents(&texts(args.data)?, Split::Train)?, &options)?;
     let seconds = start.elapsed().as_secs_f64();
     trained.tokenizer.save(&path)?;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::loaded::{check_made_by, only_run, tokenizer_of};
-use super::{Context, Ended, Failure, corpus, interrupt, note, report};
+use super::{Context, Ended, Failure, corpus, interrupt, note, report, spinner};
 use crate::checkpoint::Run;
 use crate::data::loader::Changes;
 use crate::data::{self, DataError, DataSet, Split};
@@ -455,8 +455,8 @@ fn at_reference_depth(model: &Config, aspect_ratio: usize, head_dim: usize) -> C
 /// Trains the tokenizer that runs share, and saves it.
 fn train_tokenizer(path: &Path, data: &[PathBuf], vocab_size: usize) -> Result<Tokenizer, Failure> {
     note(&format!("there is no tokenizer yet: training one of {vocab_size} ids (`nc-core tokenizer train` makes others)"));
-    let options = TrainOptions { vocab_size, progress: true, ..TrainOptions::default() };
-    let trained = Tokenizer::train(data::documents(data, Split::Train)?, &options).map_err(|error| match error {
+    let options = TrainOptions { vocab_size, ..TrainOptions::default() };
+    let trained = spinner::train(data::documents(data, Split::Train)?, &options).map_err(|error| match error {
         TokenizerError::VocabularyTooLarge { possible, .. } => Failure::input(format!(
             "the text is too short for a vocabulary of {vocab_size}; make a smaller one first with `nc-core tokenizer train --data … --vocab-size {possible}`, or give more text"
         )),

@@ -17,6 +17,7 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use crate::files::digest::hex;
 
 mod bytes;
+#[cfg(feature = "cli")]
 mod compare;
 pub mod conversation;
 mod error;
@@ -30,6 +31,7 @@ mod tiktoken;
 mod train;
 mod vocabulary;
 
+#[cfg(feature = "cli")]
 pub use compare::{Comparison, Contender, Measure, SAMPLES};
 pub use conversation::{Content, Conversation, ConversationError, LONGEST_MESSAGE, Message, Part, PartKind, Role, Weight};
 pub use error::TokenizerError;
@@ -37,7 +39,7 @@ pub use render::Rendered;
 pub use special::ChatTokens;
 pub use split::SPLIT_PATTERN;
 pub use template::CHAT_TEMPLATE;
-pub use train::{LARGEST_VOCABULARY, SMALLEST_VOCABULARY, TrainOptions, Trained};
+pub use train::{LARGEST_VOCABULARY, SMALLEST_VOCABULARY, TrainOptions, TrainProgress, Trained};
 
 use crate::files::StandIn;
 use joins::{Joins, LONG};

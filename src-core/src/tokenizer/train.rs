@@ -6,10 +6,8 @@
 //! cores.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use ahash::AHashMap;
-use indicatif::{HumanCount, ProgressBar};
 use rayon::prelude::*;
 
 use super::split::Splitter;
@@ -36,14 +34,31 @@ pub struct TrainOptions {
     pub max_chars: u64,
     /// Only this many characters of a document are read.
     pub doc_cap: usize,
-    /// Show progress on stderr if that is a terminal.
-    pub progress: bool,
 }
 
 impl Default for TrainOptions {
     fn default() -> Self {
-        Self { vocab_size: 32_768, max_chars: 2_000_000_000, doc_cap: 10_000, progress: false }
+        Self { vocab_size: 32_768, max_chars: 2_000_000_000, doc_cap: 10_000 }
     }
+}
+
+/// How far training is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrainProgress {
+    /// So much text is read.
+    Read {
+        /// Documents read.
+        documents: u64,
+        /// Characters read.
+        chars: u64,
+    },
+    /// So many of the pairs that make a vocabulary are merged.
+    Merged {
+        /// Pairs merged.
+        done: usize,
+        /// Pairs to merge in all.
+        of: usize,
+    },
 }
 
 /// A tokenizer and the text that it was trained on.
@@ -69,30 +84,46 @@ impl Tokenizer {
     where
         E: std::error::Error + Send + Sync + 'static,
     {
+        Self::train_and_tell(documents, options, &mut |_| {})
+    }
+
+    /// As [`train`](Self::train); `tell` hears how far it is.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn train_and_tell<E>(
+        documents: impl IntoIterator<Item = Result<String, E>>,
+        options: &TrainOptions,
+        tell: &mut dyn FnMut(TrainProgress),
+    ) -> Result<Trained, TokenizerError>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
         if options.vocab_size < SMALLEST_VOCABULARY {
             return Err(TokenizerError::VocabularyTooSmall { asked: options.vocab_size, least: SMALLEST_VOCABULARY });
         }
         if options.vocab_size > LARGEST_VOCABULARY {
             return Err(TokenizerError::VocabularyBeyondReach { asked: options.vocab_size });
         }
-        let mut words = Words::new(options.progress)?;
+        let mut words = Words::new();
         for document in documents {
             let mut text = document.map_err(|error| TokenizerError::Documents(Box::new(error)))?;
             if let Some((end, _)) = text.char_indices().nth(options.doc_cap) {
                 text.truncate(end);
             }
-            words.add(text);
+            if words.add(text) {
+                tell(words.progress());
+            }
             if words.chars > options.max_chars {
                 break;
             }
         }
         words.count_pending();
-        let progress = words.progress;
+        tell(words.progress());
         if words.counts.is_empty() {
             return Err(TokenizerError::EmptyText);
         }
-        let tokenizer = Self::new(vocabulary(words.counts, options.vocab_size, &progress)?)?;
-        progress.finish_and_clear();
+        let tokenizer = Self::new(vocabulary(words.counts, options.vocab_size, tell)?)?;
         Ok(Trained { tokenizer, documents: words.documents, chars: words.chars, bytes: words.bytes })
     }
 }
@@ -106,26 +137,30 @@ struct Words {
     documents: u64,
     chars: u64,
     bytes: u64,
-    progress: ProgressBar,
 }
 
 impl Words {
-    fn new(progress: bool) -> Result<Self, TokenizerError> {
-        let progress = if progress { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        progress.enable_steady_tick(Duration::from_millis(200));
+    fn new() -> Self {
         let (counts, pending) = (AHashMap::new(), Vec::new());
-        Ok(Self { splitter: Splitter::new(), counts, pending, pending_bytes: 0, documents: 0, chars: 0, bytes: 0, progress })
+        Self { splitter: Splitter::new(), counts, pending, pending_bytes: 0, documents: 0, chars: 0, bytes: 0 }
     }
 
-    fn add(&mut self, text: String) {
+    fn progress(&self) -> TrainProgress {
+        TrainProgress::Read { documents: self.documents, chars: self.chars }
+    }
+
+    /// Takes a document; says whether those that waited were counted with it.
+    fn add(&mut self, text: String) -> bool {
         self.documents += 1;
         self.chars += text.chars().count() as u64;
         self.bytes += text.len() as u64;
         self.pending_bytes += text.len();
         self.pending.push(text);
-        if self.pending_bytes >= BATCH {
+        let enough = self.pending_bytes >= BATCH;
+        if enough {
             self.count_pending();
         }
+        enough
     }
 
     fn count_pending(&mut self) {
@@ -142,23 +177,22 @@ impl Words {
         }
         self.pending.clear();
         self.pending_bytes = 0;
-        self.progress.set_message(format!("read {} documents, {} characters", HumanCount(self.documents), HumanCount(self.chars)));
     }
 }
 
 /// Progress is reported after this many merges.
 const MERGES_A_TELL: usize = 256;
 
-/// Learns a vocabulary of `size` ids from words with their counts.
-fn vocabulary(counts: AHashMap<String, u64>, size: usize, progress: &ProgressBar) -> Result<Vocabulary, TokenizerError> {
+/// Learns a vocabulary of `size` ids from words that occur so often.
+fn vocabulary(counts: AHashMap<String, u64>, size: usize, tell: &mut dyn FnMut(TrainProgress)) -> Result<Vocabulary, TokenizerError> {
     let room = size - SPECIAL_TOKENS.len();
     let most = room - 256;
-    let mut tell = |merges: usize| {
+    let mut count = |merges: usize| {
         if merges.is_multiple_of(MERGES_A_TELL) {
-            progress.set_message(format!("merged {} of {} pairs", HumanCount(merges as u64), HumanCount(most as u64)));
+            tell(TrainProgress::Merged { done: merges, of: most });
         }
     };
-    let merges = merges::choose(counts.iter().map(|(word, count)| (word.as_bytes(), *count)), most, &mut tell)?;
+    let merges = merges::choose(counts.iter().map(|(word, count)| (word.as_bytes(), *count)), most, &mut count)?;
     drop(counts);
     if merges.len() < most {
         let possible = 256 + merges.len() + SPECIAL_TOKENS.len();
