@@ -7,6 +7,7 @@ use nc_core::model::Architecture;
 pub mod drawn;
 pub mod foreign;
 pub mod golden;
+pub mod importing;
 pub mod memory;
 pub mod python;
 pub mod script;

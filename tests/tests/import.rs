@@ -10,6 +10,7 @@ use nc_core::checkpoint::home::Home;
 use nc_core::checkpoint::{Run, TensorFile};
 use nc_core::tokenizer::Tokenizer;
 use nc_tests::foreign::{CHANNELS, Foreign, VOCAB};
+use nc_tests::importing::{Place, copy, golden_with};
 #[cfg(unix)]
 use nc_tests::workshop::limit_file_size;
 use nc_tests::workshop::{Workshop, refusal, words};
@@ -19,68 +20,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// A home folder to import into.
-struct Place(tempfile::TempDir);
-
-impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn home(&self) -> PathBuf {
-        self.0.path().join("home")
-    }
-
-    fn run(&self, name: &str) -> PathBuf {
-        self.home().join("runs").join(name)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = nc_core!(self.home());
-        command.args(args).stdin(Stdio::null());
-        command
-    }
-
-    fn output(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    /// Runs the program with `--json`, and gives the last line of what it prints.
-    fn json(&self, args: &[&str]) -> Value {
-        let output = self.output(&[args, &["--json"]].concat());
-        assert!(output.status.success(), "{args:?}: {}", words(&output));
-        serde_json::from_str(String::from_utf8(output.stdout).unwrap().lines().last().unwrap()).unwrap()
-    }
-
-    fn import(&self, path: &Path, more: &[&str]) -> Value {
-        self.json(&[&["import", path.to_str().unwrap()], more].concat())
-    }
-
-    fn refused(&self, path: &Path, more: &[&str]) -> String {
-        let args = [&["import", path.to_str().unwrap()], more].concat();
-        refusal(&format!("{args:?}"), &self.output(&args))
-    }
-
-    /// The weights of a run's only checkpoint.
-    fn weights(&self, run: &str) -> TensorFile {
-        TensorFile::open(&self.checkpoint_file(run, "model.safetensors")).unwrap()
-    }
-
-    fn checkpoint_file(&self, run: &str, name: &str) -> PathBuf {
-        let checkpoints = self.run(run).join("checkpoints");
-        let steps = Workshop::names(&checkpoints);
-        assert_eq!(steps.len(), 1, "{steps:?}");
-        checkpoints.join(&steps[0]).join(name)
-    }
-
-    fn ids(&self, ids: &[u32]) -> String {
-        let path = self.path(&format!("ids-{}.json", ids.len()));
-        fs::write(&path, json!(ids).to_string()).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
+fn place() -> Place {
+    Place::new(|home| nc_core!(home))
 }
 
 /// What a model's maker says that it computes.
@@ -96,17 +37,6 @@ struct Expected {
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> T {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// Folders of the golden cases that hold a file of this name.
-fn golden_with(name: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for folder in golden_dirs() {
-        let entries = fs::read_dir(folder).unwrap();
-        found.extend(entries.map(|entry| entry.unwrap().path()).filter(|path| path.join(name).is_file()));
-    }
-    assert!(!found.is_empty(), "there is no golden case with {name}");
-    found
 }
 
 /// Asserts that a run computes what is expected of it, to 1e-4 in the logarithm of each probability, and token by token.
@@ -140,7 +70,7 @@ fn checkpoints_of_nanochat_compute_and_spell_as_the_reference_does() {
     }
 
     for (i, golden) in golden_with("checkpoint_expect.json").into_iter().enumerate() {
-        let place = Place::new();
+        let place = place();
         let run = format!("native-{i}");
         let imported = place.import(&golden.join("base"), &["--name", &run]);
         assert_eq!(imported["kind"], "a checkpoint of nanochat");
@@ -165,59 +95,9 @@ fn checkpoints_of_nanochat_compute_and_spell_as_the_reference_does() {
 }
 
 #[test]
-fn a_checkpoint_is_found_by_its_base_its_stage_its_folder_and_its_file() {
-    for golden in golden_with("checkpoint_expect.json") {
-        let place = Place::new();
-        let stage = golden.join("base/base_checkpoints");
-        let tag = &Workshop::names(&stage)[0];
-        let files = Workshop::names(&stage.join(tag));
-        let file = files.iter().find(|name| name.ends_with(".pt")).unwrap();
-        let places = [golden.join("base"), stage.clone(), stage.join(tag), stage.join(tag).join(file)];
-        for (i, path) in places.iter().enumerate() {
-            let imported = place.import(path, &["--name", &format!("by-{i}")]);
-            assert_eq!(imported["tokenizer"], true, "the tokenizer is found from {}", path.display());
-            assert_eq!(imported["step"].as_u64(), file[6..12].parse().ok());
-        }
-        let bytes = |run: &str| fs::read(place.checkpoint_file(run, "model.safetensors")).unwrap();
-        assert!((1..4).all(|i| bytes(&format!("by-{i}")) == bytes("by-0")));
-
-        // The name is the model's, with the stage where that is not the first one.
-        assert_eq!(place.import(&golden.join("base"), &["--source", "base", "--model-tag", tag])["run"], json!(tag));
-        let said = place.refused(&golden.join("base"), &["--model-tag", tag]);
-        assert!(said.contains("already") && said.contains("--name"), "{said}");
-        let later = place.path("base/chatsft_checkpoints");
-        copy(&stage, &later);
-        copy(&golden.join("base/tokenizer"), &place.path("base/tokenizer"));
-        assert_eq!(place.import(&place.path("base"), &[])["run"], json!(format!("{tag}-sft")));
-
-        let said = place.refused(&golden.join("base"), &["--source", "rl"]);
-        assert!(said.contains("no checkpoint of the stage rl; it has base"), "{said}");
-        let said = place.refused(&golden.join("base"), &["--model-tag", "d99"]);
-        assert!(said.contains("no model \"d99\"") && said.contains(tag.as_str()), "{said}");
-        let said = place.refused(&golden.join("base"), &["--step", "77", "--name", "x"]);
-        assert!(said.contains("no checkpoint of step 77"), "{said}");
-    }
-}
-
-#[test]
-fn published_checkpoints_lie_flat_beside_their_tokenizer() {
-    for golden in golden_with("checkpoint_expect.json") {
-        let place = Place::new();
-        let flat = place.path("nanochat d32!");
-        let stage = golden.join("base/base_checkpoints");
-        copy(&stage.join(&Workshop::names(&stage)[0]), &flat);
-        copy(&golden.join("base/tokenizer"), &flat);
-        fs::write(flat.join("optim_000010_rank0.pt"), "not even a file of torch").unwrap();
-        let imported = place.import(&flat, &[]);
-        assert_eq!((imported["run"].as_str(), imported["tokenizer"].as_bool()), (Some("nanochat-d32"), Some(true)));
-        assert!(imported["notes"].to_string().contains("optim_"), "{imported}");
-    }
-}
-
-#[test]
 fn models_of_transformers_compute_as_there() {
     for (i, golden) in golden_with("expect.json").into_iter().enumerate() {
-        let place = Place::new();
+        let place = place();
         let run = format!("hf-{i}");
         let imported = place.import(&golden, &["--name", &run]);
         assert_eq!((imported["kind"].as_str(), imported["architecture"].as_str()), (Some("a Hugging Face folder"), Some("classic")));
@@ -227,7 +107,7 @@ fn models_of_transformers_compute_as_there() {
 
 #[test]
 fn a_run_without_a_tokenizer_reads_ids_and_says_what_is_missing_for_text() {
-    let place = Place::new();
+    let place = place();
     Foreign::new().write(&place.path("model"), Dtype::F32);
     let imported = place.import(&place.path("model"), &[]);
     assert_eq!(
@@ -280,7 +160,7 @@ fn a_run_without_a_tokenizer_reads_ids_and_says_what_is_missing_for_text() {
 
 #[test]
 fn every_form_of_one_model_is_the_same_run() {
-    let place = Place::new();
+    let place = place();
     let model = Foreign::new();
     let folder = |name: &str| place.path(name);
     model.write(&folder("f32"), Dtype::F32);
@@ -317,7 +197,7 @@ fn every_form_of_one_model_is_the_same_run() {
 
 #[test]
 fn a_tokenizer_of_another_model_is_refused() {
-    let place = Place::new();
+    let place = place();
     let workshop = Workshop::new(|home| nc_core!(home));
     let own = workshop.home().join("tokenizer.json");
     let other = workshop.path("other.json");
@@ -424,7 +304,7 @@ fn a_run_from_elsewhere_is_copied_to_the_byte_and_goes_on_here() {
     let workshop = Workshop::new(|home| nc_core!(home));
     let quiet = ["--eval-every", "-1", "--sample-every", "-1", "--save-every", "2", "--keep-last", "4", "--num-iterations", "4"];
     workshop.train("there", &quiet);
-    let place = Place::new();
+    let place = place();
     let imported = place.import(&workshop.run("there"), &["--name", "here"]);
     assert_eq!(
         (imported["kind"].as_str(), imported["resumes"].as_bool(), imported["step"].as_u64()),
@@ -578,7 +458,7 @@ fn peak_of(child: &mut Child) -> u64 {
 #[test]
 fn memory_does_not_grow_with_the_model() {
     let megabytes = std::env::var("NC_IMPORT_MB").ok().map_or(280, |text| text.parse().unwrap());
-    let place = Place::new();
+    let place = place();
     let largest = write_sparse(&place.path("large"), megabytes);
     let size = fs::metadata(place.path("large/model.safetensors")).unwrap().len();
     let mut child = place.command(&["import", place.path("large").to_str().unwrap()]).stdout(Stdio::null()).spawn().unwrap();
@@ -593,7 +473,7 @@ fn memory_does_not_grow_with_the_model() {
 #[cfg(unix)]
 #[test]
 fn without_room_there_is_no_run_and_nothing_of_it() {
-    let place = Place::new();
+    let place = place();
     Foreign::new().write(&place.path("model"), Dtype::F32);
     let mut command = place.command(&["import", place.path("model").to_str().unwrap()]);
     limit_file_size(&mut command, 100_000);
@@ -606,7 +486,7 @@ fn without_room_there_is_no_run_and_nothing_of_it() {
 #[cfg(unix)]
 #[test]
 fn an_import_that_is_killed_leaves_no_run_and_its_leavings_go_with_the_next() {
-    let place = Place::new();
+    let place = place();
     write_sparse(&place.path("large"), 200);
     let runs = place.home().join("runs");
     let mut child = place.command(&["import", place.path("large").to_str().unwrap()]).stdout(Stdio::null()).spawn().unwrap();
@@ -634,18 +514,4 @@ fn an_import_that_is_killed_leaves_no_run_and_its_leavings_go_with_the_next() {
 fn written(folder: &Path) -> bool {
     let unfinished = Workshop::names(&folder.join("checkpoints"));
     unfinished.iter().any(|name| folder.join("checkpoints").join(name).join("model.safetensors").exists())
-}
-
-/// Copies the files of a folder, and of the folders in it.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let place = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &place);
-        } else {
-            fs::write(place, fs::read(path).unwrap()).unwrap();
-        }
-    }
 }

@@ -17,6 +17,7 @@ use crate::tokenizer::Tokenizer;
 mod architecture;
 mod assembled;
 mod error;
+mod experiment;
 #[cfg(feature = "net")]
 pub mod hub;
 mod hugging_face;
@@ -27,13 +28,14 @@ mod recognise;
 mod run_name;
 mod shards;
 mod spelling;
+mod stage;
 mod torch_file;
 mod write;
 
 pub use error::ImportError;
-pub use nanochat::Stage;
 pub use recognise::open;
 pub use spelling::open_tokenizer;
+pub use stage::Stage;
 pub use write::Progress;
 
 use assembled::Assembled;
@@ -44,9 +46,9 @@ use own_run::OwnRun;
 pub struct Options {
     /// The checkpoint's step; the newest where it is not said.
     pub step: Option<u64>,
-    /// The stage of a nanochat base folder; the last one that it has where it is not said.
+    /// The stage of a nanochat base folder or experiment; the last one that it has where it is not said.
     pub source: Option<Stage>,
-    /// The model among those of a nanochat base folder; the deepest where it is not said.
+    /// The model among those of a nanochat base folder or experiment; the deepest where it is not said.
     pub model_tag: Option<String>,
     /// A `tokenizer.pkl` or `tokenizer.json` that is not where it is looked for.
     pub tokenizer: Option<PathBuf>,

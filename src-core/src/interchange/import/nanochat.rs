@@ -1,65 +1,19 @@
 //! nanochat's own checkpoints: `STAGE_checkpoints/TAG/model_NNNNNN.pt` with `meta_NNNNNN.json` below a base folder, and the
-//! tokenizer in `tokenizer/` beside the stages. Published models have the same files flat in one folder.
+//! tokenizer in `tokenizer/` beside the stages. Published models have the same files flat in one folder; experiments have
+//! them in `TAG/STAGE/`.
 
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::assembled::{Assembled, ForeignTensors, Reading};
 use super::spelling::{self, Spelling};
+use super::stage::Stage;
 use super::{Found, ImportError, Kind, Options, Provenance, Weights, architecture, json, run_name, shown_name};
 use crate::files::json::from_value;
 use crate::model::{Architecture, Config};
-
-/// A stage of training whose checkpoints nanochat keeps apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    /// Pretraining.
-    Base,
-    /// What came between pretraining and fine-tuning until January 2026.
-    Mid,
-    /// Fine-tuning on conversations.
-    Sft,
-    /// Reinforcement learning.
-    Rl,
-}
-
-impl Stage {
-    /// All of them, the last one first.
-    const ALL: [Self; 4] = [Self::Rl, Self::Sft, Self::Mid, Self::Base];
-
-    fn folder(self) -> &'static str {
-        match self {
-            Self::Base => "base_checkpoints",
-            Self::Mid => "mid_checkpoints",
-            Self::Sft => "chatsft_checkpoints",
-            Self::Rl => "chatrl_checkpoints",
-        }
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Base => "base",
-            Self::Mid => "mid",
-            Self::Sft => "sft",
-            Self::Rl => "rl",
-        })
-    }
-}
-
-impl FromStr for Stage {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|stage| stage.to_string() == text).ok_or_else(|| "it is one of base, mid, sft, rl".to_owned())
-    }
-}
 
 /// `meta_NNNNNN.json`, as far as a model needs it. All else is how it was trained.
 #[derive(Deserialize)]
@@ -69,10 +23,19 @@ struct Meta {
     val_bpb: Option<f64>,
 }
 
-/// The folder of a model.
-struct Place {
-    folder: PathBuf,
-    stage: Option<Stage>,
+/// The checkpoints of one model and stage.
+pub(super) struct Model {
+    /// The folder that has the model's name.
+    pub home: PathBuf,
+    /// The folder of the checkpoints: the same, or one in it.
+    pub folder: PathBuf,
+    pub stage: Option<Stage>,
+}
+
+impl Model {
+    fn tag(&self) -> String {
+        shown_name(&self.home)
+    }
 }
 
 /// Whether a folder holds stages.
@@ -87,7 +50,7 @@ pub(super) fn is_model(folder: &Path) -> bool {
 
 /// Whether a folder holds folders of models.
 pub(super) fn is_stage(folder: &Path) -> bool {
-    tags(folder).is_ok_and(|tags| !tags.is_empty())
+    models_in(folder, None).is_ok_and(|models| !models.is_empty())
 }
 
 /// The step in the name of a file `model_NNNNNN.pt`.
@@ -99,27 +62,15 @@ pub(super) fn step_of(file: &Path) -> Option<u64> {
 /// Opens the model of a base folder.
 pub(super) fn open_base(base: &Path, options: &Options) -> Result<Found, ImportError> {
     let there: Vec<Stage> = Stage::ALL.into_iter().filter(|stage| is_stage(&base.join(stage.folder()))).collect();
-    let stage = match options.source {
-        Some(stage) if there.contains(&stage) => stage,
-        Some(stage) => {
-            return Err(ImportError::refused(base, format!("has no checkpoint of the stage {stage}; it has {}", list(&there))));
-        }
-        None => *there.first().ok_or_else(|| ImportError::refused(base, "has folders of checkpoints, but no checkpoint in them"))?,
-    };
+    let (stage, note) = Stage::choose(base, &there, options)?;
     let mut found = open_in(&base.join(stage.folder()), Some(stage), options)?;
-    if there.len() > 1 && options.source.is_none() {
-        found.notes.insert(0, format!("there are {}: this is the {stage} one; --source chooses", list(&there)));
-    }
+    found.notes.splice(0..0, note);
     Ok(found)
-}
-
-fn list(stages: &[Stage]) -> String {
-    if stages.is_empty() { "none".to_owned() } else { stages.iter().map(Stage::to_string).collect::<Vec<_>>().join(", ") }
 }
 
 /// Opens a model in a folder of models.
 pub(super) fn open_stage(folder: &Path, options: &Options) -> Result<Found, ImportError> {
-    let stage = Stage::ALL.into_iter().find(|stage| folder.ends_with(stage.folder()));
+    let stage = Stage::of_models(folder);
     if let Some(asked) = options.source.filter(|asked| stage != Some(*asked)) {
         return Err(ImportError::refused(folder, format!("is not the folder of the stage {asked}: give its base folder instead")));
     }
@@ -127,48 +78,58 @@ pub(super) fn open_stage(folder: &Path, options: &Options) -> Result<Found, Impo
 }
 
 fn open_in(folder: &Path, stage: Option<Stage>, options: &Options) -> Result<Found, ImportError> {
-    let tags = tags(folder).map_err(ImportError::io(folder))?;
-    let tag = match &options.model_tag {
-        Some(tag) if tags.contains(tag) => tag.clone(),
-        Some(tag) => return Err(ImportError::refused(folder, format!("has no model {tag:?}; it has {}", tags.join(", ")))),
-        None => largest(folder, &tags).ok_or_else(|| ImportError::refused(folder, "holds no model"))?,
+    open_one(folder, models_in(folder, stage).map_err(ImportError::io(folder))?, options)
+}
+
+/// Opens the model that the options name among those of one stage, or the one that the reference would take.
+pub(super) fn open_one(folder: &Path, models: Vec<Model>, options: &Options) -> Result<Found, ImportError> {
+    let names = models.iter().map(Model::tag).collect::<Vec<_>>().join(", ");
+    let model = match &options.model_tag {
+        Some(tag) => models.iter().find(|model| model.tag() == *tag).ok_or_else(|| format!("has no model {tag:?}; it has {names}")),
+        None => largest(&models).ok_or_else(|| "holds no model".to_owned()),
     };
-    let mut found = open_folder(Place { folder: folder.join(&tag), stage }, options.step, options)?;
-    if tags.len() > 1 && options.model_tag.is_none() {
-        found.notes.insert(0, format!("there are the models {}: this is {tag}; --model-tag chooses", tags.join(", ")));
+    let model = model.map_err(|problem| ImportError::refused(folder, problem))?;
+    let mut found = open_at(model, options.step, options)?;
+    if models.len() > 1 && options.model_tag.is_none() {
+        found.notes.insert(0, format!("there are the models {names}: this is {}; --model-tag chooses", model.tag()));
     }
     Ok(found)
 }
 
-/// Folders of models, sorted by name.
-fn tags(folder: &Path) -> std::io::Result<Vec<String>> {
-    let mut tags = Vec::new();
+/// The models in a folder of models, sorted by name.
+fn models_in(folder: &Path, stage: Option<Stage>) -> std::io::Result<Vec<Model>> {
+    let mut models = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() && is_model(&path) {
-            tags.push(shown_name(&path));
+        let folder = entry?.path();
+        if folder.is_dir() && is_model(&folder) {
+            models.push(Model { home: folder.clone(), folder, stage });
         }
     }
-    tags.sort();
-    Ok(tags)
+    models.sort_by_key(Model::tag);
+    Ok(models)
 }
 
 /// The model that the reference takes of several: the deepest by its name `dN`, else the one changed last.
-fn largest(folder: &Path, tags: &[String]) -> Option<String> {
-    let depth = |tag: &str| -> Option<u64> {
-        let digits: String = tag.strip_prefix('d')?.chars().take_while(char::is_ascii_digit).collect();
+fn largest(models: &[Model]) -> Option<&Model> {
+    let depth = |model: &Model| -> Option<u64> {
+        let digits: String = model.tag().strip_prefix('d')?.chars().take_while(char::is_ascii_digit).collect();
         digits.parse().ok()
     };
-    let deepest = tags.iter().filter_map(|tag| Some((depth(tag)?, tag))).max_by_key(|(depth, _)| *depth).map(|(_, tag)| tag);
-    let changed = |tag: &&String| fs::metadata(folder.join(tag)).and_then(|data| data.modified()).ok();
-    deepest.or_else(|| tags.iter().max_by_key(changed)).cloned()
+    let deepest = models.iter().filter_map(|model| Some((depth(model)?, model))).max_by_key(|(depth, _)| *depth).map(|(_, model)| model);
+    let changed = |model: &&Model| fs::metadata(&model.folder).and_then(|data| data.modified()).ok();
+    deepest.or_else(|| models.iter().max_by_key(changed))
 }
 
 /// Opens a model's folder.
 pub(super) fn open_model(folder: &Path, options: &Options) -> Result<Found, ImportError> {
     refuse_choice(options, "the folder of one model")?;
-    let stage = folder.parent().and_then(|parent| Stage::ALL.into_iter().find(|stage| parent.ends_with(stage.folder())));
-    open_folder(Place { folder: folder.to_path_buf(), stage }, options.step, options)
+    let parent = folder.parent().filter(|parent| parent.file_name().is_some());
+    let (home, stage) = match (parent, Stage::in_experiment(folder)) {
+        (Some(home), stage @ Some(_)) => (home, stage),
+        _ => (folder, parent.and_then(Stage::of_models)),
+    };
+    let model = Model { home: home.to_path_buf(), folder: folder.to_path_buf(), stage };
+    open_at(&model, options.step, options)
 }
 
 /// Opens a checkpoint by its file.
@@ -199,19 +160,19 @@ fn steps(folder: &Path) -> std::io::Result<Vec<u64>> {
     Ok(steps)
 }
 
-fn open_folder(place: Place, step: Option<u64>, options: &Options) -> Result<Found, ImportError> {
-    let Place { folder, stage } = place;
-    let steps = steps(&folder).map_err(ImportError::io(&folder))?;
-    let newest = *steps.last().ok_or_else(|| ImportError::refused(&folder, "holds no checkpoint model_NNNNNN.pt"))?;
+fn open_at(model: &Model, step: Option<u64>, options: &Options) -> Result<Found, ImportError> {
+    let (folder, stage) = (&model.folder, model.stage);
+    let steps = steps(folder).map_err(ImportError::io(folder))?;
+    let newest = *steps.last().ok_or_else(|| ImportError::refused(folder, "holds no checkpoint model_NNNNNN.pt"))?;
     let step = step.unwrap_or(newest);
     if !steps.contains(&step) {
         let have = steps.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
-        return Err(ImportError::refused(&folder, format!("has no checkpoint of step {step}; it has {have}")));
+        return Err(ImportError::refused(folder, format!("has no checkpoint of step {step}; it has {have}")));
     }
     let (weights_path, meta_path) = (folder.join(format!("model_{step:06}.pt")), folder.join(format!("meta_{step:06}.json")));
     let meta: Meta = json::read(&meta_path)?;
     let mut notes = Vec::new();
-    if has_optimizer(&folder, step) {
+    if has_optimizer(folder, step) {
         notes.push("the optimizer's shards (optim_*.pt) were passed over: training begins with fresh moments".to_owned());
     }
 
@@ -231,12 +192,12 @@ fn open_folder(place: Place, step: Option<u64>, options: &Options) -> Result<Fou
 
     let spelling = match &options.tokenizer {
         Some(given) => Some(Spelling::open(given)?),
-        None => find_tokenizer(&folder)?,
+        None => spelling::near(folder)?,
     };
     if let Some(spelling) = &spelling {
         spelling.fit(&config)?;
     }
-    let tag = run_name::name_after(&folder);
+    let tag = run_name::name_after(&model.home);
     let provenance = Provenance { kind: Kind::Nanochat, files: vec![shown_name(&weights_path)], step: Some(step), val_bpb: meta.val_bpb };
     Ok(Found {
         model: config,
@@ -264,21 +225,6 @@ fn our_name(name: &str) -> String {
 fn has_optimizer(folder: &Path, step: u64) -> bool {
     let prefix = format!("optim_{step:06}");
     fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)))
-}
-
-/// The tokenizer beside a model, or in `tokenizer/` there, beside the models, or beside the stages.
-fn find_tokenizer(folder: &Path) -> Result<Option<Spelling>, ImportError> {
-    if let Some(found) = spelling::beside(folder)? {
-        return Ok(Some(found));
-    }
-    // A relative path has no parents past its beginning.
-    let folder = std::path::absolute(folder).map_err(ImportError::io(folder))?;
-    for ancestor in folder.ancestors().take(3) {
-        if let Some(found) = spelling::beside(&ancestor.join("tokenizer"))? {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
 }
 
 /// The configuration that a meta file gives, with the parts that the tensors show.
@@ -321,14 +267,14 @@ mod tests {
             "zzz/model_000001.pt",
             "d99/notes",
         ]);
-        let tags = tags(root.path()).unwrap();
-        assert_eq!(tags, ["d12", "d4", "zzz"]);
-        assert_eq!(largest(root.path(), &tags).as_deref(), Some("d12"));
+        let models = models_in(root.path(), None).unwrap();
+        assert_eq!(models.iter().map(Model::tag).collect::<Vec<_>>(), ["d12", "d4", "zzz"]);
+        assert_eq!(largest(&models).unwrap().tag(), "d12");
         assert_eq!(steps(&root.path().join("d12")).unwrap(), [5, 100]);
         let other = folders(&["first/model_000001.pt", "second/model_000001.pt"]);
         let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(1000);
         fs::File::open(other.path().join("second")).unwrap().set_modified(long_ago).unwrap();
-        assert_eq!(largest(other.path(), &["first".into(), "second".into()]).as_deref(), Some("first"));
+        assert_eq!(largest(&models_in(other.path(), None).unwrap()).unwrap().tag(), "first");
     }
 
     #[test]
@@ -346,13 +292,5 @@ mod tests {
         assert!(config(&good.replace("128", "-1")).unwrap_err().contains("cannot be read"));
         assert!(config(&good.replace("128", "127")).unwrap_err().contains("not a multiple"));
         assert!(config(&good.replace(": 4", ": 18446744073709551615")).unwrap_err().contains("goes up to"));
-    }
-
-    #[test]
-    fn stages_have_the_names_of_the_option() {
-        for stage in Stage::ALL {
-            assert_eq!(stage.to_string().parse(), Ok(stage));
-        }
-        assert!("pretraining".parse::<Stage>().is_err());
     }
 }

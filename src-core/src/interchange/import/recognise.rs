@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::shards::Shards;
-use super::{Found, ImportError, Options, hugging_face, json, nanochat, own_run};
+use super::{Found, ImportError, Options, experiment, hugging_face, json, nanochat, own_run};
 
 /// Finds the model at `path` and checks it, but for its weights' values. Writes nothing.
 ///
@@ -45,6 +45,8 @@ pub fn open(path: &Path, options: &Options) -> Result<Found, ImportError> {
         nanochat::open_model(path, options)
     } else if nanochat::is_base(path) {
         nanochat::open_base(path, options)
+    } else if let Some(found) = experiment::open(path, options)? {
+        Ok(found)
     } else if nanochat::is_stage(path) {
         nanochat::open_stage(path, options)
     } else {

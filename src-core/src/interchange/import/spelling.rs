@@ -3,7 +3,10 @@
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::ImportError;
+use serde::Deserialize;
+
+use super::stage::Stage;
+use super::{ImportError, json};
 use crate::files::plain::open_regular;
 use crate::interchange::torch::{TorchFile, read_tiktoken};
 use crate::model::Config;
@@ -117,4 +120,42 @@ pub fn open_tokenizer(path: &Path) -> Result<Tokenizer, ImportError> {
 pub(super) fn beside(folder: &Path) -> Result<Option<Spelling>, ImportError> {
     let found = FILES.iter().map(|name| folder.join(name)).find(|path| path.symlink_metadata().is_ok());
     found.map(|path| Spelling::open(&path)).transpose()
+}
+
+/// The tokenizer of the model whose checkpoints are in `folder`: beside them, or in `tokenizer/` there, beside the models,
+/// or beside the stages; or the one of the dataset that its experiment names.
+pub(super) fn near(folder: &Path) -> Result<Option<Spelling>, ImportError> {
+    if let Some(found) = beside(folder)? {
+        return Ok(Some(found));
+    }
+    // A relative path has no parents past its beginning.
+    let folder = std::path::absolute(folder).map_err(ImportError::io(folder))?;
+    for ancestor in folder.ancestors().take(3) {
+        if let Some(found) = beside(&ancestor.join("tokenizer"))? {
+            return Ok(Some(found));
+        }
+    }
+    match experiment_tokenizer(&folder)? {
+        Some(place) => beside(&place),
+        None => Ok(None),
+    }
+}
+
+/// Where nanochat has kept the tokenizer of the experiment that `folder` belongs to since September 2026.
+fn experiment_tokenizer(folder: &Path) -> Result<Option<PathBuf>, ImportError> {
+    /// `meta.json` of an experiment.
+    #[derive(Deserialize)]
+    struct Meta {
+        dataset: Option<String>,
+    }
+    // BASE/experiments/NAME/TAG/STAGE, and BASE/datasets/DATASET/tokenizer.
+    let (Some(experiment), Some(base)) = (folder.ancestors().nth(2), folder.ancestors().nth(4)) else { return Ok(None) };
+    let path = experiment.join("meta.json");
+    if Stage::in_experiment(folder).is_none() || !path.is_file() {
+        return Ok(None);
+    }
+    let meta: Meta = json::read(&path)?;
+    // A name, not a path: the file comes from a stranger.
+    let is_name = |name: &String| Path::new(name).file_name().is_some_and(|last| last == name.as_str());
+    Ok(meta.dataset.filter(is_name).map(|dataset| base.join("datasets").join(dataset).join("tokenizer")))
 }
