@@ -18,7 +18,7 @@ const HUB: &str = "hub:";
 /// Options of `nc-core import`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A nanochat base folder, a folder of checkpoints or a model_NNNNNN.pt; a Hugging Face folder of the type nanochat; a folder
+    /// A nanochat base folder, an experiment, a folder of checkpoints or a model_NNNNNN.pt; a Hugging Face folder of the type nanochat; a folder
     /// that nc-core exported; a run of nc-core; or hub:OWNER/NAME[@REVISION]
     #[arg(value_name = "PATH")]
     path: PathBuf,
@@ -28,10 +28,10 @@ pub struct Args {
     /// The checkpoint's step [default: the newest]
     #[arg(long, value_name = "N")]
     step: Option<u64>,
-    /// Which stage of a nanochat base folder: base, mid, sft or rl [default: the last one that is there]
+    /// Which stage of a nanochat base folder or experiment: base, mid, sft or rl [default: the last one that is there]
     #[arg(long, value_name = "STAGE")]
     source: Option<Stage>,
-    /// Which model of a nanochat base folder, such as d20 [default: the deepest]
+    /// Which model of a nanochat base folder or experiment, such as d20 [default: the deepest]
     #[arg(long, value_name = "TAG")]
     model_tag: Option<String>,
     /// The tokenizer.pkl or tokenizer.json of the model, where it is not beside it
