@@ -4,7 +4,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::DataError;
-use super::files::{DataFile, DataSet, HELD_OUT_EVERY, Split, ValidationBy};
+use super::file::{DataFile, Split};
+use super::files::{DataSet, HELD_OUT_EVERY, ValidationBy};
 use super::format::{Place, Reader};
 
 /// What a file holds, for whichever split.

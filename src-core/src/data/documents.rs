@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
-use super::files::{DataSet, Split};
+use super::file::Split;
+use super::files::DataSet;
 use super::format::{Place, Reader};
 
 /// How many documents [`Documents`] reads at a time.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::files::Split;
+use super::file::Split;
 use crate::files::StandIn;
 
 /// Training data could not be found, read, tokenised or resumed.

@@ -10,71 +10,16 @@ use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use super::file::{DataFile, Format, PassedOver, Split};
 use super::fingerprint::{Digests, Fingerprint};
 use super::folder::Folder;
 use super::names::{self, Role};
 use super::{DataError, format};
 use crate::files::StandIn;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// In a data set of a single file, one document in this many is held out for validation.
 pub const HELD_OUT_EVERY: u64 = 20;
-
-/// The half of the data: what is trained on, or what is only measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Split {
-    /// Documents to train on.
-    Train,
-    /// Documents held out for validation.
-    Val,
-}
-
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Train => "training",
-            Self::Val => "validation",
-        })
-    }
-}
-
-/// How documents lie in a file; known by its name. Lines and text may be compressed with gzip or zstd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// A parquet file: a document is a row of the column `text`.
-    Parquet,
-    /// JSON Lines (`.jsonl`, `.ndjson`; compressed also `.json.gz`): a document is the field `text` of the object on a
-    /// line.
-    JsonLines,
-    /// A `.txt` file: documents end at form feeds, at `<|endoftext|>`, and else at a blank line within 2048 bytes.
-    /// See [`super::format::text`] for why.
-    Text,
-}
-
-impl Format {
-    /// The format that the name of `path` says, in any case of letters.
-    pub fn of(path: &Path) -> Option<Self> {
-        names::format(path).map(|(format, _)| format)
-    }
-
-    /// The name of `path` in small letters, without the endings that say its format; nothing where they say none.
-    pub fn stem_of(path: &Path) -> Option<String> {
-        names::format(path).map(|(_, stem)| stem)
-    }
-}
-
-/// A file of a data set.
-#[derive(Clone, Debug)]
-pub struct DataFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// How documents lie in it.
-    pub format: Format,
-    /// Its size on disk.
-    pub bytes: u64,
-}
 
 /// Why a file is the one for validation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -96,15 +41,6 @@ impl fmt::Display for ValidationBy {
             Self::HeldOut => "one document in 20 of the only file",
         })
     }
-}
-
-/// Something that was found beside the data and is not read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PassedOver {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Why it is not read; the end of a sentence that begins with its name.
-    pub reason: &'static str,
 }
 
 /// The files of a data set, in reading order, those for validation last. Never empty.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::DataError;
-use super::files::DataFile;
+use super::file::DataFile;
 use crate::files::digest::{hex, sha256_of};
 use crate::files::kept;
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::DataError;
-use super::files::{Format, PassedOver};
+use super::file::{Format, PassedOver};
 use super::names;
 
 /// How deep, and at how many entries of each folder, folders within a folder are searched for data that is not read.

@@ -7,14 +7,13 @@ use super::DataError;
 use super::batch::{Batch, BatchSource};
 use super::documents::{BatchReader, Position};
 use super::encode::Encode;
-use super::files::{DataSet, Split};
+use super::file::Split;
+use super::files::DataSet;
 use super::fingerprint::Fingerprint;
 use super::packing::BestFit;
 use super::short_epoch::{ShortEpoch, Step};
-use super::waiting::{self, Document, Saved};
+use super::waiting::{self, Document, Saved, WAITING};
 
-/// Fewer documents than this never wait while a row is packed: more to choose from, less cropped.
-pub const WAITING: usize = 1000;
 /// Documents are read and tokenised this many at a time.
 pub const REFILL: usize = 128;
 

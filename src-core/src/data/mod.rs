@@ -12,6 +12,7 @@ mod documents;
 pub mod download;
 pub mod encode;
 mod error;
+mod file;
 mod files;
 mod fingerprint;
 mod folder;
@@ -30,7 +31,8 @@ pub use conversations::{
 pub use count::{FileTally, Tally};
 pub use documents::{BatchReader, Documents, Found, Position, documents};
 pub use error::DataError;
-pub use files::{DataFile, DataSet, Format, HELD_OUT_EVERY, PassedOver, Split, ValidationBy};
+pub use file::{DataFile, Format, PassedOver, Split};
+pub use files::{DataSet, HELD_OUT_EVERY, ValidationBy};
 pub use fingerprint::{Digests, Fingerprint};
 
 /// The folder under `$NC_HOME/data` that the public shards go to.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::files::Format;
+use super::file::Format;
 
 /// Endings of files of JSON Lines. Plain `.json` is not among them: it mostly is one array, or something else.
 const LINES: [&str; 2] = ["jsonl", "ndjson"];
@@ -43,6 +43,18 @@ pub(super) enum Role {
     Validation,
     /// It says test.
     Test,
+}
+
+impl Format {
+    /// The format that the name of `path` says, in any case of letters.
+    pub fn of(path: &Path) -> Option<Self> {
+        format(path).map(|(format, _)| format)
+    }
+
+    /// The name of `path` in small letters, without the endings that say its format; nothing where they say none.
+    pub fn stem_of(path: &Path) -> Option<String> {
+        format(path).map(|(_, stem)| stem)
+    }
 }
 
 /// The format that a name says, and the name without the endings that say it; any case of letters will do.

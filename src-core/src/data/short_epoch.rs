@@ -6,8 +6,7 @@
 use std::collections::HashMap;
 
 use super::documents::Position;
-use super::loader::WAITING;
-use super::waiting::Document;
+use super::waiting::{Document, WAITING};
 
 /// What reading on from a place gave.
 #[derive(Clone)]

@@ -13,13 +13,17 @@ use sha2::{Digest, Sha256};
 use super::DataError;
 use super::documents::{Found, Position};
 use super::encode::Encode;
-use super::files::{DataSet, Split};
+use super::file::Split;
+use super::files::DataSet;
 use super::format::{Place, Reader};
 use super::packing::Packable;
 use crate::files::digest::hex;
 
 /// Texts are tokenised as soon as they have this many bytes together, so that few token ids are held that nobody keeps.
 const ENCODED_AT_ONCE: usize = 4 << 20;
+
+/// Fewer documents than this never wait while a row is packed: more to choose from, less cropped.
+pub(super) const WAITING: usize = 1000;
 
 /// A document that waits to be packed. Clones share its tokens.
 #[derive(Clone, Debug)]

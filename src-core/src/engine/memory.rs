@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use crate::gpu::{Gpu, Numerics};
 use crate::kernels::attention::Cached;
 use crate::kernels::attention_decode;
-use crate::kernels::autotune;
-use crate::kernels::matmul::{self, Layout, Product};
+
+use crate::kernels::matmul::{self, Layout, Product, autotune};
 use crate::kernels::matvec;
 use crate::kernels::sample::{self, Draw};
 use crate::model::{Cache, CachedPass, Config};

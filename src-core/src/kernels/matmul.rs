@@ -7,7 +7,7 @@
 //! - `matmul_plain.wgsl`: one element per invocation, for sizes that the others do not support.
 //!
 //! In all of them an element's sum runs over k in order in one chain of fused multiply-adds, so which one the
-//! [autotuner](super::autotune) picks never changes a result: they are the kernels of [`Exact`](crate::gpu::Numerics).
+//! [autotuner](autotune) picks never changes a result: they are the kernels of [`Exact`](crate::gpu::Numerics).
 //!
 //! A product with few tiles and a long k leaves most of a GPU idle. With [`Fast`](crate::gpu::Numerics) k is split into parts (split-K),
 //! each part of a tile has its own workgroup, and `matmul_sum.wgsl` adds the parts in order: the same bits every time, but not
@@ -18,6 +18,7 @@ use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid
 use super::mirror;
 use super::pack::{self, Panels};
 
+pub mod autotune;
 mod kernel;
 
 pub use kernel::{Kernel, Tile};
@@ -138,7 +139,7 @@ impl Shape {
 /// Records a product with the kernel of the recorder's [`Numerics`](crate::gpu::Numerics) that was measured as fastest on this
 /// adapter, or with the default one if none was measured.
 pub fn matmul(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, product: Product<'_>) {
-    let kernel = super::autotune::choose(rec.gpu(), &product, rec.numerics());
+    let kernel = autotune::choose(rec.gpu(), &product, rec.numerics());
     matmul_with(rec, a, b, c, product, kernel);
 }
 

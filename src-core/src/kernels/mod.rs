@@ -8,7 +8,6 @@
 pub mod adamw;
 pub mod attention;
 pub mod attention_decode;
-pub mod autotune;
 pub mod axpy;
 pub mod backout;
 pub mod check;

@@ -4,10 +4,10 @@
 //! what the device counts.
 
 use crate::gpu::{Gpu, Numerics};
-use crate::kernels::matmul::{self, Layout, Product};
+use crate::kernels::matmul::{self, Layout, Product, autotune};
 use crate::kernels::muon::{gram_stride, second_stride, sums_len};
 use crate::kernels::reduce::Matrices;
-use crate::kernels::{self, autotune, muon};
+use crate::kernels::{self, muon};
 use crate::model::activations::chunk_rows;
 use crate::model::{Config, Group, params};
 use crate::optim::OptimizerConfig;

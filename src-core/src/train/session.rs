@@ -16,7 +16,7 @@ use super::event::{Event, Length, StepReport};
 use super::fit::trainer_that_fits;
 use super::metrics::MetricsLog;
 use super::origin::Origin;
-use super::run::{Outcome, Setting};
+use super::outcome::{Outcome, Setting};
 use super::run_config::RunConfig;
 use super::stage::Stage;
 use super::state::{Saved, SmoothLoss, TrainState};

@@ -11,7 +11,7 @@ pub mod source;
 pub mod text;
 
 use super::DataError;
-use super::files::{DataFile, Format};
+use super::file::{DataFile, Format};
 
 /// The longest document that is read, and the longest line of JSON, in bytes. What is longer is no document but a file
 /// of another kind; it must not fill the memory before that shows.

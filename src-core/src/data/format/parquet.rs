@@ -22,10 +22,12 @@ mod header;
 mod hybrid;
 mod rows;
 mod stream;
+mod text;
 mod thrift;
 
 pub use contained::contained;
-use rows::{Fault, Rows};
+use rows::Rows;
+use text::Fault;
 
 /// A parquet file that is open for reading.
 pub struct Reader {

@@ -1,10 +1,7 @@
 //! Making conversations from a recipe.
 
-use std::collections::HashSet;
-
-use sha2::{Digest, Sha256};
-
 use super::dice::Dice;
+use super::distinct::Distinct;
 use super::error::SynthError;
 use super::file::Place;
 use super::fill::{Filler, Run, parts, text};
@@ -14,17 +11,6 @@ use crate::tokenizer::{Content, Conversation, Message, PartKind, Role};
 
 /// So many draws in a row that bring nothing new mean that the recipe has no more to give.
 const MOST_IN_VAIN: usize = 10_000;
-
-/// Remembers which conversations there are.
-#[derive(Default)]
-pub struct Distinct(HashSet<[u8; 32]>);
-
-impl Distinct {
-    /// Whether `line` is new. It is known from now on.
-    pub fn is_new(&mut self, line: &str) -> bool {
-        self.0.insert(Sha256::digest(line.as_bytes()).into())
-    }
-}
 
 impl Recipe {
     /// `count` distinct conversations, always the same ones for a seed; fewer if the recipe does not have so many.

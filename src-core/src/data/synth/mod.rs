@@ -8,6 +8,7 @@
 
 mod compose;
 mod dice;
+mod distinct;
 #[cfg(feature = "net")]
 pub mod endpoint;
 mod error;

@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::compose::Distinct;
+use super::distinct::Distinct;
 use super::error::SynthError;
 use crate::tokenizer::Conversation;
 

@@ -5,8 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use tempfile::SpooledTempFile;
 
 use super::hybrid::damaged;
-use super::rows::{Fault, read_text};
 use super::stream::Stream;
+use super::text::{Fault, read_text};
 
 /// What is kept in memory, in bytes. A larger dictionary goes to a file that the system deletes with the process: with
 /// long documents pyarrow and DuckDB write some of a gigabyte.

@@ -12,31 +12,13 @@ use super::dictionary::Dictionary;
 use super::header::{Header, encoding, kind};
 use super::hybrid::{Hybrid, damaged};
 use super::stream::Stream;
-use crate::data::format::LONGEST_DOCUMENT;
+use super::text::{Fault, read_bytes, read_length, read_text};
 
 /// The most texts of a page whose lengths come before the texts, so that they are held in memory.
 const MOST_LENGTHS: u64 = 1 << 24;
 
 /// The most bytes of a page's definition levels: those of a hundred million rows.
 const MOST_LEVELS: u64 = 16 << 20;
-
-/// Why a row cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
-    /// The file cannot be read, or holds what it should not. Of what this program cannot read at all, the kind is
-    /// [`ErrorKind::Unsupported`].
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// A text beyond any document, with its length in bytes.
-    #[error("a text has {0} bytes")]
-    TooLong(u64),
-}
-
-impl Fault {
-    fn encoding(number: i64) -> Self {
-        io::Error::new(ErrorKind::Unsupported, format!("encoding {number}")).into()
-    }
-}
 
 /// The rows of a column chunk.
 pub(super) struct Rows {
@@ -275,27 +257,6 @@ impl Header {
     fn is_data(&self) -> bool {
         [kind::DATA, kind::DATA_2].contains(&self.kind)
     }
-}
-
-/// A text behind its length.
-pub(super) fn read_text(stream: &mut Stream) -> Result<Vec<u8>, Fault> {
-    let length = read_length(stream)?;
-    read_bytes(stream, 0, length)
-}
-
-/// The `length` bytes that a text has beyond the `prefix` that it shares.
-fn read_bytes(stream: &mut Stream, prefix: u32, length: u32) -> Result<Vec<u8>, Fault> {
-    let whole = u64::from(prefix) + u64::from(length);
-    if whole > LONGEST_DOCUMENT {
-        return Err(Fault::TooLong(whole));
-    }
-    Ok(stream.take_bytes(length.into())?)
-}
-
-fn read_length(stream: &mut Stream) -> io::Result<u32> {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length)?;
-    Ok(u32::from_le_bytes(length))
 }
 
 /// Definition levels, of which a column of texts has two.

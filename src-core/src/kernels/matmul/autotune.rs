@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Numerics, Recorder, SHORT_LOOPS};
 
-use super::matmul::{Add, Kernel, Product, matmul_with};
+use super::{Add, Kernel, Product, matmul_with};
 
 /// The kernel of `numerics` for `product` on this adapter.
 pub fn choose(gpu: &Gpu, product: &Product<'_>, numerics: Numerics) -> Kernel {

@@ -1,0 +1,16 @@
+//! Telling conversations apart.
+
+use std::collections::HashSet;
+
+use sha2::{Digest, Sha256};
+
+/// Remembers which conversations there are.
+#[derive(Default)]
+pub struct Distinct(HashSet<[u8; 32]>);
+
+impl Distinct {
+    /// Whether `line` is new. It is known from now on.
+    pub fn is_new(&mut self, line: &str) -> bool {
+        self.0.insert(Sha256::digest(line.as_bytes()).into())
+    }
+}

@@ -1,0 +1,48 @@
+//! What goes into training a run, and what comes of it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::checkpoint::home::Home;
+use crate::gpu::Gpu;
+use crate::tokenizer::Tokenizer;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The step that this process began with. Equal to `step` where the run was complete already.
+    pub first_step: u64,
+    /// Steps done.
+    pub step: u64,
+    /// Steps of the run, where they are known.
+    pub num_iterations: Option<u64>,
+    /// Whether it was interrupted before its last step.
+    pub interrupted: bool,
+    /// Bits per byte of the last validation, if there was one in this process.
+    pub val_bpb: Option<f64>,
+    /// The lowest of the run.
+    pub min_val_bpb: Option<f64>,
+    /// The first of the run, if it was in this process.
+    pub first_val_bpb: Option<f64>,
+    /// Smoothed loss in nats.
+    pub loss: Option<f64>,
+    /// Rows of data that there was nothing to learn from.
+    pub left_out: u64,
+    /// Seconds spent in steps.
+    pub training_seconds: f64,
+    /// Most bytes of GPU memory ever in use.
+    pub peak_memory: u64,
+}
+
+/// What a run is trained with.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// The device.
+    pub gpu: &'a Gpu,
+    /// Where runs live.
+    pub home: &'a Home,
+    /// The run's tokenizer.
+    pub tokenizer: &'a Arc<Tokenizer>,
+    /// Set when the run shall finish the step in progress, save, and end.
+    pub interrupt: &'a AtomicBool,
+}
