@@ -10,13 +10,13 @@ use tempfile::NamedTempFile;
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     /// One is there already.
-    #[error("{path} is there already: add --force to replace it, or choose another folder with --to", path = path.display())]
+    #[error("{path} is there already", path = path.display())]
     Exists {
         /// Its path.
         path: PathBuf,
     },
     /// The folder takes no files.
-    #[error("cannot write to the folder {folder}: {source}; choose another with --to", folder = folder.display())]
+    #[error("cannot write to the folder {folder}: {source}", folder = folder.display())]
     Refused {
         /// The folder.
         folder: PathBuf,

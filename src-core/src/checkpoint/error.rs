@@ -19,7 +19,7 @@ pub enum RunError {
         why: &'static str,
     },
     /// A run of that name exists.
-    #[error("there is a run {name:?} already, in {folder}: choose another name, or go on with it by `nc-core train --resume --run {name}`", folder = folder.display())]
+    #[error("there is a run {name:?} already, in {folder}: choose another name", folder = folder.display())]
     Exists {
         /// The name as given.
         name: String,
@@ -33,6 +33,8 @@ pub enum RunError {
         name: String,
         /// The folder of all runs.
         runs: PathBuf,
+        /// Whether there are runs at all.
+        any: bool,
         /// The closest name, and the runs that exist.
         advice: String,
     },

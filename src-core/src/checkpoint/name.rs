@@ -33,7 +33,7 @@ pub(super) fn check(name: &str) -> Result<(), &'static str> {
 pub(super) fn advice(name: &str, existing: &[String]) -> String {
     const LISTED: usize = 12;
     if existing.is_empty() {
-        return "there are none yet, `nc-core train` makes the first".to_owned();
+        return "there are none yet".to_owned();
     }
     let closest = existing
         .iter()
@@ -72,6 +72,6 @@ mod tests {
         assert_eq!(advice("dmeo", &runs), "did you mean \"demo\"? There are: d12, demo, sft-d12");
         assert_eq!(advice("something-else", &runs), "there are: d12, demo, sft-d12");
         assert_eq!(advice("Demo1", &runs[1..2]), "did you mean \"demo\", the only one?");
-        assert!(advice("demo", &[]).contains("nc-core train"));
+        assert!(advice("demo", &[]).contains("none yet"));
     }
 }

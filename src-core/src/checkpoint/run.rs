@@ -56,7 +56,12 @@ impl Run {
         let folder = home.run(name);
         if name::check(name).is_err() || !folder.is_dir() {
             let existing: Vec<String> = Self::list(home)?.into_iter().map(|run| run.name).collect();
-            return Err(RunError::Missing { name: name.to_owned(), runs: home.runs(), advice: name::advice(name, &existing) });
+            return Err(RunError::Missing {
+                name: name.to_owned(),
+                runs: home.runs(),
+                any: !existing.is_empty(),
+                advice: name::advice(name, &existing),
+            });
         }
         let damaged = |problem| RunError::Damaged { name: name.to_owned(), file: CONFIG_FILE, problem };
         let config = read_config(&folder).map_err(damaged)?;

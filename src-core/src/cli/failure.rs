@@ -3,10 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
+use super::advice;
 use crate::data::DataError;
-use crate::engine::{ChatError, EngineError};
 use crate::gpu::GpuError;
-use crate::train::TrainError;
 
 /// A failure as the user sees it.
 #[derive(Debug)]
@@ -38,7 +37,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Library errors reach the user as their own sentence, followed by what caused them where that adds something.
+/// Library errors reach the user as their own sentence, followed by what caused them where that adds something, and by the
+/// option or command that helps.
 impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         let code = if is_internal(&error) { 1 } else { 2 };
@@ -52,29 +52,15 @@ impl<E: Error + 'static> From<E> for Failure {
             }
             source = cause.source();
         }
+        advice::add(&mut message, &error);
         Self { message, code }
-    }
-}
-
-/// The device's failure behind one of the engine's.
-fn engine_gpu<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a GpuError> {
-    let engine = match error.downcast_ref::<ChatError>() {
-        Some(ChatError::Engine(engine)) => Some(engine),
-        _ => error.downcast_ref::<EngineError>(),
-    };
-    match engine {
-        Some(EngineError::Gpu(gpu)) => Some(gpu),
-        _ => None,
     }
 }
 
 /// Whether the program or the device failed, rather than something that the user can mend.
 fn is_internal(error: &(dyn Error + 'static)) -> bool {
-    // An error that speaks through another (`#[error(transparent)]`) hides it from `source`.
-    let gpu = match error.downcast_ref::<TrainError>() {
-        Some(TrainError::Gpu(gpu)) => Some(gpu),
-        Some(TrainError::Data(DataError::Panicked | DataError::Stopped)) => return true,
-        _ => engine_gpu(error).or_else(|| error.downcast_ref::<GpuError>()),
-    };
-    matches!(gpu, Some(GpuError::Lost { .. } | GpuError::Refused { .. })) || error.source().is_some_and(is_internal)
+    let error = advice::speaker(error);
+    matches!(error.downcast_ref::<GpuError>(), Some(GpuError::Lost { .. } | GpuError::Refused { .. }))
+        || matches!(error.downcast_ref::<DataError>(), Some(DataError::Panicked | DataError::Stopped))
+        || error.source().is_some_and(is_internal)
 }

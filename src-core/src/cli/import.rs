@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Failure};
 use crate::checkpoint::Run;
-use crate::interchange::import::{self, Found, Options, Progress, Stage};
+use crate::interchange::import::{self, Choice, Found, Options, Progress, Stage};
 use crate::model::Config;
 use crate::train::{RunConfig, Training};
 
@@ -105,7 +105,7 @@ impl Summary {
             has_tokenizer: found.tokenizer().is_some(),
             chats: found.tokenizer().is_some_and(|tokenizer| tokenizer.chat_tokens().is_ok()),
             resumes: found.resumes(),
-            notes: found.notes().to_vec(),
+            notes: found.notes().iter().cloned().chain(found.choices().iter().map(|choice| choose(*choice).to_owned())).collect(),
         }
     }
 
@@ -160,6 +160,14 @@ impl Summary {
         }
         lines.push(format!("next: {}", self.next(run)));
         lines.join("\n")
+    }
+}
+
+/// How to choose what was chosen.
+fn choose(choice: Choice) -> &'static str {
+    match choice {
+        Choice::Stage => "--source chooses another stage",
+        Choice::Model => "--model-tag chooses another model",
     }
 }
 

@@ -10,6 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::checkpoint::home::Home;
 
+mod advice;
 mod bench;
 mod bench_device;
 mod bench_infer;

@@ -13,7 +13,7 @@ pub enum DataError {
     #[error("no data was named; give a parquet, .jsonl or .txt file, or a folder of them")]
     NoPath,
     /// A path does not exist.
-    #[error("{} does not exist; name a parquet, .jsonl or .txt file, or a folder of them (`nc-core data download` fetches one)", .path.display())]
+    #[error("{} does not exist; name a parquet, .jsonl or .txt file, or a folder of them", .path.display())]
     NotFound {
         /// The path as given.
         path: PathBuf,
@@ -99,7 +99,7 @@ pub enum DataError {
     },
     /// A file was compressed so that unpacking takes more memory than is given to it.
     #[error(
-        "{} needs more than 128 MiB of memory to be unpacked; unpack it with `zstd -d --long=31`, or compress it again without --long or --ultra",
+        "{} needs more than 128 MiB of memory to be unpacked; compress it again with a smaller window",
         .path.display()
     )]
     LargeWindow {
@@ -169,7 +169,7 @@ pub enum DataError {
     },
     /// No conversation has anything that could be learnt.
     #[error(
-        "there is nothing to learn: in no conversation does the assistant say anything within the first {tokens} tokens; give others, or longer rows with --max-seq-len"
+        "there is nothing to learn: in no conversation does the assistant say anything within the first {tokens} tokens; give others, or longer rows"
     )]
     NothingToLearn {
         /// Tokens of a row.

@@ -67,7 +67,7 @@ fn hint(passed_over: &[PassedOver]) -> String {
             format!("; {} within it holds some, name that folder", over.path.file_name().unwrap_or_default().display())
         }
         Some(over) => format!("; {} {}", over.path.file_name().unwrap_or_default().display(), over.reason),
-        None => " (`nc-core data download` fetches some)".to_owned(),
+        None => String::new(),
     }
 }
 

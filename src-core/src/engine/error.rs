@@ -33,8 +33,8 @@ pub enum EngineError {
     /// Logits are NaN.
     #[error("the model's logits are not numbers; its weights are damaged or training diverged: use another checkpoint")]
     NotNumbers,
-    /// Top-k is larger than the vocabulary.
-    #[error("--top-k is {top_k}; it must be at most the {vocab_size} tokens of the vocabulary; 0 draws from all")]
+    /// More of the likeliest tokens than there are.
+    #[error("top_k is {top_k}; it must be at most the {vocab_size} tokens of the vocabulary; 0 draws from all")]
     TopK {
         /// The value given.
         top_k: usize,
@@ -44,7 +44,7 @@ pub enum EngineError {
     /// An option outside its range.
     #[error("{option} is {value}; it must be {must}")]
     BadOption {
-        /// Its name on the command line.
+        /// Its name, as in [`Sampling`](super::Sampling).
         option: &'static str,
         /// The value given.
         value: String,

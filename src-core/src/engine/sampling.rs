@@ -41,11 +41,11 @@ impl Sampling {
         let check = |option, value: f64, good: bool, must| {
             if good { Ok(()) } else { Err(EngineError::BadOption { option, value: value.to_string(), must }) }
         };
-        check("--temperature", self.temperature, (0.0..=1e6).contains(&self.temperature), "a number from 0 to 1000000")?;
-        check("--top-p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "more than 0 and at most 1")?;
-        check("--min-p", self.min_p, (0.0..=1.0).contains(&self.min_p), "a number from 0 to 1")?;
+        check("temperature", self.temperature, (0.0..=1e6).contains(&self.temperature), "a number from 0 to 1000000")?;
+        check("top_p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "more than 0 and at most 1")?;
+        check("min_p", self.min_p, (0.0..=1.0).contains(&self.min_p), "a number from 0 to 1")?;
         let penalty = self.repetition_penalty;
-        check("--repetition-penalty", penalty, (0.01..=100.0).contains(&penalty), "a number from 0.01 to 100")?;
+        check("repetition_penalty", penalty, (0.01..=100.0).contains(&penalty), "a number from 0.01 to 100")?;
         if self.top_k > vocab_size {
             return Err(EngineError::TopK { top_k: self.top_k, vocab_size });
         }
@@ -95,15 +95,15 @@ mod tests {
     fn options_outside_their_range_are_refused_by_name() {
         type Spoil = fn(&mut Sampling);
         let cases: [(Spoil, &str); 9] = [
-            (|s| s.temperature = -1.0, "--temperature is -1; it must be a number from 0"),
-            (|s| s.temperature = f64::NAN, "--temperature is NaN"),
-            (|s| s.temperature = f64::INFINITY, "--temperature is inf"),
-            (|s| s.top_k = 101, "--top-k is 101; it must be at most the 100 tokens"),
-            (|s| s.top_p = 0.0, "--top-p is 0; it must be more than 0"),
-            (|s| s.top_p = 1.5, "--top-p is 1.5"),
-            (|s| s.min_p = -0.1, "--min-p is -0.1"),
-            (|s| s.repetition_penalty = 0.0, "--repetition-penalty is 0"),
-            (|s| s.repetition_penalty = f64::NAN, "--repetition-penalty is NaN"),
+            (|s| s.temperature = -1.0, "temperature is -1; it must be a number from 0"),
+            (|s| s.temperature = f64::NAN, "temperature is NaN"),
+            (|s| s.temperature = f64::INFINITY, "temperature is inf"),
+            (|s| s.top_k = 101, "top_k is 101; it must be at most the 100 tokens"),
+            (|s| s.top_p = 0.0, "top_p is 0; it must be more than 0"),
+            (|s| s.top_p = 1.5, "top_p is 1.5"),
+            (|s| s.min_p = -0.1, "min_p is -0.1"),
+            (|s| s.repetition_penalty = 0.0, "repetition_penalty is 0"),
+            (|s| s.repetition_penalty = f64::NAN, "repetition_penalty is NaN"),
         ];
         Sampling::default().validate(100).unwrap();
         Sampling::greedy().validate(50).unwrap();

@@ -9,8 +9,8 @@ pub enum GpuError {
         /// How to get a driver on this system.
         how: &'static str,
     },
-    /// `--adapter` names no adapter of this machine.
-    #[error("there is no adapter `{wanted}`; available: {available} (see `nc-core info`)")]
+    /// The name is of no adapter that is here.
+    #[error("no adapter is called `{wanted}`; here are: {available}")]
     UnknownAdapter {
         /// What was requested.
         wanted: String,
@@ -52,7 +52,7 @@ pub enum GpuError {
         reason: String,
     },
     /// An allocation failed.
-    #[error("out of GPU memory: {label} needs {bytes} bytes and {in_use} bytes are in use; use a smaller --device-batch-size or --depth")]
+    #[error("out of GPU memory: {label} needs {bytes} bytes and {in_use} bytes are in use; use a smaller batch or a smaller model")]
     OutOfMemory {
         /// What was being allocated.
         label: String,
@@ -85,8 +85,8 @@ pub enum GpuError {
         /// The adapter's name.
         adapter: String,
     },
-    /// The device was lost during work.
-    #[error("the GPU was lost ({reason}); the last checkpoint is intact: start again with --resume")]
+    /// The device went away in the middle of work.
+    #[error("the GPU was lost ({reason}); the last checkpoint is intact: start again from it")]
     Lost {
         /// The driver's message.
         reason: String,

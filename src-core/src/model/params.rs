@@ -197,7 +197,7 @@ fn by_shape(specs: &[ParamSpec]) -> Vec<(&[usize], Vec<&str>)> {
 
 /// A model has a tensor that the adapter cannot bind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("at depth {depth}, {tensor} needs {bytes} bytes, but {adapter} binds at most {limit} bytes at a time; {}", advice(*.largest_depth))]
+#[error("at depth {depth}, {tensor} needs {bytes} bytes, but {adapter} binds at most {limit} bytes at a time; {}", what_fits(*.largest_depth))]
 pub struct DoesNotFit {
     /// The requested depth.
     pub depth: usize,
@@ -213,10 +213,10 @@ pub struct DoesNotFit {
     pub largest_depth: Option<usize>,
 }
 
-fn advice(largest_depth: Option<usize>) -> String {
+fn what_fits(largest_depth: Option<usize>) -> String {
     match largest_depth {
-        Some(depth) => format!("the largest depth that fits is {depth}: use --depth {depth}"),
-        None => "no depth fits: use a smaller vocabulary or --aspect-ratio".to_owned(),
+        Some(depth) => format!("the largest depth that fits is {depth}"),
+        None => "no depth fits".to_owned(),
     }
 }
 
@@ -334,7 +334,7 @@ mod tests {
         check_fits(&config(16), 64, 128, limit, "llvmpipe").unwrap();
         let error = check_fits(&config(17), 64, 128, limit, "llvmpipe").unwrap_err();
         let sentence = "at depth 17, transformer.wte.weight needs 150994944 bytes, but llvmpipe binds at most 134217728 bytes at a time; \
-                        the largest depth that fits is 16: use --depth 16";
+                        the largest depth that fits is 16";
         assert_eq!(error.to_string(), sentence);
     }
 }

@@ -23,8 +23,8 @@ pub enum TaskError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The folder of `--data` lacks a task's files.
-    #[error("{} holds no {task} for {split}; put it there as {example}, or leave --data out to fetch it", folder.display())]
+    /// The folder that was given lacks a task's files.
+    #[error("{} holds no {task} for {split}; put it there as {example}", folder.display())]
     NotInFolder {
         /// The folder.
         folder: PathBuf,
@@ -37,7 +37,7 @@ pub enum TaskError {
     },
     /// Files are missing from the cache, and must not be fetched.
     #[error(
-        "{task} is not in the cache ({}) and --offline forbids fetching it; run once without --offline, or give --data with a folder that holds it",
+        "{task} is not in the cache ({}) and may not be fetched",
         folder.display()
     )]
     Offline {
@@ -46,8 +46,8 @@ pub enum TaskError {
         /// The folder in the cache.
         folder: PathBuf,
     },
-    /// A fetched file is damaged, and must not be fetched again.
-    #[error("{} is damaged ({reason}) and --offline forbids fetching it again; run once without --offline", path.display())]
+    /// A fetched file was damaged since, and must not be fetched again now.
+    #[error("{} is damaged ({reason}) and may not be fetched again", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -67,7 +67,7 @@ pub enum TaskError {
         advice: &'static str,
     },
     /// The hub's data set has no file for a split.
-    #[error("{repo} on the hub has no file {wanted}*.parquet; its layout has changed, so fetch it by hand and give --data")]
+    #[error("{repo} on the hub has no file {wanted}*.parquet; its layout has changed, so fetch it by hand")]
     NotOnHub {
         /// The data set.
         repo: &'static str,
@@ -75,7 +75,7 @@ pub enum TaskError {
         wanted: &'static str,
     },
     /// This program was built without a network client.
-    #[error("this program was built without downloading; give --data with a folder that holds {task}")]
+    #[error("this program was built without downloading, and was given no folder that holds {task}")]
     NoNetwork {
         /// The task.
         task: &'static str,

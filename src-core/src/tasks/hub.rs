@@ -89,8 +89,8 @@ impl Hub {
     fn ask(&self, task: &'static str, repo: &str) -> Result<Listing, TaskError> {
         let tell = |reason: &str, wait: std::time::Duration| tracing::warn!(task, reason, seconds = wait.as_secs(), "trying again");
         hub::ask(&self.endpoint, RepoKind::Dataset, repo, None, &self.patience, &tell).map_err(|unlisted| match unlisted {
-            Unlisted::Refused { reason } => self.unlisted(task, reason, "check HF_ENDPOINT, or give --data with a folder that holds it"),
-            Unlisted::GaveUp { reason } => self.unlisted(task, reason, "try again later, or give --data with a folder that holds it"),
+            Unlisted::Refused { reason } => self.unlisted(task, reason, "check HF_ENDPOINT"),
+            Unlisted::GaveUp { reason } => self.unlisted(task, reason, "try again later"),
         })
     }
 

@@ -8,8 +8,8 @@ use crate::files::StandIn;
 /// A tokenizer could not be read, trained or written.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
-    /// The file does not exist.
-    #[error("there is no tokenizer at {}; run `nc-core tokenizer train` first", path.display())]
+    /// The file is not there.
+    #[error("there is no tokenizer at {}", path.display())]
     Missing {
         /// Its expected path.
         path: PathBuf,
@@ -54,14 +54,14 @@ pub enum TokenizerError {
         /// The smallest possible size.
         least: usize,
     },
-    /// A file with such a vocabulary could not be read again.
-    #[error("a vocabulary of {asked} is more than nc-core reads: use --vocab-size {LARGEST_VOCABULARY} or less")]
+    /// A file of such a vocabulary would not be read again.
+    #[error("a vocabulary of {asked} is more than the {LARGEST_VOCABULARY} that nc-core reads")]
     VocabularyBeyondReach {
         /// The requested size.
         asked: usize,
     },
-    /// Every word of the text is already one token, and the vocabulary is still not full.
-    #[error("a vocabulary of {asked} is larger than this text can give: use --vocab-size {possible} or less, or more text")]
+    /// Every word of the text is one token already, and the vocabulary is still not full.
+    #[error("a vocabulary of {asked} is larger than the {possible} that this text can give: use a smaller one, or more text")]
     VocabularyTooLarge {
         /// The requested size.
         asked: usize,

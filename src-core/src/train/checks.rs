@@ -32,24 +32,24 @@ pub(super) fn check_options(config: &RunConfig) -> Result<(), TrainError> {
         value if value > most => Err(TrainError::BadOption { option, value: value.to_string(), must }),
         _ => Ok(()),
     };
-    within("--device-batch-size", common.device_batch_size as u64, u64::MAX, "")?;
-    within("--total-batch-size", common.total_batch_size, MOST_STEP_TOKENS, "at most 268435456 tokens")?;
-    within("--num-iterations", num_iterations.unwrap_or(1), MOST_STEPS, "at most 4294967296")?;
+    within("device_batch_size", common.device_batch_size as u64, u64::MAX, "")?;
+    within("total_batch_size", common.total_batch_size, MOST_STEP_TOKENS, "at most 268435456 tokens")?;
+    within("num_iterations", num_iterations.unwrap_or(1), MOST_STEPS, "at most 4294967296")?;
 
     // Far below where f32 ends, and far above where anything is learnt.
     let rate = |option, value| in_range(option, value, 1e9, "a number from 0 to 1e9");
-    rate("--embedding-lr", common.embedding_lr)?;
-    rate("--unembedding-lr", common.unembedding_lr)?;
-    rate("--matrix-lr", common.matrix_lr)?;
-    rate("--scalar-lr", common.scalar_lr)?;
-    rate("--final-lr-frac", common.final_lr_frac)?;
+    rate("embedding_lr", common.embedding_lr)?;
+    rate("unembedding_lr", common.unembedding_lr)?;
+    rate("matrix_lr", common.matrix_lr)?;
+    rate("scalar_lr", common.scalar_lr)?;
+    rate("final_lr_frac", common.final_lr_frac)?;
     let part = |option, value| in_range(option, value, 1.0, "between 0 and 1");
-    part("--warmdown-ratio", common.warmdown_ratio)?;
+    part("warmdown_ratio", common.warmdown_ratio)?;
     match &config.training {
-        Training::Base(options) => rate("--weight-decay", options.weight_decay)?,
+        Training::Base(options) => rate("weight_decay", options.weight_decay)?,
         Training::Sft(options) => {
-            rate("--init-lr-frac", options.init_lr_frac)?;
-            part("--warmup-ratio", options.warmup_ratio)?;
+            rate("init_lr_frac", options.init_lr_frac)?;
+            part("warmup_ratio", options.warmup_ratio)?;
         }
         Training::Imported(_) => {}
     }

@@ -49,7 +49,7 @@ pub enum TrainError {
     Metrics(#[from] MetricsError),
     /// The batch sizes do not divide.
     #[error(
-        "--total-batch-size {total} is not a multiple of --device-batch-size {batch} × --max-seq-len {seq} = {} tokens; use a multiple of that",
+        "a step of {total} tokens is not a whole number of batches of {batch} rows × {seq} tokens = {} tokens; use a multiple of that",
         *batch as u128 * *seq as u128
     )]
     Indivisible {
@@ -63,7 +63,7 @@ pub enum TrainError {
     /// A number that must be positive is not.
     #[error("{option} is {value}; it must be {must}")]
     BadOption {
-        /// The option, as typed.
+        /// The option, as it is called in `config.json`.
         option: &'static str,
         /// Its value.
         value: String,
@@ -72,7 +72,7 @@ pub enum TrainError {
     },
     /// A row's activations exceed what the adapter binds at a time.
     #[error(
-        "a row of {seq} tokens needs {bytes} bytes in the MLP, but {adapter} binds at most {limit} bytes at a time; the longest row that fits is --max-seq-len {longest}"
+        "a row of {seq} tokens needs {bytes} bytes in the MLP, but {adapter} binds at most {limit} bytes at a time; the longest row that fits has {longest} tokens"
     )]
     RowTooLong {
         /// Tokens of a row.
@@ -106,13 +106,13 @@ pub enum TrainError {
         reason: String,
     },
     /// There are weights but no moments of an optimizer.
-    #[error("the weights of run {run} were imported without an optimizer's moments: begin with fresh ones, by --no-load-optimizer")]
+    #[error("the weights of run {run} were imported without an optimizer's moments: begin with fresh ones")]
     NoMoments {
         /// The run.
         run: String,
     },
     /// There is no training to go on with.
-    #[error("run {run} was imported, and has no training to go on with; begin a new run with its weights by `nc-core train --from {run}`")]
+    #[error("run {run} was imported, and has no training to go on with; begin a new run with its weights")]
     Imported {
         /// The run.
         run: String,
@@ -127,7 +127,7 @@ pub enum TrainError {
     },
     /// The loss is not a number any more.
     #[error(
-        "the loss at step {step} is {loss}: training has diverged; train a new run with lower learning rates (--matrix-lr, --embedding-lr, --unembedding-lr), with --from RUN to begin with the last checkpoint"
+        "the loss at step {step} is {loss}: training has diverged; train a new run with lower learning rates, from the last checkpoint if it is to begin there"
     )]
     Diverged {
         /// The step.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
     /// Another download writes to the folder.
-    #[error("another download{} is writing to {}; wait for it, or choose another folder with --out", of(.pid), .folder.display())]
+    #[error("another download{} is writing to {}; wait for it", of(.pid), .folder.display())]
     Locked {
         /// The folder.
         folder: PathBuf,

@@ -63,13 +63,13 @@ pub enum SynthError {
         line: usize,
     },
     /// There is a file already that may have cost something.
-    #[error("{} is there already; choose another file with --out, or move it away", .path.display())]
+    #[error("{} is there already; move it away", .path.display())]
     Present {
         /// The file.
         path: PathBuf,
     },
     /// Another process writes to the same partial file.
-    #[error("another command is writing to {}; wait for it, or choose another file with --out", .path.display())]
+    #[error("another command is writing to {}; wait for it", .path.display())]
     Busy {
         /// The partial file.
         path: PathBuf,

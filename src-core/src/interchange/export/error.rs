@@ -13,12 +13,12 @@ use crate::files::shown::megabytes;
 pub enum ExportError {
     /// The model has parts that transformers does not know.
     #[error(
-        "transformers knows only the classic architecture under the name nanochat, and this model is of another one; use --format safetensors, which has every architecture"
+        "transformers knows only the classic architecture under the name nanochat, and this model is of another one; the format safetensors has every architecture"
     )]
     NotClassic,
     /// A layer does not see the whole context.
     #[error(
-        "the model type nanochat of transformers sees the whole context in every layer, and this model has a layer that sees {window} of {sequence_len} tokens back; use --format safetensors"
+        "the model type nanochat of transformers sees the whole context in every layer, and this model has a layer that sees {window} of {sequence_len} tokens back; the format safetensors has such layers, too"
     )]
     Windows {
         /// The layer's window.
@@ -27,7 +27,7 @@ pub enum ExportError {
         sequence_len: usize,
     },
     /// The run has no tokenizer.
-    #[error("run {run:?} has no tokenizer, without which nobody could use what is exported; import it again with --tokenizer FILE")]
+    #[error("run {run:?} has no tokenizer, without which nobody could use what is exported; import it again with one")]
     NoTokenizer {
         /// The run.
         run: String,
@@ -64,7 +64,7 @@ pub enum ExportError {
     #[error("this model cannot be exported: {0}")]
     Unwritable(String),
     /// A number is beyond what its new type can hold.
-    #[error("tensor {tensor} holds numbers too large for {number_type}; use --dtype bf16 or f32")]
+    #[error("tensor {tensor} holds numbers too large for {number_type}; bf16 and f32 hold larger ones")]
     TooLarge {
         /// The tensor, quoted.
         tensor: String,

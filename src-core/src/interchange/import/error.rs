@@ -31,7 +31,7 @@ pub enum ImportError {
     /// An option that the source has no use for.
     #[error("{option} does not apply to {kind}")]
     NotApplicable {
-        /// The option, as typed.
+        /// The option, as a field of [`Options`](super::Options).
         option: &'static str,
         /// What the source is.
         kind: &'static str,
@@ -73,7 +73,7 @@ pub enum ImportError {
     #[error(transparent)]
     Run(RunError),
     /// There is a run of that name.
-    #[error("there is a run {name:?} already: give the import another name with --name")]
+    #[error("there is a run {name:?} already: give the import another name")]
     Exists {
         /// The name.
         name: String,

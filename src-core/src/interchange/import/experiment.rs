@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use super::nanochat::{self, Model};
 use super::stage::Stage;
-use super::{Found, ImportError, Options, shown_name};
+use super::{Choice, Found, ImportError, Options, shown_name};
 
 /// Opens what is at `path`, if it is a base folder with experiments, an experiment, or a model with its stages.
 pub(super) fn open(path: &Path, options: &Options) -> Result<Option<Found>, ImportError> {
     let stages = stages(path).map_err(ImportError::io(path))?;
     if !stages.is_empty() {
         if options.model_tag.is_some() {
-            return Err(ImportError::NotApplicable { option: "--model-tag", kind: "the folder of one model" });
+            return Err(ImportError::NotApplicable { option: "model_tag", kind: "the folder of one model" });
         }
         return choose(path, stages, options).map(Some);
     }
@@ -44,9 +44,7 @@ fn choose(path: &Path, mut models: Vec<Model>, options: &Options) -> Result<Foun
     let there: Vec<Stage> = models.iter().filter_map(|model| model.stage).collect();
     let (stage, note) = Stage::choose(path, &there, options)?;
     models.retain(|model| model.stage == Some(stage));
-    let mut found = nanochat::open_one(path, models, options)?;
-    found.notes.splice(0..0, note);
-    Ok(found)
+    Ok(nanochat::open_one(path, models, options)?.with_choice(Choice::Stage, note))
 }
 
 /// The models of an experiment with their stages, sorted by name.

@@ -53,7 +53,7 @@ pub enum HubError {
         advice: &'static str,
     },
     /// It was never fetched, and must not be now.
-    #[error("{repo} is not in the cache ({folder}) and --offline forbids fetching it; run once without --offline", folder = folder.display())]
+    #[error("{repo} is not in the cache ({folder}) and may not be fetched", folder = folder.display())]
     Offline {
         /// The repository.
         repo: String,

@@ -197,7 +197,7 @@ pub(super) fn open_exported(folder: &Path, options: &Options) -> Result<Found, I
 }
 
 fn refuse_stages(options: &Options, kind: &'static str) -> Result<(), ImportError> {
-    let unused = [("--step", options.step.is_some()), ("--source", options.source.is_some()), ("--model-tag", options.model_tag.is_some())];
+    let unused = [("step", options.step.is_some()), ("source", options.source.is_some()), ("model_tag", options.model_tag.is_some())];
     match unused.into_iter().find(|(_, given)| *given) {
         Some((option, _)) => Err(ImportError::NotApplicable { option, kind }),
         None => Ok(()),
@@ -224,6 +224,7 @@ fn finish(
         tokenizer: spelling.map(|spelling| spelling.tokenizer),
         name: run_name::name_after(folder),
         notes: [notes, nanochat::padding_note(&weights)].concat(),
+        choices: Vec::new(),
         weights: Weights::Foreign(weights, provenance),
     }
 }

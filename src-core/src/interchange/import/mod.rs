@@ -91,12 +91,22 @@ pub struct Provenance {
     pub val_bpb: Option<f64>,
 }
 
+/// Something that a path holds several of, and [`Options`] can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// A stage of training.
+    Stage,
+    /// A model.
+    Model,
+}
+
 /// A model that was found, checked, and not yet written anywhere.
 pub struct Found {
     model: Config,
     tokenizer: Option<Tokenizer>,
     name: String,
     notes: Vec<String>,
+    choices: Vec<Choice>,
     weights: Weights,
 }
 
@@ -119,6 +129,15 @@ impl Found {
         self.tokenizer.as_ref()
     }
 
+    /// The same, with a note on what was chosen where there was a choice.
+    fn with_choice(mut self, choice: Choice, note: Option<String>) -> Self {
+        if let Some(note) = note {
+            self.choices.push(choice);
+            self.notes.insert(0, note);
+        }
+        self
+    }
+
     /// The same with another name.
     pub fn named(self, name: String) -> Self {
         Self { name, ..self }
@@ -132,6 +151,11 @@ impl Found {
     /// What somebody who imports it should know: what was chosen, filled in, or left out. Each is a sentence.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// What was chosen among several, where [`Options`] left it open.
+    pub fn choices(&self) -> &[Choice] {
+        &self.choices
     }
 
     /// Where the weights come from; `None` for a run of ours, which keeps its own `config.json`.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::assembled::{Assembled, ForeignTensors, Reading};
 use super::spelling::{self, Spelling};
 use super::stage::Stage;
-use super::{Found, ImportError, Kind, Options, Provenance, Weights, architecture, json, run_name, shown_name};
+use super::{Choice, Found, ImportError, Kind, Options, Provenance, Weights, architecture, json, run_name, shown_name};
 use crate::files::json::from_value;
 use crate::model::{Architecture, Config};
 
@@ -63,9 +63,7 @@ pub(super) fn step_of(file: &Path) -> Option<u64> {
 pub(super) fn open_base(base: &Path, options: &Options) -> Result<Found, ImportError> {
     let there: Vec<Stage> = Stage::ALL.into_iter().filter(|stage| is_stage(&base.join(stage.folder()))).collect();
     let (stage, note) = Stage::choose(base, &there, options)?;
-    let mut found = open_in(&base.join(stage.folder()), Some(stage), options)?;
-    found.notes.splice(0..0, note);
-    Ok(found)
+    Ok(open_in(&base.join(stage.folder()), Some(stage), options)?.with_choice(Choice::Stage, note))
 }
 
 /// Opens a model in a folder of models.
@@ -89,11 +87,9 @@ pub(super) fn open_one(folder: &Path, models: Vec<Model>, options: &Options) -> 
         None => largest(&models).ok_or_else(|| "holds no model".to_owned()),
     };
     let model = model.map_err(|problem| ImportError::refused(folder, problem))?;
-    let mut found = open_at(model, options.step, options)?;
-    if models.len() > 1 && options.model_tag.is_none() {
-        found.notes.insert(0, format!("there are the models {names}: this is {}; --model-tag chooses", model.tag()));
-    }
-    Ok(found)
+    let chosen = models.len() > 1 && options.model_tag.is_none();
+    let note = chosen.then(|| format!("there are the models {names}: this is {}", model.tag()));
+    Ok(open_at(model, options.step, options)?.with_choice(Choice::Model, note))
 }
 
 /// The models in a folder of models, sorted by name.
@@ -136,7 +132,7 @@ pub(super) fn open_model(folder: &Path, options: &Options) -> Result<Found, Impo
 pub(super) fn open_file(file: &Path, step: u64, options: &Options) -> Result<Found, ImportError> {
     refuse_choice(options, "one checkpoint")?;
     if options.step.is_some_and(|asked| asked != step) {
-        return Err(ImportError::NotApplicable { option: "--step", kind: "one checkpoint" });
+        return Err(ImportError::NotApplicable { option: "step", kind: "one checkpoint" });
     }
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     open_model(folder, &Options { step: Some(step), ..options.clone() })
@@ -144,8 +140,8 @@ pub(super) fn open_file(file: &Path, step: u64, options: &Options) -> Result<Fou
 
 fn refuse_choice(options: &Options, kind: &'static str) -> Result<(), ImportError> {
     match (options.source, &options.model_tag) {
-        (Some(_), _) => Err(ImportError::NotApplicable { option: "--source", kind }),
-        (_, Some(_)) => Err(ImportError::NotApplicable { option: "--model-tag", kind }),
+        (Some(_), _) => Err(ImportError::NotApplicable { option: "source", kind }),
+        (_, Some(_)) => Err(ImportError::NotApplicable { option: "model_tag", kind }),
         _ => Ok(()),
     }
 }
@@ -207,6 +203,7 @@ fn open_at(model: &Model, step: Option<u64>, options: &Options) -> Result<Found,
             Some(stage) => format!("{tag}-{stage}"),
         },
         notes,
+        choices: Vec::new(),
         weights: Weights::Foreign(weights, provenance),
     })
 }

@@ -36,7 +36,7 @@ impl OwnRun {
 /// Opens a run's folder: the checkpoint of `--step`, or the newest whole one.
 pub(super) fn open(folder: &Path, options: &Options) -> Result<Found, ImportError> {
     const KIND: &str = "a run of nc-core";
-    let unused = [("--source", options.source.is_some()), ("--model-tag", options.model_tag.is_some())];
+    let unused = [("source", options.source.is_some()), ("model_tag", options.model_tag.is_some())];
     if let Some((option, _)) = unused.into_iter().find(|(_, given)| *given) {
         return Err(ImportError::NotApplicable { option, kind: KIND });
     }
@@ -93,7 +93,14 @@ pub(super) fn open(folder: &Path, options: &Options) -> Result<Found, ImportErro
         return Err(ImportError::OtherTokenizer { tokenizer: own, why });
     }
     let name = run_name::name_after(folder);
-    Ok(Found { model, tokenizer, name, notes, weights: Weights::Own(Box::new(OwnRun { run, checkpoint, tokenizer_json })) })
+    Ok(Found {
+        model,
+        tokenizer,
+        name,
+        notes,
+        choices: Vec::new(),
+        weights: Weights::Own(Box::new(OwnRun { run, checkpoint, tokenizer_json })),
+    })
 }
 
 /// Checks that no `state.json` would take more memory than all the rest. What else is wrong with one shows later.

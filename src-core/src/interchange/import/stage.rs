@@ -61,7 +61,7 @@ impl Stage {
             }
             None => *there.first().ok_or_else(|| ImportError::refused(folder, "has folders of checkpoints, but no checkpoint in them"))?,
         };
-        Ok((stage, (there.len() > 1).then(|| format!("there are {names}: this is the {stage} one; --source chooses"))))
+        Ok((stage, (there.len() > 1).then(|| format!("there are {names}: this is the {stage} one"))))
     }
 }
 

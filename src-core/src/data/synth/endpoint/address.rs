@@ -36,10 +36,10 @@ impl Address {
         };
         let authority = uri.authority().ok_or(bad("the address names no host"))?;
         if authority.as_str().contains('@') {
-            return Err(bad("the address holds a name or password; give the key with --key-env or --key-file"));
+            return Err(EndpointError::Secret("a name or password"));
         }
         if uri.query().is_some() {
-            return Err(bad("the address holds a query (?); give the key with --key-env or --key-file"));
+            return Err(EndpointError::Secret("a query (?)"));
         }
         let name = uri.host().unwrap_or_default();
         if name.is_empty() {

@@ -6,8 +6,11 @@ use crate::data::synth::SynthError;
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// The address cannot be used.
-    #[error("--endpoint: {0}; give an address such as https://api.example.com/v1")]
+    #[error("the server's address cannot be used: {0}; give one such as https://api.example.com/v1")]
     Address(&'static str),
+    /// The address holds something that may be a key, which would be shown.
+    #[error("the server's address holds {0}; give the key by itself")]
+    Secret(&'static str),
     /// A key that says nothing.
     #[error("the key in {origin} is empty; put the key there, or do not name it for a server that wants none")]
     EmptyKey {
@@ -21,16 +24,16 @@ pub enum EndpointError {
         origin: &'static str,
     },
     /// There is no key where it was said to be.
-    #[error("there is no key in {origin}; set it, or name another place with --key-env or --key-file")]
+    #[error("there is no key in {origin}; set it, or name another place")]
     NoKey {
         /// Where it was looked for.
         origin: &'static str,
     },
     /// The file of the key cannot be read.
-    #[error("the file that --key-file names cannot be read ({0})")]
+    #[error("the file of the key cannot be read ({0})")]
     KeyFile(std::io::ErrorKind),
     /// A server elsewhere, and no key.
-    #[error("{host} is not this machine, and without a key nothing is sent there; set NC_API_KEY, or see --key-env and --key-file")]
+    #[error("{host} is not this machine, and without a key nothing is sent there; set NC_API_KEY")]
     KeyNeeded {
         /// The server.
         host: String,
@@ -60,7 +63,7 @@ pub enum EndpointError {
         reason: String,
     },
     /// Answers come, but never a conversation.
-    #[error("the last {answers} answers of {host} were of no use (the last one: {reason}); try another --model")]
+    #[error("the last {answers} answers of {host} were of no use (the last one: {reason}); try another model")]
     Nonsense {
         /// The server.
         host: String,
@@ -78,10 +81,10 @@ pub enum EndpointError {
 fn meaning(status: u16) -> &'static str {
     match status {
         401 | 403 => "it does not take the key; check the key and what it is allowed to do",
-        404 => "it does not know this address or model; check --endpoint and --model",
-        300..=399 => "it points to another address, which the key is not sent to; give the final one with --endpoint",
-        400 | 422 => "it does not take the request; check --model, and that it is a chat model",
+        404 => "it does not know this address or model; check both",
+        300..=399 => "it points to another address, which the key is not sent to; give the final one",
+        400 | 422 => "it does not take the request; check that the model is one for chats",
         402 => "it wants to be paid first",
-        _ => "it refuses the request; check --endpoint and --model",
+        _ => "it refuses the request; check its address and the model",
     }
 }

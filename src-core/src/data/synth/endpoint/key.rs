@@ -30,7 +30,7 @@ impl Key {
     /// When there is none where one was said to be, or it is empty or cannot be sent. The sentence names only
     /// [`KEY_VARIABLE`]: somebody may have typed the key in the place of a variable's name.
     pub fn from_environment(name: Option<&str>) -> Result<Option<Self>, EndpointError> {
-        let origin = if name.is_some() { "the environment variable that --key-env names" } else { "NC_API_KEY" };
+        let origin = if name.is_some() { "the environment variable that was named for it" } else { "NC_API_KEY" };
         // The system panics at some names; none of these can be set.
         let name = name.unwrap_or(KEY_VARIABLE);
         let value = if name.is_empty() || name.contains(['=', '\0']) { None } else { std::env::var_os(name) };
@@ -46,7 +46,7 @@ impl Key {
     /// # Errors
     /// When the file cannot be read, or its key is empty or cannot be sent.
     pub fn from_file(path: &Path) -> Result<Self, EndpointError> {
-        let origin = "the file that --key-file names";
+        let origin = "the file that was named for it";
         let mut text = String::new();
         let file = std::fs::File::open(path).map_err(|error| EndpointError::KeyFile(error.kind()))?;
         file.take(LONGEST).read_to_string(&mut text).map_err(|error| EndpointError::KeyFile(error.kind()))?;
