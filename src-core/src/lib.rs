@@ -1,9 +1,18 @@
 //! nanochat on any GPU: tokenizer, training, evaluation and generation as WGSL compute shaders on wgpu.
 //!
-//! Modules call downwards only: `cli → bench → train → eval → engine → model → kernels → gpu`; `optim` builds on `kernels`;
-//! `tasks` builds on `data`, and both `data` and `checkpoint` on `tokenizer` and `tools`; importing, a part of `checkpoint`, also
-//! uses the configuration of a `model` and the downloads of `data`. `model` knows no tokenizer, `engine` no
-//! training, `tasks` no model, `gpu` no tensor maths; `files` knows none of the others, and everything that reads files uses it.
+//! Modules call downwards only; `tests/tests/house.rs` checks what each of them imports:
+//!
+//! - `cli → bench → train → engine → model → kernels → gpu`. `train` also uses `eval`, which is arithmetic alone, and `optim`,
+//!   which updates the parameters of a `model` through `kernels`.
+//! - `train → tasks → data → tokenizer`. `engine` and `data` use `tokenizer` and `tools`.
+//! - `train → interchange → checkpoint`. `interchange` reads and writes the files of other programs, so it also knows the
+//!   configuration of a `model`, the `tokenizer` and the downloads of `data`; `checkpoint` is our own format and knows none
+//!   of them.
+//! - `files` knows none of the others, and everything that reads files uses it.
+//!
+//! `model` knows no tokenizer, `engine` no training, `tasks` no model, `gpu` no tensor maths, and nothing below `cli` names an
+//! option of the command line. `cli` is a feature, together with everything that only the command needs; the desktop app
+//! is built without it.
 
 pub mod bench;
 #[cfg(feature = "burn")]

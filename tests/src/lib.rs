@@ -12,6 +12,7 @@ pub mod memory;
 pub mod python;
 pub mod script;
 pub mod server;
+pub mod source;
 pub mod table;
 pub mod torch;
 pub mod twin;
