@@ -15,18 +15,18 @@ mod node;
 
 pub use error::{ConversationFileError, LineError, Place};
 
-/// The longest line that is read, in bytes: many of the longest messages. A longer one is no conversation but a file of
+/// The longest line that is read, in bytes: many of the longest messages. A longer one is not a conversation but a file of
 /// another kind.
 const LONGEST_LINE: u64 = 64 << 20;
 
 /// Reads every conversation of a file, or of the files of JSON Lines in a folder in the order of their names. A file may
 /// be compressed with gzip or zstd.
 ///
-/// A line is an object with a list `messages`, or that list alone. Notes beside them are passed over, and so are blank
-/// lines; what says something that a conversation here cannot hold is not.
+/// A line is an object with a list `messages`, or that list alone. Other keys with mere notes are ignored, and so are blank
+/// lines; keys with content that a conversation here cannot represent are not.
 ///
 /// # Errors
-/// For the first line that is not a conversation which [`Conversation::check`] accepts; when a file cannot be read, the
+/// For the first line that is not a conversation which [`Conversation::check`] accepts; if a file cannot be read, the
 /// folder has no `.jsonl` file, or there is no conversation at all.
 pub fn read_conversations(path: &Path) -> Result<Vec<Conversation>, ConversationFileError> {
     Ok(read_conversations_with(path, Unsupported::Refuse)?.conversations)
@@ -44,25 +44,25 @@ pub fn read_conversation(line: &[u8]) -> Result<Conversation, LineError> {
 /// What becomes of conversations that cannot be represented: with calls of tools, images, other roles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unsupported {
-    /// Reading ends with the first one.
+    /// Reading fails at the first one.
     #[default]
     Refuse,
-    /// They are left out, and counted.
+    /// They are skipped, and counted.
     Skip,
 }
 
-/// The conversations of a file, and what was left out.
+/// The conversations of a file, and what was skipped.
 #[derive(Debug, Default)]
 pub struct FoundConversations {
     /// Those that can be represented, in order.
     pub conversations: Vec<Conversation>,
-    /// How many cannot be, and were left out.
+    /// How many cannot be represented, and were skipped.
     pub skipped: u64,
-    /// The first of these, and why.
+    /// The first of these, and the reason.
     pub first_skipped: Option<ConversationFileError>,
 }
 
-/// As [`read_conversations`], and `unsupported` says what becomes of conversations that cannot be represented.
+/// As [`read_conversations`]; `unsupported` says what happens to conversations that cannot be represented.
 ///
 /// # Errors
 /// As [`read_conversations`], and when all conversations are left out.
@@ -108,7 +108,7 @@ fn read_file(path: &Path, unsupported: Unsupported, found: &mut FoundConversatio
         if read as u64 > LONGEST_LINE {
             return Err(broken(path, number, LineError::TooLong));
         }
-        // With its line break, a line that ends too early would look like one with a stray control character.
+        // With its line break, a truncated line would look like one with a stray control character.
         let content = content.trim_ascii_end();
         if content.is_empty() {
             continue;

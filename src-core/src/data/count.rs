@@ -1,4 +1,4 @@
-//! How much a data set holds.
+//! Counts the contents of a data set.
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -8,42 +8,42 @@ use super::file::{DataFile, Split};
 use super::files::{DataSet, HELD_OUT_EVERY, ValidationBy};
 use super::format::{Place, Reader};
 
-/// What a file holds, for whichever split.
+/// The contents of a file, for any split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FileTally {
     /// Documents.
     pub documents: u64,
-    /// Rows and lines without a text, which are passed over.
+    /// Rows and lines without a text, which are skipped.
     pub passed_over: u64,
-    /// Bytes of the documents' texts together.
+    /// Total bytes of the documents' texts.
     pub text_bytes: u64,
     /// Bytes of the longest document.
     pub longest: u64,
 }
 
-/// What belongs to a split.
+/// The contents of a split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
-    /// Files that are read for it.
+    /// Files of the split.
     pub files: usize,
-    /// Their bytes on disk; a single file that serves both splits counts whole for each.
+    /// Their bytes on disk; a single file that serves both splits counts fully for each.
     pub bytes: u64,
     /// Documents.
     pub documents: u64,
 }
 
 impl DataSet {
-    /// Reads every file as training does, several at a time, and counts what it holds: documents of both splits together,
-    /// in the order of [`files`](Self::files). Memory holds a document of each.
+    /// Reads every file as training does, several in parallel, and counts its contents: documents of both splits together,
+    /// in the order of [`files`](Self::files). Memory holds one document per file.
     ///
     /// # Errors
-    /// For the first file that training would refuse: one that cannot be read, or holds no document.
+    /// For the first file that training would reject: one that cannot be read, or contains no document.
     pub fn count(&self) -> Result<Vec<FileTally>, DataError> {
         let counted: Vec<_> = self.files().par_iter().map(count).collect();
         counted.into_iter().collect()
     }
 
-    /// What belongs to `split`, given what each file holds.
+    /// The contents of `split`, given those of each file.
     pub fn tally(&self, split: Split, counted: &[FileTally]) -> Tally {
         let files = self.files_of(split);
         let first = if split == Split::Val { self.files().len() - files.len() } else { 0 };

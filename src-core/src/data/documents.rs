@@ -1,4 +1,4 @@
-//! Reading the documents of a split in order, from any place on.
+//! Reads the documents of a split in order, from any position on.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use super::format::{Place, Reader};
 /// How many documents [`Documents`] reads at a time.
 const BATCH: usize = 128;
 
-/// A place in the files of a split, between two documents.
+/// A position in the files of a split, between two documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// The file, counted from 0 among the files of the split.
@@ -21,25 +21,25 @@ pub struct Position {
     pub row_group: usize,
     /// The row within the row group, or the bytes from the start of a file of text.
     pub offset: u64,
-    /// The documents of the file before this place, those of the other split counted too.
+    /// The documents of the file before this position, including those of the other split.
     pub record: u64,
 }
 
-/// A document, and the place where it can be read again.
+/// A document, and the position where it can be read again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The place.
+    /// The position.
     pub at: Position,
     /// The document.
     pub text: String,
 }
 
-/// Reads the documents of a split once, in batches, and knows where it stands between them.
+/// Reads the documents of a split once, in batches, and knows its position between them.
 pub struct BatchReader {
     set: DataSet,
     split: Split,
     position: Position,
-    /// The file of `position`, standing there.
+    /// The file of `position`, opened there.
     open: Option<Reader>,
 }
 
@@ -54,7 +54,7 @@ impl BatchReader {
         self.split
     }
 
-    /// The place after the last batch.
+    /// The position after the last batch.
     pub fn position(&self) -> Position {
         self.position
     }
@@ -67,7 +67,7 @@ impl BatchReader {
 
     /// The next documents, at least one and at most `max`, all of one file and one row group; `None` after the last.
     ///
-    /// Of a single file that serves both splits, `max` documents are read and those of the other split left out.
+    /// From a single file that serves both splits, `max` documents are read and those of the other split dropped.
     pub fn next_batch(&mut self, max: usize) -> Result<Option<Vec<Found>>, DataError> {
         while let Some(file) = self.set.files_of(self.split).get(self.position.file) {
             let reader = match &mut self.open {
@@ -100,14 +100,14 @@ impl BatchReader {
     }
 }
 
-/// The documents of a split, one after the other, once. Ends after the first error.
+/// The documents of a split, one after another, once. Ends after the first error.
 pub struct Documents {
     batches: BatchReader,
     batch: std::vec::IntoIter<Found>,
     over: bool,
 }
 
-/// Reads the documents that `paths` hold for `split`; see [`DataSet::open`] for what `paths` may name.
+/// Reads the documents of `split` in `paths`; see [`DataSet::open`] for what `paths` may name.
 pub fn documents(paths: &[PathBuf], split: Split) -> Result<Documents, DataError> {
     Ok(Documents::new(DataSet::open(paths)?, split))
 }

@@ -1,4 +1,4 @@
-//! What packing needs of a tokenizer. A trait, so that the tests of packing, prefetch and their faults stand alone.
+//! What packing needs from a tokenizer. A trait, so that packing, prefetch and their errors can be tested without one.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::tokenizer::Tokenizer;
 
 /// Turns texts into token ids.
 pub trait Encode: Send + Sync {
-    /// The token ids of each text, without any special token. Free to use several threads.
+    /// The token ids of each text, without any special token. May use several threads.
     fn encode_batch(&self, texts: &[String]) -> Vec<Vec<u32>>;
 
     /// The id of `<|bos|>`.
@@ -37,7 +37,7 @@ impl<E: Encode + ?Sized> Encode for Arc<E> {
 pub(super) mod tests {
     use super::*;
 
-    /// A token a byte.
+    /// One token per byte.
     pub struct Bytes;
 
     impl Encode for Bytes {

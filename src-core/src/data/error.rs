@@ -18,7 +18,7 @@ pub enum DataError {
         /// The path as given.
         path: PathBuf,
     },
-    /// A file was named that is in no format that is read, as far as its name says.
+    /// A file whose name has no known format.
     #[error("{} {advice}", .path.display())]
     UnknownFormat {
         /// The file.
@@ -43,16 +43,16 @@ pub enum DataError {
         /// The first of the files.
         path: PathBuf,
     },
-    /// A file has no bytes, or nothing but blanks.
+    /// A file is empty or blank.
     #[error("{} is empty; remove it or put text into it", .path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
-    /// The files hold no document of a split.
+    /// The files contain no document of a split.
     #[error("the data holds no document for the {split} split; add more text, or a second file")]
     EmptySplit {
-        /// The split that was asked for.
+        /// The split.
         split: Split,
     },
     /// A text file is not text.
@@ -60,9 +60,9 @@ pub enum DataError {
     Binary {
         /// The file.
         path: PathBuf,
-        /// What was met: a zero byte, or bytes that are no character.
+        /// What was found: a zero byte, or invalid bytes.
         what: &'static str,
-        /// Where, in bytes from the start of the file.
+        /// The offset in the file, in bytes.
         offset: u64,
     },
     /// A line of a .jsonl file is not an object with a string `text`.
@@ -72,15 +72,15 @@ pub enum DataError {
         path: PathBuf,
         /// The line, counted from 1.
         line: u64,
-        /// What the parser said.
+        /// The parser's message.
         reason: String,
     },
-    /// A file is something else than its name says.
+    /// A file is not what its name says.
     #[error("{} {stand_in}", .path.display())]
     StandIn {
         /// The file.
         path: PathBuf,
-        /// What stands in its place.
+        /// What it is instead.
         stand_in: StandIn,
     },
     /// A file of JSON is an array.
@@ -89,15 +89,15 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
-    /// A compressed file cannot be unpacked.
+    /// A compressed file cannot be decompressed.
     #[error("{} cannot be unpacked ({reason}); fetch it again, or compress it again", .path.display())]
     Packed {
         /// The file.
         path: PathBuf,
-        /// What the decoder said.
+        /// The decoder's message.
         reason: String,
     },
-    /// A file was compressed so that unpacking takes more memory than is given to it.
+    /// Decompressing a file needs more memory than allowed.
     #[error(
         "{} needs more than 128 MiB of memory to be unpacked; compress it again with a smaller window",
         .path.display()
@@ -111,10 +111,10 @@ pub enum DataError {
     TooLong {
         /// The file.
         path: PathBuf,
-        /// The text's bytes.
+        /// The length of the text in bytes.
         bytes: u64,
     },
-    /// A parquet file uses something that is not read.
+    /// A parquet file uses an unsupported feature.
     #[error("{} is a parquet file of a kind that is not read ({kind}); write it again with pyarrow, pandas or DuckDB", .path.display())]
     ParquetKind {
         /// The file.
@@ -127,7 +127,7 @@ pub enum DataError {
     Parquet {
         /// The file.
         path: PathBuf,
-        /// What the decoder said.
+        /// The decoder's message.
         reason: String,
     },
     /// A parquet file lacks the column `text`.
@@ -138,7 +138,7 @@ pub enum DataError {
         /// The columns that it has.
         columns: String,
     },
-    /// The column `text` of a parquet file does not hold one string a row.
+    /// The column `text` of a parquet file does not hold one string per row.
     #[error("the column `text` of {} holds {found}, not one string a row", .path.display())]
     TextColumnType {
         /// The file.
@@ -152,7 +152,7 @@ pub enum DataError {
         /// What differs.
         changed: String,
     },
-    /// The documents that a saved loader state names read otherwise than they did.
+    /// The documents of a saved loader state have different tokens than before.
     #[error(
         "the documents that waited when the run was saved read otherwise now: with another tokenizer, or changed; resume with the run's own tokenizer and data"
     )]
@@ -162,20 +162,20 @@ pub enum DataError {
         "this run was reading other conversations ({saved} of them; now there are {found}, or the same number of others); give the same files, or start a new run"
     )]
     OtherConversations {
-        /// How many the state was saved from.
+        /// How many there were when the state was saved.
         saved: usize,
-        /// How many it was to go on with.
+        /// How many there are now.
         found: usize,
     },
-    /// No conversation has anything that could be learnt.
+    /// No conversation has anything to learn.
     #[error(
         "there is nothing to learn: in no conversation does the assistant say anything within the first {tokens} tokens; give others, or longer rows"
     )]
     NothingToLearn {
-        /// Tokens of a row.
+        /// Tokens per row.
         tokens: usize,
     },
-    /// A conversation cannot be had: whoever keeps or renders it says why.
+    /// A conversation cannot be read or rendered, for the given reason.
     #[error(transparent)]
     Conversations(Box<dyn std::error::Error + Send + Sync>),
     /// The thread that makes batches could not be started.
@@ -187,7 +187,7 @@ pub enum DataError {
     /// The thread that makes batches has ended after an earlier error.
     #[error("reading the data has stopped after an earlier error")]
     Stopped,
-    /// The operating system refused.
+    /// An I/O error.
     #[error("cannot read {}", .path.display())]
     Io {
         /// The file or folder.
@@ -198,7 +198,7 @@ pub enum DataError {
 }
 
 impl DataError {
-    /// Wraps the error of whoever keeps conversations.
+    /// Wraps the error of a source of conversations.
     pub(crate) fn conversations(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Conversations(Box::new(error))
     }

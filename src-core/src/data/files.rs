@@ -1,7 +1,7 @@
 //! Which files make up a data set, and which documents are held out for validation.
 //!
-//! What names say comes first: a file named `validation`, `valid`, `val`, `dev` or `eval` is validation, and so is one
-//! named `test` where there is none of these; neither is ever trained on. Where no name says so it is as in nanochat:
+//! Names take precedence: a file named `validation`, `valid`, `val`, `dev` or `eval` is validation, and so is one
+//! named `test` if there is none of these; neither is ever trained on. If no name says so, it is as in nanochat:
 //! files are sorted by name and the last one is validation. A data set of one file would leave nothing to train on, so
 //! there one document in [`HELD_OUT_EVERY`] is held out instead: the 2nd, the 22nd, the 42nd, …
 
@@ -47,18 +47,18 @@ impl fmt::Display for ValidationBy {
 #[derive(Clone, Debug)]
 pub struct DataSet {
     files: Vec<DataFile>,
-    /// How many of the files are for training. Where it is all of them, the only one serves both splits.
+    /// How many of the files are for training. If it is all of them, the only one serves both splits.
     training: usize,
     validation_by: ValidationBy,
     passed_over: Vec<PassedOver>,
 }
 
 impl DataSet {
-    /// Finds the files that `paths` name: files in the order given, folders replaced by their files of every format,
+    /// Finds the files of `paths`: files in the order given, folders replaced by their files of every format,
     /// sorted by name. A file that is named twice counts once.
     ///
-    /// Hidden files, folders within folders, notes such as `README.txt`, and a compressed copy of a file beside it are
-    /// passed over, and so is a test set beside a validation set: see [`passed_over`](Self::passed_over).
+    /// Hidden files, subfolders, notes such as `README.txt`, and a compressed copy of a file beside it are
+    /// skipped, and so is a test set beside a validation set: see [`passed_over`](Self::passed_over).
     pub fn open(paths: &[PathBuf]) -> Result<Self, DataError> {
         let (mut found, mut passed_over) = (Vec::new(), Vec::new());
         for path in paths {
@@ -86,7 +86,7 @@ impl DataSet {
             to.push((path, format));
         }
         if files.is_empty() && named {
-            // Whoever names a test set and nothing else wants it.
+            // A test set that is named alone is meant to be used.
             files = [std::mem::take(&mut test), std::mem::take(&mut validation)].concat();
         }
         if files.is_empty() {
@@ -112,7 +112,7 @@ impl DataSet {
         &self.files
     }
 
-    /// The files that documents of `split` are read from; a single file serves both.
+    /// The files with documents of `split`; a single file serves both.
     pub fn files_of(&self, split: Split) -> &[DataFile] {
         match split {
             _ if self.validation_by == ValidationBy::HeldOut => &self.files,
@@ -126,7 +126,7 @@ impl DataSet {
         self.validation_by
     }
 
-    /// What was found beside the files and may have been meant to be read.
+    /// What was found next to the files and may have been meant to be read.
     pub fn passed_over(&self) -> &[PassedOver] {
         &self.passed_over
     }
@@ -136,7 +136,7 @@ impl DataSet {
         self.validation_by != ValidationBy::HeldOut || (record % HELD_OUT_EVERY == 1) == (split == Split::Val)
     }
 
-    /// What tells these files apart from others; reads those whose digest `known` has not.
+    /// The fingerprint of these files; reads those whose digest is not in `known`.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -145,13 +145,13 @@ impl DataSet {
     }
 }
 
-/// A `.json` file that is named is read where it holds lines of objects, as some data sets name them.
+/// A `.json` file that is named explicitly is read if it contains lines of objects, as in some data sets.
 fn lines_in_json(path: &Path) -> Option<Format> {
     let json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
     (json && format::jsonl::is_lines(path)).then_some(Format::JsonLines)
 }
 
-/// A file that has at least one byte and is not something else that stands in its place.
+/// Checks that a file is not empty and not a stand-in for another file.
 fn data_file(path: PathBuf, format: Format) -> Result<DataFile, DataError> {
     let mut file = File::open(&path).map_err(DataError::io(&path))?;
     let bytes = file.metadata().map_err(DataError::io(&path))?.len();
@@ -180,7 +180,7 @@ mod tests {
         files.iter().map(|file| file.path.file_name().unwrap().to_string_lossy().into_owned()).collect()
     }
 
-    /// What a folder of these names is read as: training, validation, and what is passed over.
+    /// How a folder with these names is read: training, validation, and what is skipped.
     fn splits(files: &[&str]) -> [Vec<String>; 3] {
         let dir = folder_of(files);
         let set = DataSet::open(&[dir.path().to_path_buf()]).unwrap();
@@ -214,7 +214,7 @@ mod tests {
         }
         let dir = folder_of(&["test-0.parquet", "val.jsonl"]);
         assert!(matches!(DataSet::open(&[dir.path().to_path_buf()]), Err(DataError::NothingToTrainOn { .. })));
-        // Named one by one, they are wanted.
+        // Files that are named one by one are meant to be used.
         let paths = ["val.jsonl", "test-0.parquet"].map(|name| dir.path().join(name));
         let set = DataSet::open(&paths).unwrap();
         assert_eq!((names(set.files_of(Split::Train)), set.validation_by()), (vec!["test-0.parquet".into()], ValidationBy::Last));

@@ -1,7 +1,7 @@
-//! What tells data sets apart: the names, sizes and contents of their files, wherever they lie.
+//! Fingerprints of data sets: the names, sizes and contents of their files, independent of the folder.
 //!
-//! Contents are hashed whole, so that a changed word of the same length is noticed. That takes as long as reading, so the
-//! digest of a file is remembered by its path, size and time of change.
+//! Contents are hashed entirely, so that a changed word of the same length is noticed. That takes as long as reading, so the
+//! digest of a file is cached by its path, size and modification time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,17 +24,17 @@ use crate::files::kept;
 const DIGITS: usize = 32;
 /// Hashing more than this takes so long that it is announced.
 const MUCH: u64 = 4 << 30;
-/// The most differences that are named.
+/// The most differences that are listed.
 const MOST_NAMED: usize = 5;
-/// A file that changed this recently may change again without another time.
+/// A file that changed this recently may change again with the same modification time.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// Tells data sets apart: a state saved while reading one must not go on in another.
+/// Identifies a data set: a state saved while reading one must not be resumed with another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// The number of files.
     pub files: usize,
-    /// Their bytes together.
+    /// Their total size in bytes.
     pub bytes: u64,
     /// SHA-256 over the files' names and sizes, in order, as hexadecimal digits.
     pub sha256: String,
@@ -43,7 +43,7 @@ pub struct Fingerprint {
     contents: Contents,
 }
 
-/// The files of a data set. Shared, because a state is made after every batch, and there may be thousands of files.
+/// The files of a data set. Shared, because a state is created after every batch, and there may be thousands of files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Content>", into = "Vec<Content>")]
 struct Contents(Arc<[Content]>);
@@ -82,7 +82,7 @@ impl fmt::Display for Fingerprint {
 }
 
 impl Fingerprint {
-    /// The fingerprint of files in reading order. Reads every file whose digest `known` has not.
+    /// The fingerprint of files in reading order. Reads every file whose digest is not in `known`.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -113,7 +113,7 @@ impl Fingerprint {
         if self.contents.is_empty() { self.files == other.files } else { names(self).eq(names(other)) }
     }
 
-    /// What is different in `now`, each as half a sentence; nothing where it is the same data.
+    /// The differences to `now`, each as a clause; none if it is the same data.
     pub fn differences(&self, now: &Self) -> Vec<String> {
         if self.contents.is_empty() {
             let same = (self.files, self.bytes, &self.sha256) == (now.files, now.bytes, &now.sha256);
@@ -143,14 +143,14 @@ impl Fingerprint {
     }
 }
 
-/// Digests of files' contents, kept in a file.
+/// Digests of files' contents, cached in a file.
 #[derive(Debug, Default)]
 pub struct Digests {
     path: Option<PathBuf>,
     known: BTreeMap<String, Known>,
 }
 
-/// The digest of a file that had this size, and was changed at this time.
+/// The digest of a file with this size and modification time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Known {
     bytes: u64,
@@ -160,14 +160,14 @@ struct Known {
 }
 
 impl Digests {
-    /// Those in `folder/digests.json`. An unreadable file is made anew.
+    /// The digests in `folder/digests.json`. An unreadable file is replaced.
     pub fn open(folder: &Path) -> Self {
         let path = folder.join("digests.json");
         let known = kept::read(&path);
         Self { path: Some(path), known }
     }
 
-    /// The digest of each file, read by as many threads as there are cores.
+    /// The digest of each file, computed on all cores.
     fn of(&mut self, files: &[DataFile]) -> Result<Vec<String>, DataError> {
         let keys: Vec<String> = files.iter().map(|file| absolute(&file.path)).collect();
         let unknown: u64 = files.iter().zip(&keys).filter(|(file, key)| self.get(file, key).is_none()).map(|(file, _)| file.bytes).sum();

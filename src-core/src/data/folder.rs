@@ -1,4 +1,4 @@
-//! The files right in a folder, and what is passed over there.
+//! The files directly in a folder, and what is skipped there.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -7,20 +7,20 @@ use super::DataError;
 use super::file::{Format, PassedOver};
 use super::names;
 
-/// How deep, and at how many entries of each folder, folders within a folder are searched for data that is not read.
+/// How deep, and for how many entries per folder, subfolders are searched for data that is not read.
 const DEEPEST: u32 = 3;
 const MOST_ENTRIES: usize = 1000;
 
-/// What a folder holds.
+/// The contents of a folder.
 pub(super) struct Folder {
-    /// Files that can be read, sorted by name. There is at least one.
+    /// Readable files, sorted by name; at least one.
     pub(super) files: Vec<(PathBuf, Format)>,
-    /// What may have been meant to be read.
+    /// What was skipped and may have been meant to be read.
     pub(super) passed_over: Vec<PassedOver>,
 }
 
 impl Folder {
-    /// Lists `path`, which is a folder. What is only a note, or hidden and no data, is not mentioned.
+    /// Lists the folder `path`. Mere notes, and hidden files without data, are not reported.
     pub(super) fn list(path: &Path) -> Result<Self, DataError> {
         let mut entries = Vec::new();
         for entry in std::fs::read_dir(path).map_err(DataError::io(path))? {
@@ -60,7 +60,7 @@ impl Folder {
     }
 }
 
-/// What to do about a folder without data, from what is there instead.
+/// Advice for a folder without data, from what is there instead.
 fn hint(passed_over: &[PassedOver]) -> String {
     match passed_over.iter().find(|over| over.path.is_dir()).or(passed_over.first()) {
         Some(over) if over.path.is_dir() => {
@@ -79,7 +79,7 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// Whether a folder, or one within it, has a file that could be read. A search that would take long finds nothing.
+/// Whether a folder or subfolder has a readable file. A search that would take too long finds nothing.
 fn holds_data(folder: &Path, deepest: u32) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else { return false };
     entries.flatten().take(MOST_ENTRIES).map(|entry| entry.path()).filter(|path| !is_hidden(path)).any(|path| {
@@ -91,7 +91,7 @@ fn holds_data(folder: &Path, deepest: u32) -> bool {
 mod tests {
     use super::*;
 
-    /// Names, and of what is passed over also why.
+    /// Names, with the reason for what is skipped.
     type Listed = (Vec<String>, Vec<(String, &'static str)>);
 
     fn listed(paths: &[&str]) -> Result<Listed, DataError> {

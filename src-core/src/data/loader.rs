@@ -1,5 +1,5 @@
 //! Batches of token ids for pretraining: documents are read, tokenised and packed by best fit, epoch after epoch, and
-//! the loader's state can be saved after any batch and resumed to the bit.
+//! the loader's state can be saved after any batch and resumed exactly.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,36 +17,36 @@ use super::waiting::{self, Document, Saved, WAITING};
 /// Documents are read and tokenised this many at a time.
 pub const REFILL: usize = 128;
 
-/// All that a loader needs to go on as if it had never stopped. Its size does not depend on how long documents are, and it
-/// does not depend on the rows of a batch, so a run may go on with fewer at a time.
+/// Everything that a loader needs to resume exactly. Its size does not depend on the length of documents, and it
+/// does not depend on the rows per batch, so a run may continue with fewer at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoaderState {
     /// The data set that was read.
     pub data: Fingerprint,
     /// The split that was read.
     pub split: Split,
-    /// How many times reading has started at the first document.
+    /// The epoch: how many times reading has started at the first document.
     pub epoch: u64,
     /// Where the next documents are read from.
     pub position: Position,
     /// The documents that wait to be packed, in order of arrival.
     waiting: Vec<Saved>,
-    /// What they hold. States from before positions were saved have none.
+    /// The digest of their tokens. Older states have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     waiting_digest: Option<String>,
 }
 
-/// What to do where data is not what it was when a state was saved.
+/// What to do if the data has changed since a state was saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Changes {
-    /// Refuse it, and say what differs.
+    /// Reject it, and report the differences.
     #[default]
     Refuse,
-    /// Go on from the same place, where files of the same names are there: not to the bit.
+    /// Continue from the same position if the files' names are the same; not bit for bit.
     Accept,
 }
 
-/// Reads, tokenises and packs the documents of a split without end.
+/// Reads, tokenises and packs the documents of a split, endlessly.
 pub struct Loader<E> {
     reader: BatchReader,
     encoder: E,
@@ -72,12 +72,12 @@ impl<E: Encode> Loader<E> {
         Self { reader, encoder, data, epoch, position, short: ShortEpoch::default(), waiting: BestFit::default(), rows, row_len }
     }
 
-    /// A loader that goes on from `state`, reading the documents that waited once more.
+    /// A loader that resumes from `state`, rereading the waiting documents.
     ///
     /// # Errors
-    /// When `set` is not the data that the state was saved from, or the documents read otherwise than they did: by another
-    /// tokenizer, or because a file changed. With [`Changes::Accept`] files of the same names are enough; where the documents
-    /// that waited cannot be found again, reading goes on from the start of its file without them, and the log says so.
+    /// If `set` is not the data that the state was saved from, or the documents have different tokens: because of another
+    /// tokenizer, or because a file changed. With [`Changes::Accept`] files of the same names are enough; if the waiting
+    /// documents cannot be found again, reading continues from the start of the current file without them, and this is logged.
     pub fn resume(
         set: DataSet,
         data: Fingerprint,
@@ -92,16 +92,14 @@ impl<E: Encode> Loader<E> {
         if !changed.is_empty() && (changes == Changes::Refuse || !before.same_names(&data)) {
             return Err(DataError::OtherData { changed: changed.join("; ") });
         }
-        // A row takes one token more than its inputs: the last target.
+        // A row takes one more token than its inputs: the last target.
         let restored = waiting::restore(&set, split, &encoder, saved, row_len + 1).and_then(|documents| {
             let same = waiting_digest.is_none_or(|digest| digest == waiting::digest(&documents));
             if same { Ok(documents) } else { Err(DataError::OtherDocuments) }
         });
         let (position, documents) = match restored {
             Err(_) if changes == Changes::Accept && !changed.is_empty() => {
-                tracing::warn!(
-                    "the documents that waited were changed: reading goes on from the start of the file it was in, without them"
-                );
+                tracing::warn!("the waiting documents have changed: reading continues from the start of the current file, without them");
                 (Position { file: position.file, ..Position::default() }, Vec::new())
             }
             restored => (position, restored?),
@@ -123,17 +121,17 @@ impl<E: Encode> Loader<E> {
         }
     }
 
-    /// How many times reading has started at the first document: 1 at first.
+    /// The epoch: how many times reading has started at the first document, at first 1.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// The next batch. After an error the loader is of no further use.
+    /// The next batch. After an error the loader must not be used any more.
     pub fn next_batch(&mut self) -> Result<Batch, DataError> {
         let tokens = self.rows * self.row_len;
         let mut batch =
             Batch { rows: self.rows, row_len: self.row_len, inputs: Vec::with_capacity(tokens), targets: Vec::with_capacity(tokens) };
-        // A row has one token more than its inputs: the last target.
+        // A row has one more token than its inputs: the last target.
         let mut row = Vec::with_capacity(self.row_len + 1);
         for _ in 0..self.rows {
             row.clear();
@@ -150,7 +148,7 @@ impl<E: Encode> Loader<E> {
         Ok(batch)
     }
 
-    /// Reads and tokenises the next documents if fewer than [`WAITING`] wait; says whether it did.
+    /// Reads and tokenises the next documents if fewer than [`WAITING`] wait; returns whether it did.
     fn refill(&mut self) -> Result<bool, DataError> {
         if self.waiting.len() >= WAITING {
             return Ok(false);
@@ -178,7 +176,7 @@ impl<E: Encode> Loader<E> {
             self.position = step.to;
             match step.documents {
                 Some(documents) => return Ok(documents),
-                // A whole epoch without a document would never end.
+                // An epoch without any document would repeat for ever.
                 None if from == Position::default() => return Err(DataError::EmptySplit { split: self.reader.split() }),
                 None => {
                     self.reader.rewind();
@@ -213,7 +211,7 @@ pub(super) mod tests {
     pub use crate::data::encode::tests::Bytes;
     use crate::data::packing::Packable;
 
-    /// A folder with `count` documents of assorted lengths to train on.
+    /// A folder with `count` documents of various lengths to train on.
     pub fn corpus(count: usize) -> (tempfile::TempDir, DataSet) {
         let dir = tempfile::tempdir().unwrap();
         let line = |i: usize| format!("{{\"text\": \"{}\"}}\n", format!("{i} ").repeat(1 + i * 7919 % 23));
@@ -229,7 +227,7 @@ pub(super) mod tests {
         Loader::new(set.clone(), print(set), Split::Train, encoder, rows, row_len)
     }
 
-    /// One that goes on.
+    /// A resumed loader.
     pub fn resume<E: Encode>(set: &DataSet, encoder: E, state: LoaderState, rows: usize, row_len: usize) -> Result<Loader<E>, DataError> {
         Loader::resume(set.clone(), print(set), encoder, state, Changes::Refuse, rows, row_len)
     }
@@ -346,7 +344,7 @@ pub(super) mod tests {
         assert!(matches!(accepted(&renamed), Err(DataError::OtherData { .. })));
     }
 
-    /// Documents far longer than a row, between short ones: what waits is mostly long.
+    /// Documents far longer than a row among short ones: most waiting documents are long.
     #[test]
     fn neither_the_state_nor_what_is_held_grows_with_the_length_of_documents() {
         let dir = tempfile::tempdir().unwrap();

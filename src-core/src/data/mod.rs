@@ -1,8 +1,8 @@
 //! Training data: from files of text to packed batches of token ids, ahead of the GPU.
 //!
-//! A [`DataSet`] names the files and says which belong to which [`Split`]; [`Documents`] reads their texts. A
-//! [`Loader`](loader::Loader) packs tokenised documents into rows by best fit and can be stopped and resumed to the
-//! bit; a [`Prefetcher`](prefetch::Prefetcher) runs it on a thread of its own.
+//! A [`DataSet`] lists the files and the [`Split`] of each; [`Documents`] reads their texts. A
+//! [`Loader`](loader::Loader) packs tokenised documents into rows by best fit and can be stopped and resumed
+//! exactly; a [`Prefetcher`](prefetch::Prefetcher) runs it on a separate thread.
 
 pub mod batch;
 pub mod conversations;

@@ -1,15 +1,15 @@
-//! What the name of a file says: how documents lie in it, which split it is of, whether it is data at all.
+//! What the name of a file says: its format, its split, whether it is data at all.
 
 use std::path::Path;
 
 use super::file::Format;
 
-/// Endings of files of JSON Lines. Plain `.json` is not among them: it mostly is one array, or something else.
+/// Extensions of JSON Lines files. Plain `.json` is not among them: it is usually one array, or something else.
 const LINES: [&str; 2] = ["jsonl", "ndjson"];
-/// Endings of compressed files that can be read.
+/// Extensions of compressed files that can be read.
 const PACKED: [&str; 4] = ["gz", "gzip", "zst", "zstd"];
 
-/// The first part of names of files that describe data and are none, whatever they end in.
+/// The first part of names of files that describe data, whatever their extension.
 const NOTES: [&str; 14] = [
     "readme",
     "license",
@@ -27,21 +27,21 @@ const NOTES: [&str; 14] = [
     "sha256sums",
 ];
 
-/// Endings of files that describe or make data.
+/// Extensions of files that describe or generate data.
 const NOTES_BY_ENDING: [&str; 13] = ["md", "rst", "yaml", "yml", "toml", "lock", "py", "ipynb", "sh", "sha256", "md5", "crc", "metadata"];
 
-/// Whole names of the same kind.
+/// Whole names of such files.
 const NOTES_BY_NAME: [&str; 6] =
     ["dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json", "metadata.json", "_success"];
 
-/// What a file is for by its name.
+/// The purpose of a file by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// It says nothing, or that it is for training.
+    /// None, or training.
     Training,
-    /// It says validation, or one of its other words.
+    /// Validation, or one of its synonyms.
     Validation,
-    /// It says test.
+    /// Test.
     Test,
 }
 
@@ -68,7 +68,7 @@ pub(super) fn format(path: &Path) -> Option<(Format, String)> {
     let (stem, ending) = if packed { stem.rsplit_once('.')? } else { (stem, ending) };
     let format = match ending {
         "txt" => Format::Text,
-        // Compressed, it is lines in every set that is known (C4, Dolma).
+        // Compressed, it is JSON Lines in every known set (C4, Dolma).
         "json" if packed => Format::JsonLines,
         ending if LINES.contains(&ending) => Format::JsonLines,
         _ => return None,
@@ -76,7 +76,7 @@ pub(super) fn format(path: &Path) -> Option<(Format, String)> {
     Some((format, stem.to_owned()))
 }
 
-/// The name that a file has when it is unpacked: its own, where it is not compressed.
+/// The name of a file after decompression: its own if it is not compressed.
 pub(super) fn unpacked(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     match name.rsplit_once('.') {
@@ -85,10 +85,10 @@ pub(super) fn unpacked(path: &Path) -> String {
     }
 }
 
-/// What a file of this name without endings is for.
+/// The purpose of a file with this name without extensions.
 ///
-/// The word stands first (`test-00000-of-00001`, `val_part_3`), last (`wiki.valid`), or before a number
-/// (`c4-validation.00000-of-00008`); where there are several, the last counts.
+/// The word is first (`test-00000-of-00001`, `val_part_3`), last (`wiki.valid`), or before a number
+/// (`c4-validation.00000-of-00008`); if there are several, the last counts.
 pub(super) fn role(stem: &str) -> Role {
     let words: Vec<&str> = stem.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let numbered = |word: Option<&&str>| word.is_none_or(|word| word.starts_with(|letter: char| letter.is_ascii_digit()));
@@ -102,7 +102,7 @@ pub(super) fn role(stem: &str) -> Role {
     roles.next_back().unwrap_or(Role::Training)
 }
 
-/// Whether a file describes data and is none.
+/// Whether a file only describes data.
 pub(super) fn is_note(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let first = name.split('.').next().unwrap_or_default();
@@ -110,7 +110,7 @@ pub(super) fn is_note(path: &Path) -> bool {
     NOTES.contains(&first) || NOTES_BY_ENDING.contains(&ending) || NOTES_BY_NAME.contains(&name.as_str())
 }
 
-/// What to do with a file that is in none of the formats; the end of a sentence that begins with its name.
+/// Advice for a file in none of the formats; the rest of a sentence that begins with its name.
 pub(super) fn advice(path: &Path) -> &'static str {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);

@@ -1,23 +1,23 @@
-//! Best-fit packing: which of the waiting documents goes next into a row.
+//! Best-fit packing: which of the waiting documents is next in a row.
 //!
-//! The rule, over documents in order of arrival: take the longest that fits whole, the first of equals; when none
+//! The rule, over documents in order of arrival: take the longest that fits entirely, the first of equals; if none
 //! fits, take the shortest, the first of equals, and crop it. Rows start with a document and waste no position.
 //!
-//! The plain way looks at every document for every choice. Here documents queue by length in an ordered map, so a
-//! choice costs a look-up: the queue's head is the first of equals.
+//! The naive way looks at every document for every choice. Here documents are in queues by length in an ordered map, so a
+//! choice costs a look-up: the head of the queue is the first of equals.
 
 use std::collections::{BTreeMap, VecDeque};
 
 /// What can be packed into a row.
 pub trait Packable {
-    /// Positions of the row that it takes.
+    /// The positions that it takes in a row.
     fn positions(&self) -> usize;
 }
 
-/// What waits to be packed, in a form that finds the best fit at once.
+/// The waiting documents, indexed for best fit.
 #[derive(Clone, Debug)]
 pub struct BestFit<D> {
-    /// By length: the documents of that length in order of arrival, with the number that each arrived as.
+    /// By length: the documents of that length in order of arrival, with their sequence numbers.
     by_length: BTreeMap<usize, VecDeque<(u64, D)>>,
     len: usize,
     arrived: u64,
@@ -40,7 +40,7 @@ impl<D: Packable> BestFit<D> {
         self.len == 0
     }
 
-    /// Adds a document behind all others.
+    /// Adds a document after all others.
     pub fn push(&mut self, document: D) {
         let length = document.positions();
         self.by_length.entry(length).or_default().push_back((self.arrived, document));
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The rule in plain words over a list in order of arrival.
+    /// The naive rule over a list in order of arrival.
     fn plain_take(documents: &mut Vec<Vec<u32>>, room: usize) -> Option<Vec<u32>> {
         let mut best: Option<usize> = None;
         for (at, document) in documents.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Runs a loader on a thread of its own, some batches ahead of whoever trains, so that the GPU never waits for text.
+//! Runs a loader on a separate thread, some batches ahead of training, so that the GPU never waits for data.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use std::thread::JoinHandle;
 use super::DataError;
 use super::batch::{Batch, BatchSource};
 
-/// Batches that are made ahead when nobody says otherwise.
+/// The default number of batches that are prefetched.
 pub const AHEAD: usize = 4;
 
-/// A batch, and the loader's state right after it: what a checkpoint saves to go on with the batch that follows.
+/// A batch, and the loader's state right after it, which a checkpoint saves to continue with the next batch.
 #[derive(Clone, Debug)]
 pub struct Prefetched<S> {
     /// The batch.
     pub batch: Batch,
-    /// The state after it. It shares the waiting documents with the states beside it.
+    /// The state after it. It shares the waiting documents with other states.
     pub state: S,
 }
 
-/// A loader at work on another thread. Dropping it stops the thread, at the latest when the documents in its hands are
+/// A loader that runs on another thread. Dropping it stops the thread, at the latest after the current documents are
 /// tokenised.
 pub struct Prefetcher<S> {
     /// `None` only while dropping.
@@ -31,16 +31,16 @@ pub struct Prefetcher<S> {
 }
 
 impl<S: Send + 'static> Prefetcher<S> {
-    /// Starts the thread; at most `ahead` batches wait for the consumer ([`AHEAD`] is a good number).
+    /// Starts the thread; at most `ahead` batches wait for the consumer ([`AHEAD`] is a good value).
     pub fn start(mut loader: impl BatchSource<State = S>, ahead: usize) -> Result<Self, DataError> {
         let (sender, batches) = sync_channel(ahead);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let work = move || {
-            // What panicked is not told: its message may hold the text that was being tokenised.
+            // The panic's message is dropped: it may contain the text that was being tokenised.
             let outcome = catch_unwind(AssertUnwindSafe(|| serve(&mut loader, &stopped, &sender)));
             if let Some(error) = outcome.unwrap_or(Some(DataError::Panicked)) {
-                // A consumer that is gone needs no error.
+                // If the consumer is gone, no error is needed.
                 let _ = sender.send(Err(error));
             }
         };
@@ -48,7 +48,7 @@ impl<S: Send + 'static> Prefetcher<S> {
         Ok(Self { batches: Some(batches), stop, thread: Some(thread) })
     }
 
-    /// The next batch; waits for it if need be. An error is the last thing that comes, and later calls give
+    /// The next batch; waits for it if necessary. An error is the last item, and later calls return
     /// [`DataError::Stopped`].
     pub fn next_batch(&mut self) -> Result<Prefetched<S>, DataError> {
         match &self.batches {
@@ -61,7 +61,7 @@ impl<S: Send + 'static> Prefetcher<S> {
 impl<S> Drop for Prefetcher<S> {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // Without a receiver a thread that waits to hand over a batch wakes up.
+        // Dropping the receiver wakes up a thread that waits to send a batch.
         self.batches = None;
         if let Some(thread) = self.thread.take() {
             // Its panic, if any, was caught and sent.
@@ -70,14 +70,14 @@ impl<S> Drop for Prefetcher<S> {
     }
 }
 
-/// Makes batches until told to stop; gives the error that ended it, if one did.
+/// Makes batches until it is stopped; returns the error that ended it, if any.
 fn serve<B: BatchSource>(
     loader: &mut B,
     stop: &AtomicBool,
     sender: &SyncSender<Result<Prefetched<B::State>, DataError>>,
 ) -> Option<DataError> {
     loop {
-        // Filling up takes longest, above all the first time; done here, it can be stopped half way.
+        // Refilling takes longest, especially the first time; done here, it can be interrupted.
         loop {
             if stop.load(Ordering::Relaxed) {
                 return None;
@@ -116,7 +116,7 @@ mod tests {
         }
     }
 
-    /// The state must hold before its batch is asked of the loader: filling up early belongs to the next batch.
+    /// The state must be valid before the next batch is requested: an early refill belongs to the next batch.
     #[test]
     fn a_run_stopped_after_any_prefetched_batch_goes_on_with_the_next() {
         let (_dir, set) = corpus(700);
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// Counts how often it is asked.
+    /// Counts its calls.
     struct Counting(Arc<AtomicUsize>);
 
     impl Encode for Counting {

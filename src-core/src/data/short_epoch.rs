@@ -1,6 +1,6 @@
-//! Documents of an epoch that is so short that it is read again before its own documents are packed.
+//! Caches the documents of an epoch that is so short that it is reread before its own documents are packed.
 //!
-//! A thousand documents wait to be packed. One book, or a few, would be read and tokenised once for each of them; here it is
+//! A thousand documents wait to be packed. One book, or a few, would be read and tokenised repeatedly to fill them; here it is
 //! read once.
 
 use std::collections::HashMap;
@@ -8,16 +8,16 @@ use std::collections::HashMap;
 use super::documents::Position;
 use super::waiting::{Document, WAITING};
 
-/// What reading on from a place gave.
+/// The result of reading from a position.
 #[derive(Clone)]
 pub(super) struct Step {
-    /// The documents; none after the last.
+    /// The documents; none at the end.
     pub documents: Option<Vec<Document>>,
-    /// The place after them.
+    /// The position after them.
     pub to: Position,
 }
 
-/// The steps of an epoch that was read from its first document on, until it proves long.
+/// The steps of an epoch from its first document on, until it turns out to be long.
 #[derive(Default)]
 pub(super) struct ShortEpoch {
     steps: HashMap<Position, Step>,
@@ -26,12 +26,12 @@ pub(super) struct ShortEpoch {
 }
 
 impl ShortEpoch {
-    /// The step from a place, where it is known.
+    /// The step from a position, if it is known.
     pub fn after(&self, from: Position) -> Option<Step> {
         self.steps.get(&from).cloned()
     }
 
-    /// Remembers a step that was read.
+    /// Caches a step.
     pub fn record(&mut self, from: Position, step: &Step) {
         self.documents += step.documents.as_ref().map_or(0, Vec::len);
         self.long |= self.documents > WAITING;

@@ -1,8 +1,8 @@
-//! Documents that wait to be packed: how much of them memory holds, and what a saved state says of them.
+//! Documents that wait to be packed: what is kept of them in memory, and in a saved state.
 //!
-//! A document may have any length, and best fit leaves the longest waiting. But a row can take no more of one than its own
-//! length, so only that many tokens are kept; of the rest it is enough to know how many there are. A saved state holds no
-//! tokens at all: it says where each document lies, and resuming reads it there again.
+//! A document may have any length, and best fit leaves the longest waiting. But a row takes at most its own length of
+//! one, so only that many tokens are kept; for the rest the number is enough. A saved state contains no
+//! tokens: only the position of each document, where resuming reads it again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::format::{Place, Reader};
 use super::packing::Packable;
 use crate::files::digest::hex;
 
-/// Texts are tokenised as soon as they have this many bytes together, so that few token ids are held that nobody keeps.
+/// Texts are tokenised as soon as they have this many bytes in total, so that few surplus token ids are held at a time.
 const ENCODED_AT_ONCE: usize = 4 << 20;
 
 /// Fewer documents than this never wait while a row is packed: more to choose from, less cropped.
@@ -28,16 +28,16 @@ pub(super) const WAITING: usize = 1000;
 /// A document that waits to be packed. Clones share its tokens.
 #[derive(Clone, Debug)]
 pub(super) struct Document {
-    /// Where it lies; unknown of those that a state from before positions were saved holds.
+    /// Its position; unknown for documents of older states.
     at: Option<At>,
-    /// Its tokens, `<|bos|>` included.
+    /// The number of its tokens, including `<|bos|>`.
     length: usize,
-    /// The first of them, as many as a row can take.
+    /// The first tokens, as many as a row can take.
     tokens: Arc<[u32]>,
     digest: u64,
 }
 
-/// Where a document lies among the files of a split.
+/// The position of a document in the files of a split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct At {
     file: usize,
@@ -52,7 +52,7 @@ impl From<Position> for At {
 }
 
 impl Document {
-    /// A document of `tokens`, which follow `bos`, of which a row can take `keep`.
+    /// A document of `bos` followed by `tokens`, of which a row can take `keep`.
     fn new(at: Option<At>, bos: u32, tokens: &[u32], keep: usize) -> Self {
         let kept = std::iter::once(bos).chain(tokens.iter().copied()).take(keep).collect();
         Self::kept(at, tokens.len() + 1, kept)
@@ -66,7 +66,7 @@ impl Document {
         Self { at, length, tokens, digest }
     }
 
-    /// The first of its token ids, as many as a row can take.
+    /// Its first token ids, as many as a row can take.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
@@ -78,15 +78,15 @@ impl Packable for Document {
     }
 }
 
-/// A waiting document as a state holds it.
+/// A waiting document in a saved state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Saved {
-    /// All tokens, as states held them once. First, because a list of three numbers could be read as a place, too.
+    /// All tokens, as in older states. First, because a list of three numbers could also be read as a position.
     Whole(Vec<u32>),
     /// Where to read it.
     At(At),
-    /// What is left of one that was saved with its tokens.
+    /// The rest of one that was saved with its tokens.
     Kept { length: usize, tokens: Vec<u32> },
 }
 
@@ -99,7 +99,7 @@ impl From<&Document> for Saved {
     }
 }
 
-/// A digest of documents in their order, by which a state knows them again.
+/// A digest of documents in their order, by which a state verifies them.
 pub(super) fn digest<'a>(documents: impl IntoIterator<Item = &'a Document>) -> String {
     let mut hash = Sha256::new();
     documents.into_iter().for_each(|document| hash.update(document.digest.to_le_bytes()));
@@ -123,10 +123,10 @@ pub(super) fn encode<E: Encode>(encoder: &E, found: Vec<Found>, keep: usize) -> 
     documents
 }
 
-/// Reads the documents of a state again, in its order. Each file is read once, from front to back.
+/// Rereads the documents of a state, in its order. Each file is read once, from start to end.
 ///
 /// # Errors
-/// When a file cannot be read, or holds no document where one was.
+/// If a file cannot be read, or has no document at a position.
 pub(super) fn restore<E: Encode>(
     set: &DataSet,
     split: Split,

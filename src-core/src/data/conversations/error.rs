@@ -1,4 +1,4 @@
-//! What can be wrong with a file of conversations, each as one sentence that quotes nothing that was said.
+//! What can be wrong with a file of conversations, each as one sentence that quotes no content.
 
 use std::fmt;
 use std::io;
@@ -22,7 +22,7 @@ pub enum ConversationFileError {
         /// The folder.
         path: PathBuf,
     },
-    /// There is nothing but blank lines.
+    /// There are only blank lines.
     #[error("{} holds no conversation; write one a line, as {{\"messages\": […]}}", .path.display())]
     Empty {
         /// The file or folder.
@@ -72,16 +72,16 @@ impl From<DataError> for ConversationFileError {
 }
 
 impl ConversationFileError {
-    /// Whether the line is a conversation of a kind that cannot be represented, so that it may be left out.
+    /// Whether the line is a conversation that cannot be represented, so that it may be skipped.
     pub fn is_unsupported(&self) -> bool {
         matches!(self, Self::Line { source, .. } if source.is_unsupported())
     }
 }
 
-/// Where in a conversation something is, counted from 1.
+/// A place in a conversation, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Beside its messages.
+    /// Next to its messages.
     Conversation,
     /// In a message.
     Message {
@@ -110,35 +110,35 @@ impl fmt::Display for Place {
 /// What is wrong with one line. Messages and parts are counted from 1.
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
-    /// Bytes that are no text.
+    /// It is not text.
     #[error("it is not UTF-8 text")]
     NotUtf8,
-    /// Beyond any conversation.
+    /// It is longer than any conversation.
     #[error("it is longer than 64 MiB")]
     TooLong,
-    /// A mistake in the JSON.
+    /// Invalid JSON.
     #[error("it is not JSON ({reason} at column {column})")]
     Json {
-        /// What the parser said.
+        /// The parser's message.
         reason: String,
-        /// Where, in bytes from 1.
+        /// The column, in bytes from 1.
         column: usize,
     },
-    /// JSON, but no list of messages.
+    /// JSON, but not a list of messages.
     #[error("it is neither an object with a list `messages` nor a list of messages")]
     NoMessageList,
-    /// A message that is no object, or lacks a key.
+    /// A message is not an object, or lacks a key.
     #[error("message {message} is not an object with a string `role` and a `content`")]
     NotAMessage {
         /// The message.
         message: usize,
     },
-    /// A role that there is not.
+    /// An unknown role.
     #[error("message {message} has an unknown role{}; the roles are system, user and assistant", quoted(.role))]
     UnknownRole {
         /// The message.
         message: usize,
-        /// The role, where it is one short word.
+        /// The role, if it is one short word.
         role: Option<String>,
     },
     /// A content of another kind.
@@ -147,7 +147,7 @@ pub enum LineError {
         /// The message.
         message: usize,
     },
-    /// A part that is no object, or lacks a key.
+    /// A part is not an object, or lacks a key.
     #[error("part {part} of message {message} is not an object with a string `type` and a string `text`")]
     NotAPart {
         /// The message.
@@ -155,22 +155,22 @@ pub enum LineError {
         /// The part.
         part: usize,
     },
-    /// A type of part that there is not.
+    /// An unknown type of part.
     #[error("part {part} of message {message} has an unknown type{}; the types are text, python and python_output", quoted(.kind))]
     UnknownPart {
         /// The message.
         message: usize,
         /// The part.
         part: usize,
-        /// The type, where it is one short word.
+        /// The type, if it is one short word.
         kind: Option<String>,
     },
-    /// A key that is there twice, so that one of its values would be lost.
+    /// A duplicate key, so that one of its values would be lost.
     #[error("{place} has the key{} twice", quoted(.key))]
     Twice {
         /// Where it is.
         place: Place,
-        /// The key, where it is one short word.
+        /// The key, if it is one short word.
         key: Option<String>,
     },
     /// A key that says something which a conversation here cannot hold.
@@ -178,18 +178,18 @@ pub enum LineError {
     Unsupported {
         /// Where it is.
         place: Place,
-        /// The key, where it is one short word.
+        /// The key, if it is one short word.
         key: Option<String>,
     },
-    /// A weight that there is not.
+    /// An invalid weight.
     #[error("{}", weight(*.message, *.role))]
     Weight {
         /// The message.
         message: usize,
-        /// Who says it.
+        /// Its role.
         role: Role,
     },
-    /// `NaN` or an infinity, where something else is needed.
+    /// `NaN` or an infinity, where it is not allowed.
     #[error("the `{key}` of {place} is {value}, which cannot be used there")]
     NotFinite {
         /// Where it is.
@@ -199,13 +199,13 @@ pub enum LineError {
         /// The value.
         value: &'static str,
     },
-    /// Messages that are no conversation.
+    /// The messages are not a valid conversation.
     #[error(transparent)]
     Conversation(#[from] ConversationError),
 }
 
 impl LineError {
-    /// Whether the line is a conversation, but one of a kind that cannot be represented: with tools, images, other roles, or
+    /// Whether the line is a conversation that cannot be represented: with tools, images, other roles, or
     /// messages in another order.
     pub fn is_unsupported(&self) -> bool {
         match self {

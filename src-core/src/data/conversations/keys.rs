@@ -1,10 +1,10 @@
-//! The keys that people write beside `role` and `content`, and what becomes of them: nothing that says something is dropped
-//! in silence.
+//! The keys that occur in addition to `role` and `content`, and how they are handled: no content is dropped
+//! silently.
 
 use super::node::{Node, Object};
 use crate::tokenizer::Role;
 
-/// Keys of a message that hold notes about it, whatever their text is.
+/// Keys of a message with notes about it, whatever their text is.
 const NOTES: [&str; 31] = [
     "cache_control",
     "created",
@@ -39,25 +39,25 @@ const NOTES: [&str; 31] = [
     "uuid",
 ];
 
-/// Keys beside the messages that say more of the conversation.
+/// Keys next to the messages with more content of the conversation.
 const BESIDE: [&str; 10] = ["audio", "audios", "functions", "image", "images", "system", "system_prompt", "tools", "video", "videos"];
 
-/// Keys with which other programs say that a message is learnt.
+/// Keys with which other programs mark a message as learnt.
 const LEARNT: [&str; 6] = ["learn", "loss", "loss_weight", "train", "trainable", "training"];
 
-/// Keys with which they say that it is not.
+/// Keys with which they mark it as not learnt.
 const NOT_LEARNT: [&str; 3] = ["ignore", "mask", "masked"];
 
-/// Keys with which they say of each part whether it is learnt.
+/// Keys with which they mark each part as learnt or not.
 const LEARNT_IN_PART: [&str; 2] = ["train_detail", "training_detail"];
 
-/// The first key beside the messages that says something which would be lost.
+/// The first key next to the messages with content that would be lost.
 pub(super) fn lost_beside(object: &Object) -> Option<&str> {
     let weighted = |key: &str, value: &Node| key == "weight" && !matches!(value, Node::Null) && *value != Node::Number(1.0);
     object.rest().find(|(key, value)| BESIDE.contains(key) && value.holds_text() || weighted(key, value)).map(|(key, _)| key)
 }
 
-/// The first of the keys that are left of a message which says something that would be lost.
+/// The first of a message's remaining keys with content that would be lost.
 pub(super) fn lost_of_message(object: &Object, role: Role) -> Option<&str> {
     let others = |learnt: &Node, wanted: bool| match learnt {
         Node::Null => false,
@@ -70,7 +70,7 @@ pub(super) fn lost_of_message(object: &Object, role: Role) -> Option<&str> {
         if LEARNT.contains(&key) {
             others(value, is_learnt)
         } else if NOT_LEARNT.contains(&key) {
-            // What is not the assistant's is not learnt, whatever is said of it.
+            // Messages of other roles are never learnt, whatever the key says.
             is_learnt && others(value, false)
         } else if LEARNT_IN_PART.contains(&key) {
             !matches!(value, Node::Null)
@@ -81,13 +81,13 @@ pub(super) fn lost_of_message(object: &Object, role: Role) -> Option<&str> {
     object.rest().find(|(key, value)| *key != "content" && lost(key, value)).map(|(key, _)| key)
 }
 
-/// The first of the keys that are left of a part which says something that would be lost.
+/// The first of a part's remaining keys with content that would be lost.
 pub(super) fn lost_of(object: &Object) -> Option<&str> {
     object.rest().find(|(key, value)| *key != "text" && lost_of_part(key, value)).map(|(key, _)| key)
 }
 
 fn lost_of_part(key: &str, value: &Node) -> bool {
-    // Programs that wrap a message say what they wrapped.
+    // Programs that wrap a message give the type of its content.
     let wrapped = key == "type" && matches!(value, Node::Text(text) if text == "message");
     !NOTES.contains(&key) && !wrapped && value.holds_text()
 }

@@ -1,7 +1,7 @@
 //! One line of JSON as a conversation.
 //!
-//! The JSON is read into a tree and taken apart by hand: the parser's own errors would quote the value that they did not
-//! expect, and would not say which message it is in.
+//! The JSON is read into a tree and interpreted by hand: the parser's own errors would quote the unexpected
+//! value, and would not say in which message it is.
 
 use super::LineError;
 use super::error::Place;
@@ -10,7 +10,7 @@ use super::node::{Node, Object};
 use crate::files::json;
 use crate::tokenizer::{Content, Conversation, Message, Part, PartKind, Role, Weight};
 
-/// The longest unknown key, role or type that an error repeats, in characters: more is likely a message in the wrong place.
+/// The longest unknown key, role or type that an error quotes, in characters: more is likely a misplaced message.
 const LONGEST_WORD: usize = 20;
 
 /// Reads a conversation that [`Conversation::check`] accepts.
@@ -111,7 +111,7 @@ fn string(object: &mut Object, place: Place, key: &'static str) -> Result<Option
     }
 }
 
-/// A key, role or type that can be repeated in an error.
+/// A key, role or type that may be quoted in an error.
 fn word(text: &str) -> Option<String> {
     let short = !text.is_empty() && text.len() <= LONGEST_WORD;
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
@@ -164,7 +164,7 @@ mod tests {
         }
     }
 
-    /// A conversation of a question and an answer with a key more, given as JSON.
+    /// A conversation of a question and an answer with an additional key, given as JSON.
     fn with(role: &str, more: &str) -> String {
         let more_of = |of: &str| if of == role { format!(", {more}") } else { String::new() };
         let (user, assistant) = (more_of("user"), more_of("assistant"));

@@ -1,5 +1,5 @@
-//! JSON as it is written: an object keeps every key, one that is there twice as well, so that nothing in a line of
-//! conversations is dropped before it was looked at.
+//! JSON as it is written: an object keeps every key, also duplicates, so that nothing in a line of
+//! conversations is dropped unseen.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub(super) enum Node {
 }
 
 impl Node {
-    /// Whether there is text in it that says something, however deep.
+    /// Whether it contains non-blank text at any depth.
     pub(super) fn holds_text(&self) -> bool {
         match self {
             Self::Null | Self::Bool(_) | Self::Number(_) | Self::NotFinite(_) => false,
@@ -37,23 +37,23 @@ impl Node {
 pub(super) struct Object(Vec<(String, Node)>);
 
 impl Object {
-    /// Takes out the value at `key`.
+    /// Removes and returns the value at `key`.
     pub(super) fn take(&mut self, key: &str) -> Option<Node> {
         let at = self.0.iter().position(|(found, _)| found == key)?;
         Some(self.0.remove(at).1)
     }
 
-    /// The keys and values that are left.
+    /// The remaining keys and values.
     pub(super) fn rest(&self) -> impl Iterator<Item = (&str, &Node)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value))
     }
 
-    /// Whether `key` is there more than once.
+    /// Whether `key` occurs more than once.
     pub(super) fn has_twice(&self, key: &str) -> bool {
         self.rest().filter(|(found, _)| *found == key).count() > 1
     }
 
-    /// The first key that is there more than once.
+    /// The first key that occurs more than once.
     pub(super) fn twice(&self) -> Option<&str> {
         self.rest().map(|(key, _)| key).find(|key| self.has_twice(key))
     }

@@ -1,4 +1,4 @@
-//! How a download fails, each as one sentence that says what to do.
+//! Errors of downloads, each as one sentence that says what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,26 +11,26 @@ pub enum DownloadError {
     Locked {
         /// The folder.
         folder: PathBuf,
-        /// The process, if it could be learnt.
+        /// The process, if it is known.
         pid: Option<u32>,
     },
-    /// There is no room left for a file.
+    /// The disk is full.
     #[error("no room is left for {}; free some space and run the same command: it goes on where it stopped", .path.display())]
     NoRoom {
         /// The file that was being written.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The operating system refused something else.
+    /// Another I/O error.
     #[error("cannot write {}", .path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The server will not give the file, however often it is asked.
+    /// The server permanently refuses the file.
     #[error("{url} cannot be fetched: the server answered {status}; check the address")]
     Refused {
         /// The file's address.
@@ -46,12 +46,12 @@ pub enum DownloadError {
         /// Why.
         reason: String,
     },
-    /// Too many tries in a row brought nothing.
+    /// Too many tries in a row made no progress.
     #[error("{url} was given up after {tries} tries ({reason}); run the same command later: it goes on where it stopped")]
     GaveUp {
         /// The file's address.
         url: String,
-        /// Tries since the file last grew.
+        /// Tries without progress.
         tries: u32,
         /// Why the last one failed.
         reason: String,
@@ -61,9 +61,9 @@ pub enum DownloadError {
     Several {
         /// How many.
         failed: usize,
-        /// Of how many.
+        /// The number of files.
         of: usize,
-        /// What became of the first.
+        /// The error of the first.
         #[source]
         first: Box<DownloadError>,
     },
@@ -74,7 +74,7 @@ fn of(pid: &Option<u32>) -> String {
 }
 
 impl DownloadError {
-    /// Wraps an I/O error with the path it concerns, and knows a full disk.
+    /// Wraps an I/O error with the path it concerns, and recognises a full disk.
     pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_path_buf();
         move |source| match source.kind() {
@@ -83,7 +83,7 @@ impl DownloadError {
         }
     }
 
-    /// Whether it is of no use to go on with other files.
+    /// Whether continuing with other files is useless.
     pub(super) fn concerns_the_disk(&self) -> bool {
         matches!(self, Self::NoRoom { .. } | Self::Io { .. })
     }

@@ -1,4 +1,4 @@
-//! Which files a repository of the Hugging Face hub has, and where.
+//! Lists the files of a repository of the Hugging Face hub.
 //!
 //! An answer names one revision, so that no two are ever mixed. No token of the user's is read: what is fetched here is public.
 
@@ -26,10 +26,10 @@ pub enum RepoKind {
     Model,
 }
 
-/// Which files a repository has at a revision.
+/// The files of a repository at a revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
-    /// The revision, as a name that will not move.
+    /// The revision, as an immutable name.
     pub revision: String,
     /// The paths of its files.
     pub files: Vec<String>,
@@ -38,14 +38,14 @@ pub struct Listing {
 /// Why there is no listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unlisted {
-    /// The hub will not give it, however often it is asked.
+    /// The hub permanently refuses it.
     Refused {
-        /// What it answered.
+        /// Its answer.
         reason: String,
     },
-    /// It was asked in vain for so long that it was given up.
+    /// Too many tries failed.
     GaveUp {
-        /// How often, and what happened last.
+        /// How many, and the last failure.
         reason: String,
     },
 }
@@ -62,7 +62,7 @@ pub fn files_url(endpoint: &str, kind: RepoKind, repo: &str, revision: &str) -> 
         RepoKind::Dataset => "/datasets",
         RepoKind::Model => "",
     };
-    // A revision is one part of the path: a branch may have a slash in its name.
+    // A revision is one path segment: a branch name may contain a slash.
     format!("{endpoint}{folder}/{repo}/resolve/{}", revision.replace('/', "%2F"))
 }
 
@@ -150,13 +150,13 @@ fn ask_once(agent: &Agent, url: &str) -> Result<Listing, Fault> {
 }
 
 impl Listing {
-    /// What was written down about a repository; none if that cannot be read.
+    /// The saved listing of a repository; none if it cannot be read.
     pub fn read(path: &Path) -> Option<Self> {
         let listing: Self = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
         is_plain(&listing.revision).then_some(listing)
     }
 
-    /// Writes it down, whole or not at all, and makes its folder if there is none.
+    /// Saves it, whole or not at all, and creates its folder if needed.
     pub fn write(&self, path: &Path) -> std::io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::DownloadError;
 
-/// Hidden, so that no data set takes it for data.
+/// Hidden, so that it is not taken for data.
 const NAME: &str = ".download.lock";
 
 /// Holds a folder until dropped. The system releases it even if the process is killed.

@@ -1,9 +1,9 @@
-//! Fetching public shards over a network that cuts, stalls and lies.
+//! Downloads public shards over an unreliable network.
 //!
-//! Each shard is fetched into a partial file beside its place, goes on from there after any interruption, and takes
-//! its place only when it is whole: the length is what the server promised, the parquet footer can be read, its columns
-//! lie within the file, and the SHA-256 is the one that the hub tells. Killing a download at any moment leaves whole shards and partial files that the next
-//! download goes on with.
+//! Each shard is downloaded into a partial file beside its final path, resumes after any interruption, and is renamed
+//! only when it is complete: the length is what the server promised, the parquet footer can be read, its columns
+//! are within the file, and the SHA-256 is the one that the hub gives. Killing a download at any moment leaves complete
+//! shards and partial files, with which the next download continues.
 
 mod client;
 mod error;
@@ -37,16 +37,16 @@ pub fn shard_names(train: u32) -> Vec<String> {
     (0..train.min(LAST_SHARD)).chain([LAST_SHARD]).map(shard_name).collect()
 }
 
-/// How much is borne before a file is given up.
+/// Retries and timeouts before a file is given up.
 #[derive(Clone, Debug)]
 pub struct Patience {
-    /// Tries in a row that bring a file no further.
+    /// Tries in a row without progress.
     pub tries: u32,
-    /// The wait after the first such try; each later one doubles it.
+    /// The wait after the first such try; each further one doubles it.
     pub first_wait: Duration,
     /// The longest wait between tries, even if the server asks for more.
     pub longest_wait: Duration,
-    /// How long a server may be silent.
+    /// How long a server may stall.
     pub stall: Duration,
 }
 
@@ -56,21 +56,21 @@ impl Default for Patience {
     }
 }
 
-/// What happens to a file, for whoever shows progress.
+/// Progress of a file.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// The file was there, whole.
+    /// The file already existed.
     Present,
-    /// Bytes flow from `from` on; `total` if the server says how many there are.
+    /// Bytes arrive from offset `from` on; `total` if the server gives the length.
     Started {
-        /// Bytes that were there from an earlier try.
+        /// Bytes of earlier tries.
         from: u64,
         /// The file's whole length.
         total: Option<u64>,
     },
-    /// `bytes` of the file are there.
+    /// `bytes` of the file have arrived.
     Advanced {
-        /// Bytes that are there.
+        /// Bytes so far.
         bytes: u64,
     },
     /// A try failed; the next begins after `wait`.
@@ -80,7 +80,7 @@ pub enum Event<'a> {
         /// How long until the next try.
         wait: Duration,
     },
-    /// The file is whole and in its place.
+    /// The file is complete.
     Finished {
         /// Its length.
         bytes: u64,
@@ -92,14 +92,14 @@ pub enum Event<'a> {
     },
 }
 
-/// What a download did.
+/// The result of a download.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Files that were fetched.
     pub fetched: usize,
-    /// Files that were there already.
+    /// Files that already existed.
     pub present: usize,
-    /// Bytes of the fetched files, those of earlier tries included.
+    /// Bytes of the fetched files, including those of earlier tries.
     pub bytes: u64,
 }
 
@@ -110,18 +110,18 @@ pub struct Download {
     pub base_url: String,
     /// The names of the files.
     pub names: Vec<String>,
-    /// The folder they go to; made if it is not there.
+    /// The target folder; created if needed.
     pub folder: PathBuf,
-    /// How many are fetched at a time.
+    /// Files fetched in parallel.
     pub workers: usize,
-    /// How much is borne.
+    /// Retries and timeouts.
     pub patience: Patience,
 }
 
 impl Download {
-    /// Fetches the files that are not there yet and tells `report` what happens to which.
+    /// Fetches the missing files and reports progress to `report`.
     ///
-    /// A file that cannot be had does not keep the others from being fetched; a full disk does.
+    /// A file that cannot be fetched does not stop the others; a full disk does.
     pub fn run(&self, report: &(dyn Fn(&str, Event<'_>) + Sync)) -> Result<Summary, DownloadError> {
         self.run_for(&SHARD, report)
     }
@@ -167,7 +167,7 @@ impl Download {
             }
         });
         let (summary, mut errors) = outcome.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // The disk first: whatever else went wrong, that must be mended before the rest can come.
+        // The disk first: whatever else went wrong, that must be fixed first.
         errors.sort_by_key(|error| !error.concerns_the_disk());
         match errors.len() {
             0 => Ok(summary),
@@ -177,14 +177,14 @@ impl Download {
     }
 }
 
-/// What files are to be like.
+/// What files must contain.
 #[derive(Clone, Copy, Debug)]
 pub struct Content {
-    /// What one is called, without its article: "parquet file".
+    /// The name of such a file, without article: "parquet file".
     pub what: &'static str,
-    /// The bytes that all begin with.
+    /// The magic bytes at the start.
     pub opening: &'static [u8],
-    /// Says what is wrong with one that has all its bytes, if anything is.
+    /// Returns what is wrong with a complete file, if anything.
     pub check: fn(&Path) -> Result<(), String>,
 }
 
@@ -192,14 +192,14 @@ pub struct Content {
 const SHARD: Content = Content::parquet(verify);
 
 impl Content {
-    /// Parquet files for which `check` finds nothing wrong.
+    /// Parquet files that pass `check`.
     pub const fn parquet(check: fn(&Path) -> Result<(), String>) -> Self {
         Self { what: "parquet file", opening: b"PAR1", check }
     }
 }
 
-/// Whether `path` is a whole parquet file: the mark at both ends, metadata that can be read, a column `text`, and
-/// every column chunk within the file. Says what is wrong if not.
+/// Whether `path` is a complete parquet file: the magic bytes at both ends, readable metadata, a column `text`, and
+/// every column chunk within the file. Returns what is wrong if not.
 fn verify(path: &Path) -> Result<(), String> {
     super::format::parquet::verify(path).map_err(|error| match error {
         super::DataError::Parquet { reason, .. } => reason,

@@ -1,6 +1,6 @@
-//! A file on its way: `NAME.part`, which only ever grows, and `NAME.part.json`, which says of which version of the
-//! remote file it is the beginning. The second is written before the first byte, so a kill at any moment leaves a
-//! beginning that can be gone on with, or one that is known to be of no use.
+//! A partial file: `NAME.part`, which only grows, and `NAME.part.json`, which identifies the version of the
+//! remote file. The second is written before the first byte, so a kill at any moment leaves a
+//! partial file that can be continued, or one that is known to be useless.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -10,30 +10,30 @@ use serde::{Deserialize, Serialize};
 
 use super::DownloadError;
 
-/// Tells versions of a remote file apart.
+/// Identifies a version of a remote file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
     /// The strong `ETag`, else `Last-Modified`: what `If-Range` may carry.
     pub validator: Option<String>,
     /// The whole length.
     pub total: Option<u64>,
-    /// The SHA-256 of the whole file as hexadecimal digits, where the server tells it.
+    /// The SHA-256 of the whole file as hexadecimal digits, if the server gives it.
     pub sha256: Option<String>,
 }
 
-/// A file on its way to `target`.
+/// A partial file of `target`.
 pub struct Partial {
     target: PathBuf,
     part: PathBuf,
     note: PathBuf,
-    /// Open for appending once something is to be written.
+    /// Opened for appending at the first write.
     file: Option<File>,
     version: Version,
     len: u64,
 }
 
 impl Partial {
-    /// What earlier tries left of `target`, if that is of use.
+    /// What earlier tries left of `target`, if it is usable.
     pub fn open(target: &Path) -> Result<Self, DownloadError> {
         let beside = |ending: &str| {
             let mut name = target.file_name().unwrap_or_default().to_os_string();
@@ -47,27 +47,27 @@ impl Partial {
         Ok(Self { target: target.to_path_buf(), part, note, file: None, version, len })
     }
 
-    /// Bytes that are there.
+    /// Bytes so far.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// The version that they are of.
+    /// Their version.
     pub fn version(&self) -> &Version {
         &self.version
     }
 
-    /// Whether all bytes are there.
+    /// Whether it is complete.
     pub fn is_complete(&self) -> bool {
         self.len > 0 && self.version.total == Some(self.len)
     }
 
-    /// Where the bytes are.
+    /// The path of the partial file.
     pub fn path(&self) -> &Path {
         &self.part
     }
 
-    /// Corrects the length to the one that the server turned out to mean.
+    /// Corrects the total length to the server's.
     pub fn set_total(&mut self, total: u64) {
         self.version.total = Some(total);
     }
@@ -83,7 +83,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Adds bytes at the end. A full disk keeps what was there, and as much of `bytes` as went in.
+    /// Appends bytes. If the disk is full, it keeps what was there, and as much of `bytes` as fitted.
     pub fn append(&mut self, mut bytes: &[u8]) -> Result<(), DownloadError> {
         let file = match &mut self.file {
             Some(file) => file,
@@ -106,7 +106,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Throws the bytes away.
+    /// Discards the bytes.
     pub fn discard(&mut self) -> Result<(), DownloadError> {
         self.file = None;
         self.len = 0;
@@ -115,7 +115,7 @@ impl Partial {
         remove(&self.note)
     }
 
-    /// Puts the file in its place, durably.
+    /// Renames the file to its final path, durably.
     pub fn finish(mut self) -> Result<u64, DownloadError> {
         self.file = None;
         let io = |path: &Path| DownloadError::io(path);

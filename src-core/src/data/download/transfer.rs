@@ -1,4 +1,4 @@
-//! One file over HTTP: asks for what is missing, believes no answer that does not fit what is there, and tries again.
+//! Downloads one file over HTTP: requests what is missing, rejects answers that do not fit what is there, and retries.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,11 +16,11 @@ use crate::files::digest::sha256_of;
 
 const BLOCK: usize = 1 << 17;
 
-/// What became of a file.
+/// The result for a file.
 pub enum Fetched {
-    /// It was there.
+    /// It already existed.
     Present,
-    /// It was fetched and has so many bytes.
+    /// It was fetched and has this many bytes.
     Whole(u64),
     /// Another file's failure ended the download.
     Stopped,
@@ -28,9 +28,9 @@ pub enum Fetched {
 
 /// Why a try failed.
 enum Fault {
-    /// It is worth another try, no sooner than the server asks.
+    /// A transient error: retry, no sooner than the server asks.
     Passing { reason: String, wait: Option<Duration> },
-    /// No other try will do.
+    /// A permanent error.
     Final(DownloadError),
     /// Another file's failure ended the download.
     Stopped,
@@ -58,15 +58,15 @@ pub struct Transfer<'a> {
 }
 
 impl Transfer<'_> {
-    /// Fetches the file unless it is there, whole.
+    /// Fetches the file unless it already exists.
     pub fn run(&self) -> Result<Fetched, DownloadError> {
         if self.target.exists() && (self.content.check)(self.target).is_ok() {
             (self.tell)(Event::Present);
             return Ok(Fetched::Present);
         }
         let mut partial = Partial::open(self.target)?;
-        // A try counts as a failure unless it got further than any before: a server that cuts every megabyte still
-        // gives the whole file, one that starts over every time does not go on for ever.
+        // A try counts as a failure unless it got further than any before: a server that disconnects every megabyte still
+        // delivers the whole file, one that starts over every time does not go on for ever.
         let (mut furthest, mut failures) = (partial.len(), 0);
         loop {
             let (reason, wait) = match self.attempt(&mut partial) {
@@ -105,7 +105,7 @@ impl Transfer<'_> {
         self.patience.first_wait.saturating_mul(1u32.checked_shl(failures - 1).unwrap_or(u32::MAX))
     }
 
-    /// Waits; false when the download was stopped meanwhile.
+    /// Waits; false if the download was stopped meanwhile.
     fn sleep(&self, wait: Duration) -> bool {
         let end = Instant::now() + wait;
         while !self.stop.load(Ordering::Relaxed) {
@@ -124,13 +124,13 @@ impl Transfer<'_> {
             return Ok(());
         }
         if partial.version().validator.is_none() {
-            // Nothing would tell whether the rest belongs to the same file.
+            // Without an identifier it is unknown whether the rest belongs to the same file.
             partial.discard()?;
         }
         let (response, sha256) = self.request(partial)?;
         let headers = response.headers();
         match response.status().as_u16() {
-            // Also the answer to a range of a file that has changed, or of a server that knows no ranges.
+            // Also the answer to a range request if the file has changed, or the server does not support ranges.
             200 => {
                 let total = number(headers, "content-length");
                 partial.restart(Version { validator: validator(headers), total, sha256 })?;
@@ -146,7 +146,7 @@ impl Transfer<'_> {
         self.receive(response, partial)
     }
 
-    /// Asks for what is missing. Gives the answer, and the file's SHA-256 if it was told on the way.
+    /// Requests what is missing. Returns the answer, and the file's SHA-256 if a redirect gave it.
     ///
     /// The hub answers with a redirect to where the bytes are, and only that redirect tells the file's digest, in
     /// `X-Linked-ETag`.
@@ -166,7 +166,7 @@ impl Transfer<'_> {
         }
     }
 
-    /// The answer must go on right where the partial file ends, in the same version of the same length.
+    /// The answer must start exactly where the partial file ends, with the same version and length.
     fn check_range(&self, headers: &HeaderMap, sha256: Option<String>, partial: &mut Partial) -> Result<(), Fault> {
         let range = header(headers, "content-range").and_then(ContentRange::parse);
         let version = partial.version();
@@ -186,7 +186,7 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    /// The server says that nothing follows: either all is there, or what is there belongs to something longer.
+    /// The server reports that nothing follows: either the file is complete, or it belongs to a longer version.
     fn beyond_the_end(&self, headers: &HeaderMap, partial: &mut Partial) -> Result<(), Fault> {
         let total = header(headers, "content-range").and_then(ContentRange::parse).and_then(|range| range.total);
         if total == Some(partial.len()) {
@@ -196,7 +196,7 @@ impl Transfer<'_> {
         Err(passing("the server's file is shorter than what it sent before"))
     }
 
-    /// Writes the body behind what is there.
+    /// Appends the body to the partial file.
     fn receive(&self, response: Response<Body>, partial: &mut Partial) -> Result<(), Fault> {
         let total = partial.version().total;
         (self.tell)(Event::Started { from: partial.len(), total });
@@ -235,7 +235,7 @@ impl Transfer<'_> {
     }
 }
 
-/// What is wrong with a file that has all its bytes, if anything is.
+/// What is wrong with a complete file, if anything.
 fn whole(partial: &Partial, content: &Content) -> Result<Option<String>, DownloadError> {
     if let Err(reason) = (content.check)(partial.path()) {
         return Ok(Some(format!("what came is not a whole {}: {reason}", content.what)));
@@ -245,7 +245,7 @@ fn whole(partial: &Partial, content: &Content) -> Result<Option<String>, Downloa
     Ok((digest != *expected).then(|| "what came has another SHA-256 than the server says".into()))
 }
 
-/// The digest that the hub tells of a large file.
+/// The digest of a large file from the hub.
 fn linked_sha256(headers: &HeaderMap) -> Option<String> {
     let digest = header(headers, "x-linked-etag")?.trim_matches('"').to_ascii_lowercase();
     (digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(digest)
@@ -255,7 +255,7 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     header(headers, name)?.parse().ok()
 }
 
-/// A strong `ETag`, else `Last-Modified`. A weak tag promises no equal bytes.
+/// A strong `ETag`, else `Last-Modified`. A weak tag does not guarantee equal bytes.
 fn validator(headers: &HeaderMap) -> Option<String> {
     let tag = header(headers, "etag").filter(|tag| !tag.starts_with("W/"));
     tag.or_else(|| header(headers, "last-modified")).map(str::to_owned)

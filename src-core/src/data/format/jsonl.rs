@@ -1,5 +1,5 @@
-//! Documents of a file of JSON Lines: the string `text` of the object on each line. Other fields and blank lines are
-//! passed over; anything else is refused by file and line.
+//! Documents of a JSON Lines file: the string `text` of the object on each line. Other fields and blank lines are
+//! ignored; anything else is rejected by file and line.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::files::json::{self, JsonError};
 const MISSING: &str = "missing field `text`";
 const TWICE: &str = "it has the key `text` twice";
 
-/// A file of JSON Lines that is open for reading.
+/// A JSON Lines file that is open for reading.
 pub struct Reader {
     path: PathBuf,
     source: Source,
@@ -45,7 +45,7 @@ impl Reader {
             if line.len() as u64 == LONGEST_DOCUMENT && line.last() != Some(&b'\n') {
                 return Err(self.broken(start, "the line is longer than 256 MiB".into()));
             }
-            // With its line break, a line that ends too early would look like one with a stray control character.
+            // With its line break, a truncated line would look like one with a stray control character.
             let content = if start == 0 { without_mark(&line) } else { &line }.trim_ascii();
             if content.is_empty() {
                 continue;
@@ -72,7 +72,7 @@ impl Reader {
         self.passed_over
     }
 
-    /// The line that starts at `offset` is broken. Its number is only counted now, so that no state has to carry it.
+    /// The error for the line at `offset`. Its number is only counted now, so that it need not be in the state.
     fn broken(&self, offset: u64, reason: String) -> DataError {
         match lines_before(&self.path, offset) {
             Ok(lines) => DataError::BrokenLine { path: self.path.clone(), line: lines + 1, reason },
@@ -108,7 +108,7 @@ fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
-/// The text of a line, which may be null; an error says what is wrong with the line, without quoting it.
+/// The text of a line, which may be null; the error says what is wrong with the line, without quoting it.
 fn text(line: &[u8]) -> Result<Option<String>, String> {
     let parsed = json::from_slice::<Line>(line);
     parsed.map(|line| line.text).map_err(|error| text_reason(line, &error))
@@ -159,7 +159,7 @@ fn text_reason(line: &[u8], error: &JsonError) -> String {
     }
 }
 
-/// Why a line is no JSON.
+/// Why a line is not JSON.
 pub fn reason(line: &[u8], error: &JsonError) -> String {
     let said = error.reason();
     if said.starts_with("EOF while parsing") {

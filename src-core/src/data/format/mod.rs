@@ -1,8 +1,8 @@
-//! Readers of single files, one module a format. Each hands out documents in file order and knows where it stands, so
-//! that reading can go on later from exactly there.
+//! Readers of single files, one module per format. Each returns documents in file order and knows its position, so
+//! that reading can resume exactly there.
 //!
-//! In every format a document without any character but blanks is none: it is passed over, and counted as such. That
-//! goes for a row of a parquet file that is null, for `"text": null` in a line of JSON, and for an empty string in
+//! In every format a blank document does not count: it is skipped, and the skipped ones are counted. That includes
+//! null rows of a parquet file, `"text": null` in a line of JSON, and empty strings in
 //! either.
 
 pub mod jsonl;
@@ -13,14 +13,14 @@ pub mod text;
 use super::DataError;
 use super::file::{DataFile, Format};
 
-/// The longest document that is read, and the longest line of JSON, in bytes. What is longer is no document but a file
-/// of another kind; it must not fill the memory before that shows.
+/// The longest document that is read, and the longest line of JSON, in bytes. Anything longer is not a document but a file
+/// of another kind; it must not fill the memory before that is detected.
 pub const LONGEST_DOCUMENT: u64 = 256 << 20;
 
 /// [`Reader::read`] ends a batch when its documents have this many bytes, however few they are.
 pub const LARGEST_BATCH: usize = 32 << 20;
 
-/// A place within a file, between two documents.
+/// A position within a file, between two documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The row group of a parquet file; 0 for other formats.
@@ -60,8 +60,8 @@ impl Reader {
         }
     }
 
-    /// Reads at most `max` documents, of one row group where the format has such, and fewer where they are so long
-    /// that [`LARGEST_BATCH`] bytes are read first. None are left when none come. Each stands with the place where it can be
+    /// Reads at most `max` documents, of one row group if the format has them, and fewer if they reach
+    /// [`LARGEST_BATCH`] bytes first. Returns none at the end. Each comes with the place where it can be
     /// read again.
     pub fn read(&mut self, max: usize) -> Result<Vec<(Place, String)>, DataError> {
         let mut documents = Vec::new();
@@ -79,7 +79,7 @@ impl Reader {
         Ok(documents)
     }
 
-    /// Goes to `place`, as a reader that is opened there. Forward, which takes least, nothing is read or unpacked twice.
+    /// Goes to `place`, like a reader that is opened there. Going forward, nothing is read or decompressed twice.
     pub fn seek(&mut self, place: Place) -> Result<(), DataError> {
         match self {
             Self::Parquet(reader) => reader.seek(place),
@@ -97,7 +97,7 @@ impl Reader {
         }
     }
 
-    /// Rows and lines without a text that this reader has passed over.
+    /// Rows and lines without a text that this reader has skipped.
     pub fn passed_over(&self) -> u64 {
         match self {
             Self::Parquet(reader) => reader.passed_over(),
@@ -107,7 +107,7 @@ impl Reader {
     }
 }
 
-/// Whether a text is no document.
+/// Whether a text is blank.
 fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }

@@ -1,6 +1,6 @@
 //! Documents of a parquet file: the rows of its column `text`, row group by row group, page by page and text by text.
-//! The parquet library reads what stands at the end of the file; `rows` reads the pages, so that memory holds a text
-//! and not a page, which may have two gigabytes.
+//! The parquet library reads the metadata at the end of the file; `rows` reads the pages, so that memory holds a text
+//! and not a page, which may be two gigabytes.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -36,7 +36,7 @@ pub struct Reader {
     column: usize,
     place: Place,
     passed_over: u64,
-    /// The column's pages in the current row group, standing at `place`.
+    /// The column's pages in the current row group, positioned at `place`.
     rows: Option<Rows>,
 }
 
@@ -102,7 +102,7 @@ impl Reader {
         self.passed_over
     }
 
-    /// Reads the next row of the current row group; one without a text gives no document.
+    /// Reads the next row of the current row group; a row without text is not a document.
     fn read_row(&mut self) -> Result<Option<String>, DataError> {
         let group = self.place.row_group;
         let rows = match &mut self.rows {
@@ -133,8 +133,8 @@ pub fn verify(path: &Path) -> Result<(), DataError> {
     Reader::open(path, Place::default()).map(drop)
 }
 
-/// Checks what can be checked without decoding a page: the mark at both ends, the metadata, and that every column chunk
-/// lies within the file.
+/// Checks what can be checked without decoding a page: the magic bytes at both ends, the metadata, and that every column chunk
+/// is within the file.
 pub fn verify_whole(path: &Path) -> Result<(), DataError> {
     whole(path).map(drop)
 }
@@ -153,7 +153,7 @@ pub fn verify_pages(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), Da
     Ok(())
 }
 
-/// What stands at the end of the file, if the file is whole.
+/// The metadata at the end of the file, if the file is complete.
 fn whole(path: &Path) -> Result<ParquetMetaData, DataError> {
     let mut file = File::open(path).map_err(DataError::io(path))?;
     let mut mark = [0; 4];

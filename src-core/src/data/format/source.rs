@@ -1,5 +1,5 @@
-//! The bytes of a file of lines or text, unpacked where it is compressed with gzip or zstd. What it is compressed with
-//! its first bytes say, whatever its name is.
+//! The bytes of a JSON Lines or text file, decompressed if it is compressed with gzip or zstd. The compression is detected by
+//! its first bytes, whatever its name is.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 use crate::data::DataError;
 use crate::files::StandIn;
 
-/// The largest window of zstd, as a power of two: 128 MiB, what every level of compression stays below and the `zstd`
-/// program takes without being told to. It is the memory that reading takes.
+/// The largest window of zstd, as a power of two: 128 MiB, which no compression level exceeds and the `zstd`
+/// program accepts by default. It is the memory that reading needs.
 const LARGEST_WINDOW: u32 = 27;
 
 const BUFFER: usize = 1 << 16;
 
-/// A file's bytes, from some place on.
+/// A file's bytes, from some offset on.
 pub struct Source {
     path: PathBuf,
     bytes: Bytes,
-    /// Bytes before the next one, counted after unpacking.
+    /// Offset of the next byte, after decompression.
     at: u64,
 }
 
@@ -28,7 +28,7 @@ enum Bytes {
 }
 
 impl Source {
-    /// Opens the file and passes over its first `offset` bytes.
+    /// Opens the file and skips its first `offset` bytes.
     pub fn open(path: &Path, offset: u64) -> Result<Self, DataError> {
         let mut file = File::open(path).map_err(DataError::io(path))?;
         let mut start = Vec::new();
@@ -36,7 +36,7 @@ impl Source {
         file.rewind().map_err(DataError::io(path))?;
         let bytes = unpacked(file, &start).map_err(DataError::io(path))?;
         let mut source = Self { path: path.to_path_buf(), bytes, at: 0 };
-        // Of a compressed file only now its first bytes are known.
+        // The first bytes of a compressed file's content are only known now.
         if let Some(stand_in) = StandIn::of(source.peek()?) {
             return Err(DataError::StandIn { path: path.to_path_buf(), stand_in });
         }
@@ -62,19 +62,19 @@ impl Source {
         Ok(())
     }
 
-    /// Bytes before the next one, counted after unpacking.
+    /// Offset of the next byte, after decompression.
     pub fn offset(&self) -> u64 {
         self.at
     }
 
-    /// Reads a line of at most `most` bytes into `line`, its end included, and says how many bytes it has: 0 at the end
-    /// of the file, `most` where it may be longer.
+    /// Reads a line of at most `most` bytes into `line`, including its end, and returns its length in bytes: 0 at the end
+    /// of the file, `most` if it may be longer.
     pub fn read_line(&mut self, most: u64, line: &mut Vec<u8>) -> Result<usize, DataError> {
         line.clear();
         self.by_ref().take(most).read_until(b'\n', line).map_err(|error| self.fault(error))
     }
 
-    /// The bytes that are at hand without reading far; none at the end.
+    /// The buffered bytes; none at the end.
     pub fn peek(&mut self) -> Result<&[u8], DataError> {
         if let Err(error) = self.fill_buf() {
             return Err(self.fault(error));
@@ -85,7 +85,7 @@ impl Source {
         })
     }
 
-    /// What an error in reading means.
+    /// The meaning of a read error.
     pub fn fault(&self, source: io::Error) -> DataError {
         let path = self.path.clone();
         if matches!(self.bytes, Bytes::Plain(_)) || source.raw_os_error().is_some() {
@@ -94,7 +94,7 @@ impl Source {
         let said = source.to_string();
         match source.kind() {
             ErrorKind::UnexpectedEof => DataError::Packed { path, reason: "it ends too early".into() },
-            // The library has no kind for it.
+            // The library has no error kind for this.
             _ if said.contains("too much memory") => DataError::LargeWindow { path },
             _ => DataError::Packed { path, reason: said },
         }
@@ -129,11 +129,11 @@ impl BufRead for Source {
     }
 }
 
-/// The bytes of `file`, which begins with `start`. Several compressed parts behind one another are one file.
+/// The bytes of `file`, which begins with `start`. Concatenated compressed parts are one file.
 fn unpacked(file: File, start: &[u8]) -> io::Result<Bytes> {
     let bytes: Box<dyn Read + Send> = match start {
         [0x1F, 0x8B, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file))),
-        // A frame, or one that is to be skipped, which some programs put first.
+        // A frame, or a skippable frame, which some programs put first.
         [0x28, 0xB5, 0x2F, 0xFD] | [0x50..=0x5F, 0x2A, 0x4D, 0x18] => {
             let mut decoder = zstd::stream::read::Decoder::new(file)?;
             decoder.window_log_max(LARGEST_WINDOW)?;

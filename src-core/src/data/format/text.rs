@@ -1,11 +1,11 @@
 //! Documents of a `.txt` file.
 //!
-//! A form feed or `<|endoftext|>` ends a document. Between those, text is cut into documents of at most
-//! [`LONGEST`] bytes, at the last blank line, else the last end of a sentence, line or word. Packing crops whatever is
-//! longer than a row and throws the rest away, so a book kept whole would be lost but for its first page; 2048 bytes
-//! are about 500 tokens, which fit a row of the shortest sequence that is worth training on.
+//! A form feed or `<|endoftext|>` ends a document. Between those, text is split into documents of at most
+//! [`LONGEST`] bytes, at the last blank line, else the last end of a sentence, line or word. Packing crops what is
+//! longer than a row and discards the rest, so of a book kept whole only the first page would be used; 2048 bytes
+//! are about 500 tokens, which fit in a row of the shortest sequence that is worth training on.
 //!
-//! Where a cut falls depends only on the bytes that follow the previous one, so a byte offset is all there is to save.
+//! The position of a split depends only on the bytes after the previous one, so the state is just a byte offset.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use crate::data::DataError;
 
 /// The longest document, in bytes.
 pub const LONGEST: usize = 2048;
-/// A cut may not leave less than this: a short heading stays with what follows it.
+/// The shortest document: a short heading stays with what follows it.
 const SHORTEST: usize = LONGEST / 4;
 const SEPARATOR: &[u8] = b"<|endoftext|>";
-/// What must be in sight to decide a cut: the longest document, and a separator that starts right after it.
+/// The lookahead to decide a split: the longest document, and a separator that starts right after it.
 const WINDOW: usize = LONGEST + SEPARATOR.len();
 const BLOCK: usize = 1 << 16;
 
@@ -27,7 +27,7 @@ pub struct Reader {
     path: PathBuf,
     source: Source,
     offset: u64,
-    /// Bytes read from the file; those from `start` on are still to be cut.
+    /// Bytes read from the file; those from `start` on are still to be split.
     buffer: Vec<u8>,
     start: usize,
     at_end: bool,
@@ -79,7 +79,7 @@ impl Reader {
         self.offset
     }
 
-    /// Reads on until a whole window is in sight, or the rest of the file.
+    /// Reads until a whole window, or the rest of the file, is buffered.
     fn fill(&mut self) -> Result<(), DataError> {
         if self.at_end || self.buffer.len() - self.start >= WINDOW {
             return Ok(());
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// All documents, each read by a reader that is opened where the one before it ended.
+    /// All documents, each read by a new reader that is opened where the previous one ended.
     fn read_all(bytes: &[u8]) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.txt");

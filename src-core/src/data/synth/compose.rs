@@ -1,4 +1,4 @@
-//! Making conversations from a recipe.
+//! Generates conversations from a recipe.
 
 use super::dice::Dice;
 use super::distinct::Distinct;
@@ -9,7 +9,7 @@ use super::recipe::{Exchange, Persona, Recipe, Topic};
 use super::slips::slipped;
 use crate::tokenizer::{Content, Conversation, Message, PartKind, Role};
 
-/// So many draws in a row that bring nothing new mean that the recipe has no more to give.
+/// After this many draws in a row without a new conversation, the recipe counts as exhausted.
 const MOST_IN_VAIN: usize = 10_000;
 
 impl Recipe {
@@ -72,7 +72,7 @@ impl Recipe {
         dice.weighted(weights).filter(|_| wanted).map(|index| &self.personas[index])
     }
 
-    /// A topic that has not come up, suits the persona, may stand here, and is in the language of the first.
+    /// A topic that is unused, suits the persona, is allowed at this position, and is in the language of the first.
     fn draw_topic(&self, used: &[usize], persona: Option<&Persona>, dice: &mut Dice) -> Option<usize> {
         let misplaced = if used.is_empty() { Place::Later } else { Place::First };
         let fits = |index: usize, topic: &Topic| {
@@ -107,7 +107,7 @@ fn opening(conversation: &Conversation) -> Conversation {
     Conversation { messages: said.take(2).cloned().collect() }
 }
 
-/// Whether a message says nothing, as when all its alternatives came out empty.
+/// Whether a message is blank, because all its alternatives were empty.
 fn is_blank(message: &Message) -> bool {
     match &message.content {
         Content::Text(text) => text.trim().is_empty(),

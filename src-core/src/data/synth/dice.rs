@@ -1,4 +1,4 @@
-//! Draws. The same seed gives the same draws on every machine and with every version of the library that makes the
+//! Random draws. The same seed gives the same draws on every machine and with every version of the library that makes the
 //! random bits: only ChaCha's own output is used, and scaled here.
 
 use rand_chacha::ChaCha8Rng;
@@ -8,24 +8,24 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 pub struct Dice(ChaCha8Rng);
 
 impl Dice {
-    /// The draws number `stream` of a seed; streams have nothing in common.
+    /// Stream number `stream` of a seed; streams are independent.
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(stream);
         Self(rng)
     }
 
-    /// A number below `n`, which is not 0. Its bias, below `n` in 2³², is of no account here.
+    /// A number below `n`, which is not 0. Its bias, below `n` in 2³², is negligible here.
     pub fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.0.next_u64()) * n as u128) >> 64) as usize
     }
 
-    /// A number from `from` to `to`, both included.
+    /// A number from `from` to `to`, inclusive.
     pub fn between(&mut self, from: i64, to: i64) -> i64 {
         from + self.below(to.abs_diff(from) as usize + 1) as i64
     }
 
-    /// True in a share `p` of the draws.
+    /// True with probability `p`.
     pub fn chance(&mut self, p: f64) -> bool {
         f64::from(self.0.next_u32()) < p * 4_294_967_296.0
     }
@@ -35,7 +35,7 @@ impl Dice {
         &items[self.below(items.len())]
     }
 
-    /// The index of one of `weights`, as often as it weighs. None when nothing weighs anything.
+    /// The index of one of `weights`, with probability proportional to its weight. None if all are zero.
     pub fn weighted(&mut self, weights: impl Iterator<Item = u32> + Clone) -> Option<usize> {
         let total: u64 = weights.clone().map(u64::from).sum();
         if total == 0 {

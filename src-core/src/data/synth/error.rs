@@ -1,4 +1,4 @@
-//! What can be wrong with a recipe, or with writing what was made from it.
+//! What can be wrong with a recipe, or with writing the result.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Conversations could not be made or written.
 #[derive(Debug, thiserror::Error)]
 pub enum SynthError {
-    /// The recipe is not what it should be.
+    /// The recipe is invalid.
     #[error("{}, line {line}: {reason}", .path.display())]
     Broken {
         /// The file.
@@ -16,7 +16,7 @@ pub enum SynthError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A template names something that the recipe does not have.
+    /// A template uses an unknown name.
     #[error("{}, line {line}: nothing is called {name:?}{}", .path.display(), suggestion(.meant))]
     Unknown {
         /// The file.
@@ -25,17 +25,17 @@ pub enum SynthError {
         line: usize,
         /// The name.
         name: String,
-        /// A known name that looks like it.
+        /// A similar known name.
         meant: Option<String>,
     },
-    /// A fact that is not in the recipe was to be set.
+    /// A fact to be set is not in the recipe.
     #[error("{} has no fact {name:?}{}", .path.display(), suggestion(.meant))]
     NoSuchFact {
         /// The file.
         path: PathBuf,
         /// The name.
         name: String,
-        /// A fact that looks like it.
+        /// A similar fact.
         meant: Option<String>,
     },
     /// A file could not be read.
@@ -54,7 +54,7 @@ pub enum SynthError {
         /// The system's reason.
         source: io::Error,
     },
-    /// A partial file holds something else than conversations.
+    /// A partial file contains something other than conversations.
     #[error("{}, line {line} is no conversation, so the file cannot be gone on with; move it away", .path.display())]
     NotOurs {
         /// The partial file.
@@ -88,7 +88,7 @@ impl SynthError {
     }
 }
 
-/// The known name that looks most like `name`, if any does.
+/// The most similar known name, if there is one.
 pub(super) fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let scored = known.map(|known| (strsim::jaro_winkler(name, known), known));
     scored.filter(|(score, _)| *score > 0.75).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, known)| known.to_owned())

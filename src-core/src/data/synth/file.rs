@@ -1,4 +1,4 @@
-//! The recipe as it is written: TOML, before any of it is checked. The line of every phrasing is kept for errors.
+//! The recipe as it is written: TOML, before validation. The line of every phrasing is kept for errors.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,15 +29,15 @@ pub struct File {
     pub topic: Vec<Topic>,
 }
 
-/// What conversations look like.
+/// The shape of conversations.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shape {
     /// How often a conversation has one question and answer, two, three, and so on.
     pub exchanges: Vec<u32>,
-    /// The share of conversations that open with a system message.
+    /// The fraction of conversations that start with a system message.
     pub personas: f64,
-    /// The chance that an exchange is followed up, where the topic has follow-ups, rather than left for another topic.
+    /// The probability that a topic with follow-ups is followed up, rather than changed.
     pub follow_up: f64,
     /// Whether no two conversations may begin with the same question and answer.
     pub distinct_openings: bool,
@@ -49,13 +49,13 @@ impl Default for Shape {
     }
 }
 
-/// The shares of questions that are written carelessly, as people do.
+/// The fractions of questions with typical mistakes.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Slips {
     /// Without capitals.
     pub lower: f64,
-    /// Without the mark at the end.
+    /// Without final punctuation.
     pub bare: f64,
     /// With a letter that is missing, doubled or in the wrong place.
     pub typo: f64,
@@ -74,12 +74,12 @@ pub struct Persona {
     #[serde(default = "one")]
     pub weight: u32,
     pub system: Phrasings,
-    /// Facts that are otherwise for this persona.
+    /// Facts that are different for this persona.
     #[serde(default)]
     pub set: BTreeMap<Spanned<String>, Phrasings>,
     /// How it says an `{answer}`.
     pub answer: Option<Phrasings>,
-    /// The only topics that suit it; if empty, all that name no language.
+    /// The only topics that suit it; if empty, all without a language.
     #[serde(default)]
     pub topics: Vec<Spanned<String>>,
 }
@@ -109,7 +109,7 @@ pub struct FollowUp {
     pub answer: Phrasings,
 }
 
-/// Where in a conversation a topic may come up.
+/// Where in a conversation a topic may occur.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {

@@ -1,6 +1,6 @@
-//! Filling phrasings: draws what they name, and remembers what must stay the same.
+//! Fills phrasings: draws values for their names, and remembers what must stay the same.
 //!
-//! A fact holds for a whole conversation; numbers, rows and results hold for a topic; words are drawn anew each time.
+//! A fact is fixed for a whole conversation; numbers, rows and results for a topic; words are drawn each time.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ use super::template::{Piece, Slot, Template};
 use crate::tokenizer::{Part, PartKind};
 use crate::tools::calculator::calculate;
 
-/// A stretch of a filled phrasing.
+/// A run of a filled phrasing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Run {
-    /// What the phrasing itself says.
+    /// Literal text of the phrasing.
     Own(String),
-    /// What stood for a name.
+    /// The value of a name.
     Filled(String),
     /// An expression and its result.
     Call {
-        /// What the calculator was asked.
+        /// The expression.
         expression: String,
-        /// What it answered.
+        /// The result.
         result: String,
     },
 }
@@ -35,7 +35,7 @@ pub struct Filler<'a> {
     topic: Drawn<'a>,
 }
 
-/// What was drawn for a topic.
+/// Values drawn for a topic.
 #[derive(Default)]
 struct Drawn<'a> {
     topic: Option<&'a Topic>,
@@ -50,7 +50,7 @@ impl<'a> Filler<'a> {
         Self { recipe, persona, facts: BTreeMap::new(), topic: Drawn::default() }
     }
 
-    /// Starts a topic: numbers, rows and results are drawn anew.
+    /// Starts a topic: numbers, rows and results are redrawn.
     pub fn start(&mut self, topic: &'a Topic) {
         self.topic = Drawn { topic: Some(topic), ..Drawn::default() };
     }
@@ -130,7 +130,7 @@ impl<'a> Filler<'a> {
             self.facts.insert(name, value.clone());
             return Ok(value);
         }
-        // The recipe's check leaves nothing but words.
+        // After the recipe's check, only words remain.
         recipe.words.get(name).map_or(Ok(String::new()), |phrasings| Ok(text(&self.one_of(phrasings, dice)?)))
     }
 }
@@ -139,7 +139,7 @@ fn filtered(slot: &Slot, value: String) -> String {
     slot.filters.iter().fold(value, |value, filter| filter.apply(&value))
 }
 
-/// Runs as plain text; a call reads as its result.
+/// Runs as plain text; a call becomes its result.
 pub fn text(runs: &[Run]) -> String {
     let texts = runs.iter().map(|run| match run {
         Run::Own(text) | Run::Filled(text) => text.as_str(),
@@ -148,7 +148,7 @@ pub fn text(runs: &[Run]) -> String {
     texts.collect()
 }
 
-/// Runs as the parts of an assistant's message: a call is two parts of its own.
+/// Runs as the parts of an assistant's message: a call becomes two parts.
 pub fn parts(runs: &[Run]) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for run in runs {

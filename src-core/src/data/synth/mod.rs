@@ -1,10 +1,10 @@
-//! Synthetic conversations: what a model is to know about itself, and how it is to talk, when no corpus says so.
+//! Synthetic conversations: what a model should know about itself, and how it should talk.
 //!
 //! A [`Recipe`] is a TOML file of facts, words, numbers, tables and topics; [`Recipe::conversations`] draws from it, the
 //! same conversations for the same seed, without a network. [`endpoint`] asks a server for more natural ones about the
-//! same facts. Either way they end as a JSON object `{"messages": […]}` a line.
+//! same facts. Either way the result is JSON Lines of objects `{"messages": […]}`.
 //!
-//! What a recipe can hold is told in `assets/synth/README.md`.
+//! `assets/synth/README.md` describes recipes.
 
 mod compose;
 mod dice;

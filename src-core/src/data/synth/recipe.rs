@@ -1,4 +1,4 @@
-//! A recipe that has been checked: every phrasing can be read, every name in one is known, no fact speaks of itself.
+//! A validated recipe: every phrasing can be parsed, every name in it is known, no fact refers to itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,28 +9,28 @@ use super::error::{SynthError, closest};
 use super::file::{self, File, Phrasings, Place, Shape, Slips};
 use super::template::{Slot, Template, is_name};
 
-/// The recipe that comes with the program: conversations about the model itself.
+/// The built-in recipe: conversations about the model itself.
 const IDENTITY: &str = include_str!("../../../../assets/synth/identity.toml");
 
-/// What conversations are made from: facts and words, tables and numbers, and topics that use them.
+/// The source of conversations: facts and words, tables and numbers, and topics that use them.
 #[derive(Clone, Debug)]
 pub struct Recipe {
     pub(super) path: PathBuf,
     pub(super) shape: Shape,
     pub(super) slips: Slips,
-    /// What is true: one phrasing of each holds for a whole conversation.
+    /// Facts: one phrasing of each is used for a whole conversation.
     pub(super) facts: BTreeMap<String, Vec<Template>>,
-    /// Ways to say things, drawn anew wherever they stand.
+    /// Alternative phrasings, redrawn at each occurrence.
     pub(super) words: BTreeMap<String, Vec<Template>>,
-    /// Least and greatest; a number holds for a topic.
+    /// Minimum and maximum; a number is fixed for a topic.
     pub(super) numbers: BTreeMap<String, (i64, i64)>,
-    /// A row holds for a topic.
+    /// A row is fixed for a topic.
     pub(super) tables: BTreeMap<String, Table>,
     pub(super) personas: Vec<Persona>,
     pub(super) topics: Vec<Topic>,
 }
 
-/// Values that belong together, a row each.
+/// Values that belong together, one row each.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     pub columns: Vec<String>,
@@ -44,7 +44,7 @@ pub(super) struct Persona {
     pub system: Vec<Template>,
     pub set: BTreeMap<String, Vec<Template>>,
     pub answer: Vec<Template>,
-    /// Indices of the only topics that suit it; if empty, all that name no language.
+    /// Indices of the only topics that suit it; if empty, all without a language.
     pub topics: Vec<usize>,
 }
 
@@ -55,7 +55,7 @@ impl Persona {
     }
 }
 
-/// Something to talk about.
+/// A topic.
 #[derive(Clone, Debug)]
 pub(super) struct Topic {
     pub name: String,
@@ -75,10 +75,10 @@ pub(super) struct Exchange {
 }
 
 impl Recipe {
-    /// The recipe that comes with the program: conversations about the model itself.
+    /// The built-in recipe: conversations about the model itself.
     ///
     /// # Errors
-    /// None for the recipe as it is shipped.
+    /// None for the recipe as it is included.
     pub fn identity() -> Result<Self, SynthError> {
         Self::parse(IDENTITY, Path::new("identity.toml"))
     }
@@ -86,7 +86,7 @@ impl Recipe {
     /// Reads a TOML file.
     ///
     /// # Errors
-    /// When the file cannot be read or is no recipe; the sentence names the line.
+    /// If the file cannot be read or is not a recipe; the message names the line.
     pub fn open(path: &Path) -> Result<Self, SynthError> {
         let bytes = std::fs::read(path).map_err(|source| SynthError::Read { path: path.to_path_buf(), source })?;
         let text = String::from_utf8(bytes).map_err(|error| {
@@ -96,10 +96,10 @@ impl Recipe {
         Self::parse(&text, path)
     }
 
-    /// Reads a recipe's text; `path` is what errors call it.
+    /// Parses a recipe; errors refer to it as `path`.
     ///
     /// # Errors
-    /// When it is no recipe; the sentence names the line.
+    /// If it is not a recipe; the message names the line.
     pub fn parse(text: &str, path: &Path) -> Result<Self, SynthError> {
         let file: File = toml::from_str(text).map_err(|error| SynthError::Broken {
             path: path.to_path_buf(),
@@ -111,10 +111,10 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// Says a fact in one way only, in place of all its phrasings. `value` is text, not a template.
+    /// Replaces all phrasings of a fact by `value`, which is text, not a template.
     ///
     /// # Errors
-    /// When there is no such fact.
+    /// If there is no such fact.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SynthError> {
         match self.facts.get_mut(name) {
             Some(phrasings) => {
@@ -134,7 +134,7 @@ fn line_of(text: &[u8], byte: usize) -> usize {
     1 + text[..byte.min(text.len())].iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// Turns the file as written into a recipe, and refuses what is wrong with any part of it alone.
+/// Converts the file to a recipe, and rejects errors within single parts.
 struct Reader<'a> {
     text: &'a str,
     path: &'a Path,
@@ -281,14 +281,14 @@ impl Reader<'_> {
     }
 }
 
-/// What a phrasing may name besides facts, words, numbers and tables.
+/// Names in a phrasing other than facts, words, numbers and tables.
 #[derive(Clone, Copy, Default)]
 struct Extra<'a> {
     results: Option<&'a BTreeMap<String, Template>>,
     answer: bool,
 }
 
-/// Refuses names that nothing has, and facts that speak of themselves.
+/// Rejects unknown names, and facts that refer to themselves.
 struct Checker<'a> {
     recipe: &'a Recipe,
 }

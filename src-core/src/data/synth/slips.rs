@@ -1,14 +1,14 @@
-//! Slips of the pen. People write without capitals, without a mark at the end and with wrong letters; a model that has
-//! only seen careful questions is thrown by that. What stood for a name is left as it is: the answer speaks of it.
+//! Typing errors. People write without capitals, without final punctuation and with typos; a model that has
+//! only seen careful questions is confused by that. Values of names are not changed, because the answer refers to them.
 
 use super::dice::Dice;
 use super::file::Slips;
 use super::fill::Run;
 
-/// A word shorter than this keeps its letters: it would hardly be known again.
+/// Shorter words are not changed: they would hardly be recognisable.
 const SHORTEST: usize = 4;
 
-/// The text of a question, with the slips that fall to it.
+/// The text of a question, with random mistakes.
 pub fn slipped(mut runs: Vec<Run>, slips: &Slips, dice: &mut Dice) -> String {
     if dice.chance(slips.lower) {
         for run in &mut runs {
@@ -26,7 +26,7 @@ pub fn slipped(mut runs: Vec<Run>, slips: &Slips, dice: &mut Dice) -> String {
     super::fill::text(&runs).trim().to_owned()
 }
 
-/// Drops, doubles or swaps a letter inside a word of the phrasing's own.
+/// Drops, doubles or swaps a letter inside a word of the phrasing's literal text.
 fn typo(runs: &mut [Run], dice: &mut Dice) {
     let mut words = Vec::new();
     for (index, run) in runs.iter().enumerate() {
@@ -44,7 +44,7 @@ fn typo(runs: &mut [Run], dice: &mut Dice) {
         return;
     }
     let &(index, start, length) = dice.pick(&words);
-    // Never the first letter, and for a swap there must be one behind it.
+    // Never the first letter, and a swap needs a letter after it.
     let at = start + 1 + dice.below(length - 2);
     let kind = dice.below(3);
     if let Run::Own(text) = &mut runs[index] {

@@ -1,6 +1,6 @@
-//! Files of conversations, a JSON object a line. One is either whole and in its place, or it is not there: what was
-//! made at once goes through a temporary file, what comes bit by bit from a server is gathered in a partial file beside
-//! the place, so that nothing that was paid for is lost.
+//! Files of conversations, one JSON object per line. A file is either complete or does not exist: what is
+//! generated at once goes through a temporary file, what comes from a server is collected in a partial file,
+//! so that nothing that was paid for is lost.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -10,15 +10,15 @@ use super::distinct::Distinct;
 use super::error::SynthError;
 use crate::tokenizer::Conversation;
 
-/// A conversation as a line of JSON, without the line's end.
+/// A conversation as a line of JSON, without the line break.
 pub fn line(conversation: &Conversation) -> String {
     serde_json::json!(conversation).to_string()
 }
 
-/// Writes conversations to `path`, in place of what is there; the folder is made if need be.
+/// Writes conversations to `path`, replacing it; the folder is created if needed.
 ///
 /// # Errors
-/// When the system refuses. The file is then as it was.
+/// If the system refuses. The file is then unchanged.
 pub fn write(path: &Path, conversations: &[Conversation]) -> Result<(), SynthError> {
     let folder = folder_of(path);
     std::fs::create_dir_all(folder).map_err(SynthError::write(folder))?;
@@ -38,7 +38,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A new name is on disk only once its folder is. Windows has no such call and journals it itself.
+/// A new name is durable only once its folder is synced. Windows has no such call and journals it itself.
 fn sync_folder(folder: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
@@ -47,8 +47,8 @@ fn sync_folder(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Conversations that are being gathered in `FILE.part`, which takes its place as `FILE` when it is finished. A partial
-/// file that is there is gone on with.
+/// Conversations that are being collected in `FILE.part`, which is renamed to `FILE` when it is finished. An existing partial
+/// file is continued.
 pub struct Gathered {
     path: PathBuf,
     part: PathBuf,
@@ -65,10 +65,10 @@ impl Gathered {
         part.into()
     }
 
-    /// Opens the partial file of `path`, and makes it if it is not there. A line that was cut by a crash is dropped.
+    /// Opens the partial file of `path`, or creates it. A line that was truncated by a crash is dropped.
     ///
     /// # Errors
-    /// When the system refuses, another process writes to it, or it holds something else than conversations.
+    /// If the system refuses, another process writes to it, or it contains something other than conversations.
     pub fn open(path: &Path) -> Result<Self, SynthError> {
         let (part, folder) = (Self::part_of(path), folder_of(path));
         std::fs::create_dir_all(folder).map_err(SynthError::write(folder))?;
@@ -105,25 +105,25 @@ impl Gathered {
         self.lines == 0
     }
 
-    /// Adds a conversation; false if it is there already.
+    /// Adds a conversation; false if it is a duplicate.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system refuses.
     pub fn push(&mut self, conversation: &Conversation) -> Result<bool, SynthError> {
         let line = line(conversation);
         if !self.distinct.is_new(&line) {
             return Ok(false);
         }
-        // In one call: whatever ends the process now, at most this line is cut.
+        // In one call: if the process is killed now, at most this line is truncated.
         self.file.write_all((line + "\n").as_bytes()).map_err(SynthError::write(&self.part))?;
         self.lines += 1;
         Ok(true)
     }
 
-    /// Puts the file in its place; removes it if it is empty. True if there is a file now.
+    /// Renames the file to its final path; removes it if it is empty. True if there is a file now.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system refuses.
     pub fn finish(self) -> Result<bool, SynthError> {
         if self.is_empty() {
             std::fs::remove_file(&self.part).map_err(SynthError::write(&self.part))?;

@@ -1,11 +1,11 @@
-//! The small language that phrasings are written in.
+//! The template language of phrasings.
 //!
 //! | written | means |
 //! |---|---|
 //! | `{name}` | a fact, word, number or result of that name |
 //! | `{table.column}` | a cell of the row that was drawn from a table |
 //! | `{name:cap}` | the same, through a [`Filter`]; several may follow one another |
-//! | `{name()}` | a call of the calculator: the expression and its result as parts of their own |
+//! | `{name()}` | a call to the calculator: the expression and its result as separate parts |
 //! | `[this\|that\|]` | one of the alternatives, which may be empty and may hold anything of this table |
 //! | `\{` | the character after the backslash, as it is |
 
@@ -36,13 +36,13 @@ pub enum Piece {
 pub struct Slot {
     /// The name, with a dot between table and column.
     pub name: String,
-    /// What is done to the value, in order.
+    /// The filters of the value, in order.
     pub filters: Vec<Filter>,
-    /// Whether it is written as a call of the calculator.
+    /// Whether it is written as a call to the calculator.
     pub call: bool,
 }
 
-/// What can be done to a value.
+/// A transformation of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
     /// The first letter as a capital.
@@ -91,7 +91,7 @@ impl Filter {
     }
 }
 
-/// A phrasing is not written in the language of this module.
+/// A syntax error in a phrasing.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed(String);
 
@@ -102,7 +102,7 @@ impl fmt::Display for Malformed {
 }
 
 impl Template {
-    /// Reads a phrasing that starts in line `line`.
+    /// Parses a phrasing that starts in line `line`.
     pub fn parse(text: &str, line: usize) -> Result<Self, Malformed> {
         let mut chars = text.chars();
         let (pieces, end) = pieces(&mut chars, &[])?;
@@ -110,12 +110,12 @@ impl Template {
         Ok(Self { pieces, line })
     }
 
-    /// A phrasing that is nothing but text.
+    /// A phrasing of literal text.
     pub fn literal(text: &str) -> Self {
         Self { pieces: vec![Piece::Text(text.to_owned())], line: 0 }
     }
 
-    /// Calls `visit` with every slot, those of all alternatives included.
+    /// Calls `visit` with every slot, including those of all alternatives.
     pub fn slots<E>(&self, visit: &mut dyn FnMut(&Slot) -> Result<(), E>) -> Result<(), E> {
         fn walk<E>(pieces: &[Piece], visit: &mut dyn FnMut(&Slot) -> Result<(), E>) -> Result<(), E> {
             pieces.iter().try_for_each(|piece| match piece {
@@ -128,7 +128,7 @@ impl Template {
     }
 }
 
-/// Pieces up to one of the characters in `ends`, which is taken and given back, or to the end of the text.
+/// Pieces up to one of the characters in `ends`, which is consumed and returned, or to the end of the text.
 fn pieces(chars: &mut std::str::Chars<'_>, ends: &[char]) -> Result<(Vec<Piece>, Option<char>), Malformed> {
     let (mut pieces, mut text) = (Vec::new(), String::new());
     let flush = |text: &mut String, pieces: &mut Vec<Piece>| {
@@ -198,7 +198,7 @@ fn slot(chars: &mut std::str::Chars<'_>) -> Result<Slot, Malformed> {
     Ok(Slot { name: name.to_owned(), filters, call })
 }
 
-/// Whether something can be called `name`.
+/// Whether `name` is a valid name.
 pub fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

@@ -1,7 +1,7 @@
-//! What a parquet file claims about itself, checked before the library believes it: it takes memory for a page as large
-//! as its header says, and unpacks one of kilobytes to gigabytes.
+//! Checks what a parquet file claims about itself before the library trusts it: the library allocates as much memory for a
+//! page as its header says, and decompresses kilobytes to gigabytes.
 //!
-//! The column `text` is read by [`Rows`](super::rows::Rows), which takes no memory for a claim; [`check_pages`] is for
+//! The column `text` is read by [`Rows`](super::rows::Rows), which allocates nothing based on claims; [`check_pages`] is for
 //! tables of conversations, whose nested columns the library reads.
 
 use std::fs::File;
@@ -15,21 +15,21 @@ use super::header::{Header, kind};
 use super::thrift::{FILE_METADATA, walk};
 use crate::data::DataError;
 
-/// The longest metadata that is read, in bytes. A shard of a gigabyte has some ten thousand, but writers that keep the
-/// smallest and the largest text of every row group whole need much more.
+/// The longest metadata that is read, in bytes. A shard of a gigabyte has about ten thousand, but writers that store the
+/// whole minimum and maximum text of every row group need much more.
 const LONGEST_METADATA: u64 = 64 << 20;
 
-/// A page of at most this many bytes may be packed as small as can be.
+/// A page of at most this many bytes may have any compression ratio.
 const LARGE_PAGE: u64 = 64 << 20;
 
-/// A larger one must hold at least a byte for so many in the file, which text always does.
+/// The largest compression ratio of larger pages, which text never exceeds.
 const LARGEST_RATIO: u64 = 1 << 10;
 
 /// The most values of a page, and of a page of a dictionary, each of which takes 32 bytes in memory.
 const MOST_VALUES: u64 = 1 << 22;
 const LARGEST_DICTIONARY: u64 = 1 << 21;
 
-/// Bytes at the end of a file: the length of the metadata, and the mark.
+/// Bytes at the end of a file: the length of the metadata, and the magic bytes.
 const TAIL: u64 = 8;
 
 /// Checks the metadata at the file's end.
@@ -56,7 +56,7 @@ pub(super) fn check_metadata(path: &Path, file: &mut File) -> Result<(), DataErr
     walk(&bytes, FILE_METADATA, &mut |_, _| {}).map(drop).map_err(|_| damaged())
 }
 
-/// The bytes from and to which a column chunk lies in its file. The place of its dictionary counts only where it makes
+/// The byte range of a column chunk in its file. The offset of its dictionary is used only if it makes
 /// sense: some writers put a zero there.
 pub(super) fn range(column: &ColumnChunkMetaData) -> (u64, u64) {
     let data = column.data_page_offset();
@@ -65,7 +65,7 @@ pub(super) fn range(column: &ColumnChunkMetaData) -> (u64, u64) {
     (size(start), size(start).saturating_add(size(column.compressed_size())))
 }
 
-/// Checks the headers of a column chunk's pages, which lie one after the other. The chunk lies within the file.
+/// Checks the headers of a column chunk's pages, which are contiguous. The chunk is within the file.
 pub(super) fn check_pages(path: &Path, file: &mut File, column: &ColumnChunkMetaData) -> Result<(), DataError> {
     let refused = |at: u64, problem: &str| broken(path, format!("its page at byte {at} {problem}"));
     let (mut at, end) = range(column);

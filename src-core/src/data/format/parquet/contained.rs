@@ -1,6 +1,6 @@
-//! A wall around the parquet library. It checks much of what a file claims, and panics at some of the rest: a page cut
-//! short, a length below zero. To whoever reads a file that is damage like any other, so it becomes an error like any
-//! other, and nothing is printed.
+//! Contains panics of the parquet library. It checks much of what a file claims, but panics at some of the rest: a truncated
+//! page, a negative length. For the caller this is damage like any other, so it becomes an error,
+//! and nothing is printed.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -11,11 +11,11 @@ use super::broken;
 use crate::data::DataError;
 
 thread_local! {
-    /// Whether this thread is behind the wall.
+    /// Whether this thread is inside `contained`.
     static CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `read` returns; an error where it panics. What it was reading must not be read on then.
+/// What `read` returns; an error if it panics. Its reader must not be used after that.
 pub fn contained<T>(path: &Path, read: impl FnOnce() -> T) -> Result<T, DataError> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

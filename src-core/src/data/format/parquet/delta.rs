@@ -1,4 +1,4 @@
-//! Lengths in the delta encoding: the first one, then blocks of differences in as few bits as they need.
+//! Lengths in the delta encoding: the first one, then blocks of bit-packed differences.
 //! Format: <https://parquet.apache.org/docs/file-format/data-pages/encodings/>, DELTA_BINARY_PACKED.
 
 use std::io::{self, Read};
@@ -8,7 +8,7 @@ use super::hybrid::{damaged, unpack, varint};
 /// The largest block, in values. Writers use 128.
 const LARGEST_BLOCK: u64 = 1 << 16;
 
-/// Reads a list of at most `most` lengths and leaves `bytes` right behind it.
+/// Reads a list of at most `most` lengths and advances `bytes` past it.
 pub(super) fn lengths(bytes: &mut impl Read, most: u64) -> io::Result<Vec<u32>> {
     let (block, parts, count) = (varint(bytes)?, varint(bytes)?, varint(bytes)?);
     let mut last = signed(varint(bytes)?);
@@ -32,7 +32,7 @@ pub(super) fn lengths(bytes: &mut impl Read, most: u64) -> io::Result<Vec<u32>> 
         for width in &widths {
             let left = count - lengths.len() as u64;
             if left == 0 {
-                // What is not needed is not written.
+                // Unneeded miniblocks are not written.
                 break;
             }
             if *width > 64 {
@@ -51,7 +51,7 @@ pub(super) fn lengths(bytes: &mut impl Read, most: u64) -> io::Result<Vec<u32>> 
     Ok(lengths)
 }
 
-/// A number whose lowest bit is its sign.
+/// A zigzag-encoded number.
 fn signed(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }

@@ -8,17 +8,17 @@ use super::hybrid::damaged;
 use super::stream::Stream;
 use super::text::{Fault, read_text};
 
-/// What is kept in memory, in bytes. A larger dictionary goes to a file that the system deletes with the process: with
-/// long documents pyarrow and DuckDB write some of a gigabyte.
+/// The largest dictionary that is kept in memory, in bytes. A larger one goes to a file that the system deletes with the
+/// process: with long documents pyarrow and DuckDB write dictionaries of a gigabyte.
 const IN_MEMORY: usize = 32 << 20;
 
-/// The most texts; each takes eight bytes of memory beyond its own.
+/// The most texts; each takes eight bytes of memory in addition to its own.
 const MOST: u64 = 1 << 22;
 
 /// The texts of a dictionary.
 pub(super) struct Dictionary {
     texts: SpooledTempFile,
-    /// Where each text ends.
+    /// The end offset of each text.
     ends: Vec<u64>,
 }
 
@@ -40,7 +40,7 @@ impl Dictionary {
         Ok(Self { texts, ends })
     }
 
-    /// The text with a number.
+    /// The text with an index.
     pub(super) fn get(&mut self, number: u32) -> io::Result<Vec<u8>> {
         let number = number as usize;
         let end = *self.ends.get(number).ok_or_else(|| damaged("it names a text that its dictionary does not have"))?;

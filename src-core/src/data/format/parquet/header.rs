@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use super::thrift::{Fault, PAGE_HEADER, walk};
 
-/// The longest header that is read, in bytes. Some writers put the smallest and the largest text of the page into it.
+/// The longest header that is read, in bytes. Some writers store the minimum and maximum text of the page in it.
 const LONGEST: u64 = 64 << 20;
 
 /// Types of pages by their numbers in `parquet.thrift`.
@@ -25,16 +25,16 @@ pub(super) mod encoding {
     pub(in super::super) const RLE_DICTIONARY: i64 = 8;
 }
 
-/// The header of a page. No number in it is below zero.
+/// The header of a page. No number in it is negative.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Header {
     /// The page's type, see [`kind`].
     pub kind: i64,
-    /// Bytes of the page in memory, levels included.
+    /// Bytes of the page in memory, including levels.
     pub unpacked: u64,
     /// Bytes of the page in the file, after the header.
     pub packed: u64,
-    /// Values, those that are null included; entries of a dictionary.
+    /// Values, including nulls; entries of a dictionary.
     pub values: u64,
     /// How the values are written, see [`encoding`].
     pub encoding: i64,
@@ -51,12 +51,12 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads the header at byte `at` of `file`; nothing where there is none of at most `left` bytes, header and page
+    /// Reads the header at byte `at` of `file`; nothing if there is none of at most `left` bytes, header and page
     /// together.
     pub(super) fn read(file: &mut File, at: u64, left: u64) -> io::Result<Option<Self>> {
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(at))?;
-        // Most are short, and few bytes read too many make no difference.
+        // Most are short, and reading a few bytes too many makes no difference.
         for most in [4 << 10, 1 << 20, LONGEST].map(|most| most.min(left)) {
             file.by_ref().take(most - bytes.len() as u64).read_to_end(&mut bytes)?;
             match Self::parse(&bytes) {
@@ -105,7 +105,7 @@ impl Header {
                 length: length as u64,
             })
         };
-        // Levels are part of the page, packed and unpacked.
+        // Levels are part of the page, compressed and decompressed.
         let fits = |header: &Self| {
             let levels = header.repetition_bytes.checked_add(header.definition_bytes);
             levels.is_some_and(|levels| levels <= header.packed && levels <= header.unpacked)

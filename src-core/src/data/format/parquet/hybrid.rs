@@ -1,4 +1,4 @@
-//! The hybrid of run lengths and packed bits that levels and the indices of a dictionary are written in.
+//! The hybrid of run-length encoding and bit packing for levels and dictionary indices.
 //! Format: <https://parquet.apache.org/docs/file-format/data-pages/encodings/>, RLE.
 
 use std::io::{self, ErrorKind, Read};
@@ -18,7 +18,7 @@ enum Run {
         number: u32,
         left: u64,
     },
-    /// Groups of eight numbers. Of the one at hand, `next..end` are still to be given.
+    /// Groups of eight numbers. `next..end` of the current one remain.
     Packed {
         group: [u32; 8],
         next: usize,
@@ -73,7 +73,7 @@ fn read_run(bytes: &mut impl Read, width: u32) -> io::Result<Run> {
     Ok(Run::Repeated { number: u32::from_le_bytes(number), left: head >> 1 })
 }
 
-/// Reads a group of eight numbers and says how many there are: some writers leave out what the last group does not need.
+/// Reads a group of eight numbers and returns how many there are: some writers truncate the last group.
 fn read_group(bytes: &mut impl Read, width: u32, group: &mut [u32; 8]) -> io::Result<usize> {
     if width == 0 {
         *group = [0; 8];
@@ -89,7 +89,7 @@ fn read_group(bytes: &mut impl Read, width: u32, group: &mut [u32; 8]) -> io::Re
     Ok(whole)
 }
 
-/// Unpacks numbers of `width` bits, 64 at most, lowest bits first. `packed` holds all of them.
+/// Unpacks at most 64 numbers of `width` bits, lowest bits first. `packed` holds all of them.
 pub(super) fn unpack<N: TryFrom<u64> + Default>(packed: &[u8], width: u32, numbers: &mut [N]) {
     let mut bit = 0;
     for number in numbers {
@@ -103,7 +103,7 @@ pub(super) fn unpack<N: TryFrom<u64> + Default>(packed: &[u8], width: u32, numbe
     }
 }
 
-/// A number without a sign, seven bits a byte.
+/// An unsigned varint: seven bits per byte.
 pub(super) fn varint(bytes: &mut impl Read) -> io::Result<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
@@ -130,7 +130,7 @@ fn read_up_to(bytes: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(read)
 }
 
-/// The page holds what it should not; `what` says what was met.
+/// The page is invalid; `what` says what was found.
 pub(super) fn damaged(what: &'static str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what)
 }
@@ -172,7 +172,7 @@ mod tests {
         assert!(numbers(&[3, 0b0101], 4, 3).is_err());
         assert!(numbers(&[3], 4, 1).is_err());
         assert!(numbers(&[0xFF; 12], 4, 1).is_err());
-        // A run of none is passed over.
+        // An empty run is skipped.
         assert_eq!(numbers(&[0, 9, 1, 2, 9], 4, 1).unwrap(), [9]);
     }
 }

@@ -1,5 +1,5 @@
-//! The rows of a column of texts in one row group: page by page, and within a page text by text, so that memory holds
-//! one text, whatever the pages' sizes, and besides it what [`Stream`] and [`Dictionary`] say.
+//! The rows of a text column in one row group: page by page, and within a page text by text, so that memory holds
+//! one text, whatever the size of pages, plus what [`Stream`] and [`Dictionary`] need.
 
 use std::fs::File;
 use std::io::{self, Cursor, ErrorKind, Read, Seek, SeekFrom};
@@ -14,7 +14,7 @@ use super::hybrid::{Hybrid, damaged};
 use super::stream::Stream;
 use super::text::{Fault, read_bytes, read_length, read_text};
 
-/// The most texts of a page whose lengths come before the texts, so that they are held in memory.
+/// The most texts of a page that stores all lengths first, so that they are held in memory.
 const MOST_LENGTHS: u64 = 1 << 24;
 
 /// The most bytes of a page's definition levels: those of a hundred million rows.
@@ -26,7 +26,7 @@ pub(super) struct Rows {
     codec: Compression,
     /// Whether rows may be null.
     optional: bool,
-    /// Where the page at hand starts, where the one after it does, and where the chunk ends.
+    /// Where the current page starts, where the next one does, and where the chunk ends.
     at: u64,
     next: u64,
     end: u64,
@@ -41,17 +41,17 @@ struct Page {
     texts: Texts,
 }
 
-/// The texts of a page that are still to come.
+/// The remaining texts of a page.
 enum Texts {
     Plain(Stream),
-    /// Numbers of the dictionary's texts.
+    /// Indices into the dictionary.
     Numbers(Hybrid<Stream>),
-    /// Texts whose lengths came first.
+    /// Texts whose lengths are all stored first.
     Lengths {
         stream: Stream,
         lengths: std::vec::IntoIter<u32>,
     },
-    /// Texts that begin as the one before them did: how many bytes of it, and how many of their own.
+    /// Texts that share a prefix with the previous one: its length, and the length of the rest.
     Prefixes {
         stream: Stream,
         prefixes: std::vec::IntoIter<u32>,
@@ -61,19 +61,19 @@ enum Texts {
 }
 
 impl Rows {
-    /// The rows of `column`, which lies within `file`.
+    /// The rows of `column`, which is within `file`.
     pub(super) fn new(file: File, column: &ColumnChunkMetaData) -> Self {
         let (at, end) = super::claims::range(column);
         let optional = column.column_descr().max_def_level() > 0;
         Self { file, codec: column.compression(), optional, at, next: at, end, dictionary: None, page: None }
     }
 
-    /// Where the page starts that was read last, for errors.
+    /// The offset of the last page, for errors.
     pub(super) fn page_start(&self) -> u64 {
         self.at
     }
 
-    /// The next row, which may be null; `None` where there is no page with another.
+    /// The next row, which may be null; `None` after the last.
     pub(super) fn next(&mut self) -> Result<Option<Option<Vec<u8>>>, Fault> {
         self.open_page()?;
         let Some(page) = &mut self.page else { return Ok(None) };
@@ -83,7 +83,7 @@ impl Rows {
         Ok(Some(text))
     }
 
-    /// Passes over `rows` rows, or all that there are. Whole pages are not unpacked for it.
+    /// Skips `rows` rows, or all that there are. Whole pages are skipped without decompressing them.
     pub(super) fn skip(&mut self, mut rows: u64) -> Result<(), Fault> {
         while rows > 0 {
             if self.page.is_none() {
@@ -115,7 +115,7 @@ impl Rows {
         Ok(Some(header.ok_or_else(|| damaged("it has no header"))?))
     }
 
-    /// Opens the next page that has rows, if none is open and there is one; dictionaries before it are read.
+    /// Opens the next page with rows, if none is open and there is one; reads dictionaries before it.
     fn open_page(&mut self) -> Result<(), Fault> {
         while self.page.is_none() {
             let Some(header) = self.header()? else { break };
@@ -150,10 +150,10 @@ impl Rows {
 }
 
 impl Page {
-    /// Opens the page whose header was read; `file` is right behind the header.
+    /// Opens the page whose header was read; `file` is right after the header.
     fn open(file: &mut File, codec: Compression, optional: bool, header: &Header) -> Result<Self, Fault> {
         let (levels, mut stream) = if header.kind == kind::DATA_2 {
-            // The levels come first and are never packed. A column without lists has no repetition levels to read.
+            // The levels come first and are never compressed. A column without lists has no repetition levels.
             file.seek_relative(header.repetition_bytes as i64)?;
             let levels = optional.then(|| read_levels(file, header.definition_bytes)).transpose()?;
             if !optional {
@@ -179,7 +179,7 @@ impl Page {
             encoding::PLAIN => Texts::Plain(stream),
             encoding::PLAIN_DICTIONARY | encoding::RLE_DICTIONARY => {
                 let mut width = [0];
-                // Without any text there need not be a width.
+                // Without any text the width may be missing.
                 let _ = stream.read(&mut width)?;
                 Texts::Numbers(Hybrid::new(stream, width[0].into())?)
             }
@@ -211,7 +211,7 @@ impl Page {
 }
 
 impl Texts {
-    /// The next text, of which there has to be one.
+    /// The next text. There has to be one.
     fn next(&mut self, dictionary: &mut Option<Dictionary>) -> Result<Vec<u8>, Fault> {
         let missing = || damaged("it has fewer texts than it claims");
         match self {
@@ -235,7 +235,7 @@ impl Texts {
         }
     }
 
-    /// Passes over the next text.
+    /// Skips the next text.
     fn pass(&mut self) -> Result<(), Fault> {
         match self {
             Self::Numbers(numbers) => numbers.next().map(drop).map_err(Fault::Io),
@@ -243,7 +243,7 @@ impl Texts {
         }
     }
 
-    /// Reads to the end of the page, where checksums stand.
+    /// Reads to the end of the page, which verifies checksums.
     fn finish(self) -> Result<(), Fault> {
         let stream = match self {
             Self::Plain(stream) | Self::Lengths { stream, .. } | Self::Prefixes { stream, .. } => stream,

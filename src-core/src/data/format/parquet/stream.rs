@@ -1,10 +1,10 @@
-//! The bytes of a page as they are unpacked.
+//! The bytes of a page as they are decompressed.
 //!
-//! Pages may be of any size up to 2 GiB, and people's tools write large ones: DuckDB puts up to 100 MB of text into one,
-//! and pyarrow a thousand documents however long they are. What is packed with zstd, gzip, brotli or not at all is
-//! unpacked as it is read, so that a page takes no more memory than the text that is read from it. Snappy and LZ4 can
-//! only be unpacked whole; neither makes a page much larger than it is in the file, so a page that claims to be larger
-//! than they can make it is refused before memory is taken.
+//! Pages may be up to 2 GiB, and common tools write large ones: DuckDB puts up to 100 MB of text into one,
+//! and pyarrow a thousand documents however long they are. Pages with zstd, gzip, brotli or no compression are
+//! decompressed as they are read, so that they take no more memory than the current text. Snappy and LZ4 can
+//! only be decompressed as a whole; their compression ratio is limited, so a page that claims a larger one
+//! is rejected before memory is allocated.
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, ErrorKind, Read};
@@ -13,28 +13,28 @@ use parquet::basic::Compression;
 
 use super::hybrid::damaged;
 
-/// How many times larger than its packed form Snappy (64 bytes from a copy of 3) and LZ4 can make a page, rounded up.
+/// The largest compression ratios of Snappy (64 bytes from a copy of 3) and LZ4, rounded up.
 const SNAPPY_RATIO: u64 = 22;
 const LZ4_RATIO: u64 = 256;
 
-/// What LZ4's own files start with.
+/// The magic bytes of LZ4 frames.
 const LZ4_FRAME: [u8; 4] = [0x04, 0x22, 0x4D, 0x18];
 
-/// The bytes of a page, or of the part of it that is packed.
+/// The bytes of a page, or of its compressed part.
 pub(super) struct Stream {
     bytes: BufReader<Box<dyn Read + Send>>,
-    /// Bytes that are still to come by the page's claim.
+    /// Remaining bytes according to the page's header.
     left: u64,
 }
 
 impl Stream {
-    /// The next `packed` bytes of `file`, which claim to be `unpacked` bytes when unpacked. No other reader may move
+    /// The next `packed` bytes of `file`, which claim to be `unpacked` bytes when decompressed. No other reader may move
     /// the file's cursor until all of them are read.
     pub(super) fn new(file: &File, codec: Compression, packed: u64, unpacked: u64) -> io::Result<Self> {
         let section = file.try_clone()?.take(packed);
         let (bytes, left): (Box<dyn Read + Send>, u64) = match codec {
             Compression::UNCOMPRESSED => (Box::new(section), packed),
-            // Where every row is null there is nothing to pack, which no codec can unpack.
+            // If every row is null there are no bytes, which no codec can decompress.
             _ if packed == 0 => (Box::new(io::empty()), unpacked),
             Compression::ZSTD(_) => (Box::new(zstd::stream::read::Decoder::new(section)?), unpacked),
             Compression::GZIP(_) => (Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(section))), unpacked),
@@ -52,13 +52,13 @@ impl Stream {
         if length > self.left {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        // The claim may be false, so that the memory is taken as the bytes come.
+        // The claim may be false, so memory is allocated as the bytes arrive.
         let mut bytes = Vec::with_capacity(length.min(1 << 16) as usize);
         self.take(length).read_to_end(&mut bytes)?;
         if bytes.len() as u64 == length { Ok(bytes) } else { Err(ErrorKind::UnexpectedEof.into()) }
     }
 
-    /// Reads to the end, where checksums stand, and makes sure that it is where the page claims it to be.
+    /// Reads to the end, which verifies checksums, and checks that it is where the page claims.
     pub(super) fn finish(mut self) -> io::Result<()> {
         io::copy(&mut self, &mut io::sink())?;
         let more = self.bytes.read(&mut [0])?;
@@ -81,7 +81,7 @@ fn whole(mut section: impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether `packed` bytes can become `unpacked`.
+/// Checks that `packed` bytes can decompress to `unpacked`.
 fn check(packed: u64, unpacked: u64, ratio: u64) -> io::Result<()> {
     if unpacked > packed.saturating_mul(ratio) { Err(damaged("it claims to be larger than it can be")) } else { Ok(()) }
 }
@@ -100,8 +100,8 @@ fn lz4_block(bytes: &[u8], unpacked: u64) -> io::Result<Vec<u8>> {
     lz4_flex::block::decompress(bytes, unpacked as usize).map_err(|_| damaged("it cannot be unpacked"))
 }
 
-/// What parquet calls LZ4 is one of three things: blocks, each behind its two lengths, as Hadoop writes them; a file of
-/// LZ4's own; or a single block.
+/// Parquet's codec LZ4 is one of three formats: blocks, each preceded by its two lengths, as Hadoop writes them; an LZ4
+/// frame; or a single block.
 fn lz4_hadoop(bytes: Vec<u8>, unpacked: u64) -> io::Result<Box<dyn Read + Send>> {
     if let Some(blocks) = hadoop_blocks(&bytes, unpacked) {
         let mut whole = Vec::new();
@@ -116,7 +116,7 @@ fn lz4_hadoop(bytes: Vec<u8>, unpacked: u64) -> io::Result<Box<dyn Read + Send>>
     Ok(Box::new(Cursor::new(lz4_block(&bytes, unpacked)?)))
 }
 
-/// The blocks that Hadoop writes, each with its unpacked length, if that is what `bytes` are.
+/// The blocks that Hadoop writes, each with its decompressed length, if `bytes` have that format.
 fn hadoop_blocks(mut bytes: &[u8], unpacked: u64) -> Option<Vec<(&[u8], u64)>> {
     let (mut blocks, mut together) = (Vec::new(), 0u64);
     while !bytes.is_empty() {

@@ -1,26 +1,26 @@
-//! A walk through what parquet files say in Thrift's compact protocol: the metadata at their end, the header of each page.
+//! Validates the parts of parquet files in Thrift's compact protocol: the metadata at their end, the header of each page.
 //!
-//! The parquet library trusts these bytes in two ways. Fields that it does not know it passes over item by item, and an
-//! item of a list of truth values takes no room there: seven bytes keep it busy for seconds, a kilobyte for an hour. And
-//! where it knows a field it takes the field's type for granted, so that two readers may see different things. Here the
-//! same bytes are walked through first: known fields have to be of their type, and every item has to take room.
+//! The parquet library trusts these bytes in two ways. It skips unknown fields item by item, and items
+//! of a list of booleans occupy no bytes there: seven bytes keep it busy for seconds, a kilobyte for an hour. And
+//! it assumes the types of known fields, so that two readers may interpret them differently. Here the
+//! same bytes are parsed first: known fields must have their types, and every item must occupy bytes.
 //! Format: <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>, and `parquet.thrift`.
 
 use Kind::{Bytes, Float, List, Number, Struct, Truth};
 
-/// The deepest nest that is walked.
+/// The deepest nesting that is accepted.
 const DEEPEST: usize = 32;
 
-/// Why bytes are not what they should be.
+/// Why the bytes are invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// They end too early.
     Ended,
-    /// They are nothing that a parquet file needs.
+    /// They are not what a parquet file contains.
     Unknown,
 }
 
-/// What a field is, where its number is known.
+/// The type of a known field.
 #[derive(Debug)]
 pub(super) enum Kind {
     Truth,
@@ -141,8 +141,8 @@ pub(super) const PAGE_HEADER: Fields = &[
     (8, Struct(DATA_HEADER_2)),
 ];
 
-/// Walks through the struct that `bytes` begin with, tells `see` every number and truth value (1 or 0) in its known fields
-/// with the numbers of the fields that lead to it, and gives the length of the struct.
+/// Parses the struct at the start of `bytes`, calls `see` for every number and boolean (1 or 0) in its known fields
+/// with the path of field numbers to it, and returns the length of the struct.
 pub(super) fn walk(bytes: &[u8], fields: Fields, see: &mut dyn FnMut(&[i16], i64)) -> Result<usize, Fault> {
     let mut walk = Walk { bytes, at: 0, way: Vec::new(), see };
     walk.fields(fields)?;
@@ -169,7 +169,7 @@ mod code {
 struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// The fields that lead to where the walk is; 0 is an item of a list.
+    /// The path of fields to the current position; 0 is an item of a list.
     way: Vec<i16>,
     see: &'a mut dyn FnMut(&[i16], i64),
 }
@@ -190,7 +190,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// A number without a sign, seven bits a byte.
+    /// An unsigned varint: seven bits per byte.
     fn varint(&mut self) -> Result<u64, Fault> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
@@ -237,7 +237,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A value that takes room.
+    /// A value that occupies bytes.
     fn value(&mut self, code: u8, kind: Option<&'static Kind>) -> Result<(), Fault> {
         match (code, kind) {
             (code::BYTE, None | Some(Kind::Byte)) => self.pass(1),
@@ -283,7 +283,7 @@ impl Walk<'_> {
             return Err(Fault::Unknown);
         }
         self.way.push(0);
-        // Truth values are refused by `value`, so what is claimed and not there ends the walk soon.
+        // `value` rejects booleans, so a false claim soon runs out of bytes.
         for _ in 0..count {
             for &(code, kind) in parts {
                 self.value(code, kind)?;
@@ -298,7 +298,7 @@ impl Walk<'_> {
 mod tests {
     use super::*;
 
-    /// The numbers that were met, each with the way to it.
+    /// The numbers that were found, each with its path.
     type Seen = Vec<(Vec<i16>, i64)>;
 
     fn walked(bytes: &[u8], fields: Fields) -> (Result<usize, Fault>, Seen) {
@@ -340,7 +340,7 @@ mod tests {
         ] {
             assert_eq!(walked(&bytes, PAGE_HEADER).0, Err(fault), "{what}");
         }
-        // What is not known may be there if it takes room.
+        // Unknown fields are allowed if they occupy bytes.
         let unknown = [0x0B, 40, 1, 0x85, 1, b'k', 3, 0x1A, 0x23, 7, 8, 0x1D, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 0];
         assert_eq!(walked(&unknown, PAGE_HEADER), (Ok(unknown.len()), Vec::new()));
     }

@@ -1,4 +1,4 @@
-//! Where a server is, and whether it is this machine.
+//! The address of a server, and whether it is this machine.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use super::EndpointError;
 pub struct Address {
     /// Where requests go to.
     url: String,
-    /// Host and port, as a person would name the server.
+    /// Host and port, for messages.
     host: String,
     https: bool,
     this_machine: bool,
@@ -21,7 +21,7 @@ impl Address {
     /// Reads the base address, such as `https://api.example.com/v1`; `/chat/completions` is added unless it is there.
     ///
     /// # Errors
-    /// When it is no http or https address, or holds a password or a query: both would be shown and sent in the open.
+    /// If it is not an http or https address, or contains a password or a query: both would be shown and sent in plain text.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         let bad = EndpointError::Address;
         let base = text.trim().trim_end_matches('/').trim_end_matches("/chat/completions");
@@ -60,7 +60,7 @@ impl Address {
         &self.host
     }
 
-    /// Whether what is sent is hidden on the way.
+    /// Whether the connection is encrypted.
     pub fn is_https(&self) -> bool {
         self.https
     }

@@ -1,4 +1,4 @@
-//! Reading a conversation out of a server's answer, and believing none that is not one.
+//! Parses the conversation in a server's answer, and validates it.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,7 +17,7 @@ struct Said {
     content: String,
 }
 
-/// The conversation in the body of an answer, with `system` before it; or what is wrong with it.
+/// The conversation in the body of an answer, with `system` prepended; or what is wrong with it.
 pub fn conversation(body: &[u8], system: Option<&Message>) -> Result<Conversation, &'static str> {
     let answer: Value = json::from_slice(body).map_err(|_| "it is no JSON")?;
     let content = answer.pointer("/choices/0/message/content").and_then(Value::as_str).ok_or("it holds no message")?;
@@ -51,7 +51,7 @@ pub fn conversation(body: &[u8], system: Option<&Message>) -> Result<Conversatio
     Ok(Conversation { messages })
 }
 
-/// The messages that a model wrote: models like to put words or a code fence around the object.
+/// The messages that a model wrote: models often put text or a code fence around the object.
 fn messages(content: &str) -> Result<Vec<Said>, &'static str> {
     #[derive(Deserialize)]
     struct Object {

@@ -1,4 +1,4 @@
-//! What a server is asked: the facts, and what this conversation is to be about.
+//! The request to a server: the facts, and the topic of the conversation.
 
 use serde_json::{Value, json};
 
@@ -9,16 +9,16 @@ use crate::data::synth::fill::{Filler, text};
 use crate::data::synth::recipe::Recipe;
 use crate::tokenizer::{Message, Role};
 
-/// What stands before the facts in every request.
+/// The text before the facts in every request.
 const TASK: &str = "You write training data for a small language model: conversations between a user and that model. \
 Everything that the model says about itself must follow from these facts, which hold for it and not for you:";
 
-/// What stands behind them.
+/// The text after them.
 const FORM: &str = "Write plain, short sentences, no markdown, no lists. The model is friendly, modest and honest. \
 Answer with one JSON object and nothing else: {\"messages\": [{\"role\": \"user\", \"content\": \"…\"}, \
 {\"role\": \"assistant\", \"content\": \"…\"}]}, user and assistant in turn, the user first and the assistant last.";
 
-/// How the user may write, so that not all conversations sound the same.
+/// Writing styles of the user, so that conversations vary.
 const MANNERS: [&str; 10] = [
     "friendly and curious",
     "in a hurry, in as few words as possible",
@@ -32,17 +32,17 @@ const MANNERS: [&str; 10] = [
     "like somebody who has never used a computer much",
 ];
 
-/// A request, and what does not come back with its answer.
+/// A request, and what its answer does not contain.
 pub struct Brief {
     /// The body of the request.
     pub body: Value,
-    /// The system message to put before the conversation.
+    /// The system message to prepend to the conversation.
     pub system: Option<Message>,
 }
 
 /// The request number `index` of a seed to `model`.
 pub fn brief(recipe: &Recipe, model: &str, seed: u64, index: u64) -> Result<Brief, SynthError> {
-    // Stream 0 belongs to conversations made here.
+    // Stream 0 is for conversations generated locally.
     let dice = &mut Dice::new(seed, index.wrapping_add(1));
     let wanted = dice.chance(recipe.shape.personas);
     let persona = dice.weighted(recipe.personas.iter().map(|persona| persona.weight)).filter(|_| wanted);

@@ -1,8 +1,8 @@
-//! How asking a server fails. No sentence holds the key, nor what the server said: it might repeat the key.
+//! Errors of requests to a server. No message contains the key, nor the server's answer, which might repeat the key.
 
 use crate::data::synth::SynthError;
 
-/// A server could not be asked, or gave nothing of use.
+/// A request failed, or its answer was unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// The address cannot be used.
@@ -17,7 +17,7 @@ pub enum EndpointError {
         /// Where it was read from.
         origin: &'static str,
     },
-    /// A key that no header can carry.
+    /// A key that cannot be sent in a header.
     #[error("the key in {origin} holds a character that no key has; it must be one line of plain letters, digits and signs")]
     OddKey {
         /// Where it was read from.
@@ -26,7 +26,7 @@ pub enum EndpointError {
     /// There is no key where it was said to be.
     #[error("there is no key in {origin}; set it, or name another place")]
     NoKey {
-        /// Where it was looked for.
+        /// The place.
         origin: &'static str,
     },
     /// The file of the key cannot be read.
@@ -38,13 +38,13 @@ pub enum EndpointError {
         /// The server.
         host: String,
     },
-    /// A server elsewhere, and nothing that hides the key on the way.
+    /// A remote server without encryption.
     #[error("the key would travel to {host} for all to read; use an https address")]
     Open {
         /// The server.
         host: String,
     },
-    /// The server will not answer, however often it is asked.
+    /// The server permanently refuses.
     #[error("{host} answered {status}: {}", meaning(*.status))]
     Refused {
         /// The server.
@@ -52,7 +52,7 @@ pub enum EndpointError {
         /// The HTTP status.
         status: u16,
     },
-    /// Too many tries in a row brought no answer.
+    /// Too many tries in a row failed.
     #[error("{host} was given up after {tries} tries ({reason}); run the same command later")]
     GaveUp {
         /// The server.
@@ -72,12 +72,12 @@ pub enum EndpointError {
         /// What was wrong with the last one.
         reason: &'static str,
     },
-    /// The recipe, or the file that is written.
+    /// An error of the recipe, or of the output file.
     #[error(transparent)]
     Synth(#[from] SynthError),
 }
 
-/// What a status says to a person.
+/// The meaning of a status.
 fn meaning(status: u16) -> &'static str {
     match status {
         401 | 403 => "it does not take the key; check the key and what it is allowed to do",

@@ -1,4 +1,4 @@
-//! The key of a server: read once, sent in one header, and shown nowhere.
+//! The API key of a server: read once, sent in one header, and never shown.
 
 use std::fmt;
 use std::io::Read;
@@ -8,12 +8,12 @@ use ureq::http::HeaderValue;
 
 use super::EndpointError;
 
-/// The variable that a key is read from when nothing is said.
+/// The default environment variable of the key.
 pub const KEY_VARIABLE: &str = "NC_API_KEY";
-/// A longer file holds something else.
+/// A longer file is not a key.
 const LONGEST: u64 = 16 << 10;
 
-/// A key. It has no `Display`, and its `Debug` tells nothing of it.
+/// A key. It has no `Display`, and its `Debug` does not show it.
 #[derive(Clone)]
 pub struct Key(HeaderValue);
 
@@ -24,11 +24,11 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// The key in the environment variable `name`, or in [`KEY_VARIABLE`] if none is named; there need not be one then.
+    /// The key in the environment variable `name`, or in [`KEY_VARIABLE`], where it is optional.
     ///
     /// # Errors
-    /// When there is none where one was said to be, or it is empty or cannot be sent. The sentence names only
-    /// [`KEY_VARIABLE`]: somebody may have typed the key in the place of a variable's name.
+    /// If the named variable is not set, or the key is empty or cannot be sent. The message names only
+    /// [`KEY_VARIABLE`]: somebody may have typed the key instead of a variable's name.
     pub fn from_environment(name: Option<&str>) -> Result<Option<Self>, EndpointError> {
         let origin = if name.is_some() { "the environment variable that was named for it" } else { "NC_API_KEY" };
         // The system panics at some names; none of these can be set.
@@ -41,10 +41,10 @@ impl Key {
         }
     }
 
-    /// The key in a file; blanks and line ends around it do not count.
+    /// The key in a file, without surrounding white space.
     ///
     /// # Errors
-    /// When the file cannot be read, or its key is empty or cannot be sent.
+    /// If the file cannot be read, or its key is empty or cannot be sent.
     pub fn from_file(path: &Path) -> Result<Self, EndpointError> {
         let origin = "the file that was named for it";
         let mut text = String::new();
@@ -53,10 +53,10 @@ impl Key {
         Self::new(&text, origin)
     }
 
-    /// A key; `origin` is what errors call the place that it is from.
+    /// A key; `origin` describes its source in errors.
     ///
     /// # Errors
-    /// When it is empty or cannot be sent.
+    /// If it is empty or cannot be sent.
     pub fn new(text: &str, origin: &'static str) -> Result<Self, EndpointError> {
         let text = text.trim();
         if text.is_empty() {

@@ -1,8 +1,8 @@
-//! Conversations from an OpenAI-compatible server, told the same facts.
+//! Conversations from an OpenAI-compatible server, based on the same facts.
 //!
-//! Nothing is sent before an [`Endpoint`] has been made, and none is made that would send a key in the open, an empty
-//! key, or anything without a key to another machine. Answers are gathered in a partial file line by line, so that
-//! whatever ends the work leaves what was got, and the next call goes on from there.
+//! Nothing is sent before an [`Endpoint`] is created, and none can be created that would send a key unencrypted, an empty
+//! key, or anything without a key to another machine. Answers are collected in a partial file line by line, so that
+//! they survive any interruption, and the next call continues from there.
 
 mod address;
 mod answer;
@@ -29,12 +29,12 @@ use crate::tokenizer::Conversation;
 
 /// The longest answer that is read, in bytes.
 const LONGEST_ANSWER: u64 = 1 << 20;
-/// How often a conversation is asked for before it is left out.
+/// How often a conversation is requested before it is skipped.
 const BAD_ANSWERS: usize = 3;
-/// So many answers in a row that are of no use end the work.
+/// The number of unusable answers in a row after which the work ends.
 const MOST_BAD_ANSWERS: usize = 30;
 
-/// A server, and how it is asked.
+/// A server and its settings.
 #[derive(Debug)]
 pub struct Endpoint {
     address: Address,
@@ -44,12 +44,12 @@ pub struct Endpoint {
     agent: Agent,
 }
 
-/// What happens, for whoever shows progress.
+/// Progress.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// There are so many conversations now.
+    /// The number of conversations so far.
     Got(usize),
-    /// An answer was of no use.
+    /// An answer was unusable.
     Bad {
         /// Why.
         reason: &'static str,
@@ -63,34 +63,34 @@ pub enum Event<'a> {
     },
 }
 
-/// What came of asking.
+/// The result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Conversations in the file.
     pub conversations: usize,
-    /// Those of them that an earlier call had got.
+    /// Those of them from earlier calls.
     pub earlier: usize,
-    /// Answers that were of no use.
+    /// Unusable answers.
     pub bad_answers: usize,
-    /// Conversations that were left out after several such answers.
+    /// Conversations that were skipped after several such answers.
     pub left_out: usize,
 }
 
-/// Why a try brought nothing.
+/// Why a try failed.
 enum Fault {
-    /// It is worth another try, no sooner than the server asks.
+    /// A transient error: retry, no sooner than the server asks.
     Passing { reason: String, wait: Option<Duration> },
-    /// There was an answer, of no use.
+    /// The answer was unusable.
     Bad(&'static str),
-    /// No other try will do.
+    /// A permanent error.
     Final(EndpointError),
 }
 
 impl Endpoint {
-    /// A server that may be asked. `patience.stall` is how long an answer may take.
+    /// A server to use. `patience.stall` is the timeout of an answer.
     ///
     /// # Errors
-    /// When the server is not this machine and there is no key, or the key would travel in the open.
+    /// If the server is not this machine and there is no key, or the key would be sent unencrypted.
     pub fn new(address: Address, model: String, key: Option<Key>, patience: Patience) -> Result<Self, EndpointError> {
         if !address.is_this_machine() {
             if key.is_none() {
@@ -108,7 +108,7 @@ impl Endpoint {
             .max_redirects_will_error(false)
             .timeout_global(Some(patience.stall))
             .user_agent(concat!("nc-core/", env!("CARGO_PKG_VERSION")));
-        // A proxy cannot know what this machine calls itself.
+        // A proxy cannot resolve this machine's own names.
         let config = if address.is_this_machine() { config.proxy(None) } else { config };
         let agent = config.build().new_agent();
         Ok(Self { address, model, key, patience, agent })
@@ -119,20 +119,20 @@ impl Endpoint {
         &self.address
     }
 
-    /// The body of the request that asks for conversation `index`; the key is no part of it.
+    /// The body of the request for conversation `index`; it does not contain the key.
     ///
     /// # Errors
-    /// When the calculator cannot compute a result that the recipe asks for.
+    /// If the calculator cannot compute a result that the recipe needs.
     pub fn request(&self, recipe: &Recipe, seed: u64, index: u64) -> Result<Value, EndpointError> {
         Ok(brief::brief(recipe, &self.model, seed, index)?.body)
     }
 
-    /// Asks for conversations, `workers` at a time, until there are `count` in `gathered`, or each has been asked for.
-    /// Tells `report` what happens.
+    /// Requests conversations, `workers` at a time, until there are `count` in `gathered`, or each has been requested.
+    /// Reports progress to `report`.
     ///
     /// # Errors
-    /// When the server refuses, is given up, or sends only nonsense, and when the disk is full. What was got by then is
-    /// in the partial file.
+    /// If the server refuses, fails too often, or only sends unusable answers, and if the disk is full. The conversations so far
+    /// are in the partial file.
     pub fn ask(
         &self,
         recipe: &Recipe,
@@ -144,7 +144,7 @@ impl Endpoint {
     ) -> Result<Summary, EndpointError> {
         let earlier = gathered.len();
         let missing = count.saturating_sub(earlier);
-        // A later call asks other questions than the one before it.
+        // A later call requests other conversations than the one before it.
         let (next, end) = (AtomicU64::new(earlier as u64), count.max(earlier) as u64);
         let work = Work {
             endpoint: self,
@@ -208,14 +208,14 @@ impl Endpoint {
     }
 }
 
-/// An error of the connection, which another try may not meet.
+/// A connection error, which may be transient.
 fn failed_call(error: ureq::Error) -> Fault {
     let reason = match error {
         ureq::Error::Timeout(_) => "no answer in time".to_owned(),
         ureq::Error::HostNotFound => "the host is not known".to_owned(),
         ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
         ureq::Error::Io(error) => format!("the connection broke: {}", error.kind()),
-        // Whatever else: only its kind, since it may quote what was sent or received.
+        // Anything else without details, since they may quote what was sent or received.
         _ => "the connection failed".to_owned(),
     };
     Fault::Passing { reason, wait: None }
@@ -235,7 +235,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Gets conversation `index`, or leaves it out after some bad answers.
+    /// Requests conversation `index`, or skips it after some bad answers.
     fn one(&self, index: u64) -> Result<(), EndpointError> {
         let brief = brief::brief(self.recipe, &self.endpoint.model, self.seed, index)?;
         let host = || self.endpoint.address.host().to_owned();
@@ -280,7 +280,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Writes a conversation down; false if it is there already.
+    /// Stores a conversation; false if it is a duplicate.
     fn keep(&self, conversation: &Conversation) -> Result<bool, SynthError> {
         let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
         let new = gathered.push(conversation)?;
@@ -290,7 +290,7 @@ impl Work<'_> {
         Ok(new)
     }
 
-    /// Waits, unless another thread ends the work meanwhile.
+    /// Waits, unless another thread ends the work.
     fn sleep(&self, wait: Duration) {
         let end = Instant::now() + wait;
         while !self.stop.load(Ordering::Relaxed) {
@@ -303,10 +303,10 @@ impl Work<'_> {
     }
 }
 
-/// Opens the partial file of `path`, unless `path` itself is there: what was got from a server is not written over.
+/// Opens the partial file of `path`, unless `path` itself exists: what came from a server is not overwritten.
 ///
 /// # Errors
-/// When there is a file at `path`, or the partial file cannot be gone on with.
+/// If there is a file at `path`, or the partial file cannot be continued.
 pub fn gather(path: &Path) -> Result<Gathered, SynthError> {
     if path.exists() {
         return Err(SynthError::Present { path: path.to_path_buf() });
