@@ -1,16 +1,16 @@
-//! How long a recording takes, several times over: what counts is the median, and for a roof the least.
+//! Times a recording several times: the median is used, and for a roof the minimum.
 
 use std::time::Instant;
 
 use crate::gpu::{Clock, Gpu, GpuError, Recording};
 
-/// The middle one of `values`, of which there is at least one.
+/// The median of `values`, which are not empty.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// The least of `values`; infinity where there are none.
+/// The minimum of `values`; infinity if there are none.
 pub fn least(values: Vec<f64>) -> f64 {
     values.into_iter().fold(f64::INFINITY, f64::min)
 }
@@ -26,9 +26,9 @@ pub fn median_seconds<E>(repeats: usize, mut run: impl FnMut() -> Result<(), E>)
     Ok(median(seconds))
 }
 
-/// Seconds that the GPU spends on `recording` in each of `repeats` runs after one that is not counted, since drivers
-/// compile at first use. Where the adapter has timestamps they are the sum of its dispatches' own times; elsewhere the
-/// cost of submitting and waiting is in them.
+/// Seconds that the GPU spends on `recording` in each of `repeats` runs after a warm-up, since drivers
+/// compile at first use. With timestamps this is the sum of the times of its dispatches; without, it includes the
+/// cost of submitting and waiting.
 pub fn gpu_seconds(gpu: &Gpu, recording: &Recording, repeats: usize) -> Result<Vec<f64>, GpuError> {
     recording.run();
     gpu.wait()?;

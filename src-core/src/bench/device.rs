@@ -1,5 +1,5 @@
-//! The order of things: checks, the roof, then steps and kernels of a small model and of a larger one, as long as the time
-//! lasts.
+//! The sequence of a measurement: checks, the roof, then steps and kernels of a small model and of a larger one, within the
+//! time budget.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -22,11 +22,11 @@ use super::work::Work;
 pub struct Options {
     /// Small checks, a small model only, no tuning.
     pub quick: bool,
-    /// When this is used up, what is left is left out.
+    /// When this is used up, the rest is left out.
     pub budget: Duration,
-    /// Where the autotuner keeps its choices; `None` takes the built-in ones.
+    /// The folder of the autotuner's choices; `None` uses the built-in ones.
     pub autotune: Option<PathBuf>,
-    /// The adapter, as [`Gpu::open`] takes it: its matrix units need a device of their own.
+    /// The adapter, as for [`Gpu::open`]: its matrix units need a separate device.
     pub adapter: Option<String>,
 }
 
@@ -47,19 +47,19 @@ struct Measured {
     decoded: usize,
 }
 
-/// Rows that decode together.
+/// Batch sizes of decoding.
 const BATCHES: [usize; 3] = [1, 8, 32];
 
-/// A kernel that would take longer than this, at a quarter of the roof, is left out on such an adapter.
+/// A kernel that would take longer than this number of seconds, at a quarter of the roof, is left out.
 const LONGEST_CALL: f64 = 0.25;
 
 impl<'a> DeviceBench<'a> {
-    /// A measurement of `gpu` on the day `date`; `say` gets a line for each thing that begins.
+    /// A measurement of `gpu` on the day `date`; `say` receives a line at the beginning of each part.
     pub fn new(gpu: &'a Gpu, options: &'a Options, date: &str, say: &'a mut dyn FnMut(&str)) -> Self {
         Self { gpu, options, start: Instant::now(), say, document: Document::new(gpu, date, options.quick) }
     }
 
-    /// Does everything. Failures of the device end up in the document: what it could not do is what one wants to know.
+    /// Runs everything. Failures of the device are recorded in the document: they are just what is of interest.
     pub fn run(mut self) -> Document {
         self.check();
         match self.roof() {
@@ -78,20 +78,20 @@ impl<'a> DeviceBench<'a> {
     }
 
     fn skip(&mut self, sentence: String) {
-        // What drivers say has many lines.
+        // Drivers' messages may have many lines.
         let sentence = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
         (self.say)(&format!("left out: {sentence}"));
         self.document.skipped.push(sentence);
     }
 
-    /// Every kernel beside its twin, before the autotuner may choose among them.
+    /// Compares every kernel with its twin, before the autotuner may choose among them.
     fn check(&mut self) {
         let checks = check::all();
         let count = checks.len();
         let mut shortened = false;
         for (index, check) in checks.into_iter().enumerate() {
             (self.say)(&format!("check {} of {count}: {}", index + 1, check.name));
-            // Checks always run; past a third of the time without the shapes of real models, whose twins are slow.
+            // Checks always run; after a third of the time, without the shapes of real models, whose twins are slow.
             let realistic = !self.options.quick && self.left() > self.options.budget.as_secs_f64() * 2.0 / 3.0;
             shortened |= !realistic && !self.options.quick;
             let checked = Checked::from(check.name, check.run(self.gpu, realistic));
@@ -111,7 +111,7 @@ impl<'a> DeviceBench<'a> {
 
     fn roof(&mut self) -> Result<Roof, GpuError> {
         (self.say)("roof: memory");
-        // Past the caches of most adapters, and not all of a small one's memory.
+        // Larger than the caches of most adapters, but not all of a small one's memory.
         let wanted = if self.options.quick || self.gpu.capabilities().cpu { 64 << 20 } else { 256 << 20 };
         let wanted = self.gpu.adapter_memory().map_or(wanted, |memory| wanted.min(memory / 8));
         let (copy, read, buffer_bytes) = peak::memory(self.gpu, wanted)?;
@@ -144,7 +144,7 @@ impl<'a> DeviceBench<'a> {
         if !quick {
             models.push(measured("d12", 12, (1, 2048, 32_768), quick));
         }
-        // Operations a second of the training step before, by which the next one's time is foreseen.
+        // Operations per second of the previous training step, which predict the time of the next.
         let mut rate = None;
         for model in models {
             let model = match model {
@@ -206,12 +206,12 @@ impl<'a> DeviceBench<'a> {
         }
     }
 
-    /// A training step of one batch. Returns operations a second.
+    /// A training step of one batch. Returns operations per second.
     fn train(&mut self, model: &Measured, roof: &Roof, rate: Option<f64>) -> Result<Option<f64>, GpuError> {
         let Measured { name, sizes, .. } = model;
         let (config, batch, tokens) = (&sizes.config, sizes.batch, sizes.tokens());
         let flops = (config.flops_per_token() * tokens as u64) as f64;
-        // Making the weights, tuning and the first step take as long as some more steps.
+        // Initialising the weights, tuning and the first step take as long as some more steps.
         if !self.affords(&format!("a training step of {name}"), flops, rate, 5.0) {
             return Ok(None);
         }
@@ -267,7 +267,7 @@ impl<'a> DeviceBench<'a> {
         Ok(())
     }
 
-    /// Whether there is time for `times` times the `flops` at a known `rate`; says so where there is not.
+    /// Whether there is time for `times` times the `flops` at a known `rate`; records it if not.
     fn affords(&mut self, what: &str, flops: f64, rate: Option<f64>, times: f64) -> bool {
         let left = self.left();
         if left <= 0.0 {

@@ -1,4 +1,4 @@
-//! What was found out about an adapter, as it is written down. Nothing in it names the machine or its user.
+//! The results about an adapter, as they are written. Nothing in them identifies the machine or its user.
 
 use std::time::SystemTime;
 
@@ -10,31 +10,31 @@ use crate::kernels::check::Comparison;
 use super::peak::Roof;
 use super::work::Bound;
 
-/// The number of this form of the document: it grows when a field changes its meaning.
+/// The version of the document's format: it is incremented when a field changes its meaning.
 const FORMAT: u32 = 1;
 
 /// An adapter, checked and measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Document {
-    /// The form of this document.
+    /// The version of the format.
     pub format: u32,
-    /// What measured it.
+    /// The measuring program.
     pub program: Program,
     /// The day, in UTC.
     pub date: String,
-    /// Whether it was the short form.
+    /// Whether it was `--quick`.
     pub quick: bool,
-    /// Seconds that all of it took.
+    /// Total seconds.
     pub seconds: f64,
     /// The adapter.
     pub adapter: Adapter,
-    /// What it has, or what it was made to seem to have.
+    /// Its capabilities, or the forced ones.
     pub capabilities: Has,
     /// What capabilities were forced to, if they were.
     pub forced: Option<&'static str>,
     /// How kernels were timed.
     pub clock: &'static str,
-    /// Every kernel beside its twin.
+    /// Every kernel compared with its twin.
     pub checks: Vec<Checked>,
     /// How many of these failed.
     pub checks_failed: usize,
@@ -44,7 +44,7 @@ pub struct Document {
     pub kernels: Vec<KernelRow>,
     /// Whole steps.
     pub steps: Vec<StepRow>,
-    /// What was left out, a sentence each.
+    /// What was left out, one sentence each.
     pub skipped: Vec<String>,
 }
 
@@ -55,64 +55,64 @@ pub struct Program {
     pub name: &'static str,
     /// Its version.
     pub version: &'static str,
-    /// The commit that it was built from, where the build was told (`NC_COMMIT`).
+    /// The commit that it was built from, if set in the build (`NC_COMMIT`).
     pub commit: Option<&'static str>,
-    /// Whether it was built in release.
+    /// Whether it is a release build.
     pub release: bool,
     /// The system that it was built for.
     pub system: String,
 }
 
-/// An adapter, in its driver's words.
+/// An adapter, as described by its driver.
 #[derive(Clone, Debug, Serialize)]
 pub struct Adapter {
     /// Its name.
     pub name: String,
     /// Discrete, integrated, on the CPU.
     pub kind: String,
-    /// The API that drives it.
+    /// The API.
     pub backend: String,
     /// The driver and its version.
     pub driver: String,
-    /// PCI ids of vendor and device, 0 where there are none.
+    /// PCI ids of vendor and device, 0 if there are none.
     pub pci: [u32; 2],
-    /// Bytes of memory that it works in, where it says.
+    /// Bytes of memory, if it reports them.
     pub memory: Option<u64>,
 }
 
 /// [`Capabilities`] in plain values.
 #[derive(Clone, Debug, Serialize)]
 pub struct Has {
-    /// Fewest and most lanes of a subgroup.
+    /// Smallest and largest subgroup size.
     pub subgroups: Option<[u32; 2]>,
-    /// Bytes of memory of a workgroup.
+    /// Bytes of workgroup memory.
     pub workgroup_memory: u32,
-    /// Invocations of a workgroup.
+    /// Invocations per workgroup.
     pub invocations: u32,
     /// Whether shaders may use f16.
     pub f16: bool,
     /// Sides of the tiles of matrix units.
     pub matrix_tiles: Vec<u32>,
-    /// Whether dot products of packed bytes are instructions.
+    /// Whether it has instructions for dot products of packed bytes.
     pub integer_dot: bool,
     /// Whether it runs on the CPU.
     pub cpu: bool,
 }
 
-/// A kernel beside its twin.
+/// A kernel compared with its twin.
 #[derive(Clone, Debug, Serialize)]
 pub struct Checked {
     /// The kernel's module.
     pub kernel: &'static str,
-    /// Whether all of it came out.
+    /// Whether all results passed.
     pub passed: bool,
     /// Results that were compared.
     pub comparisons: usize,
-    /// The one that came nearest to its bar, or furthest past it.
+    /// The one closest to its bar, or furthest beyond it.
     pub worst: Option<Compared>,
-    /// Those that did not come out.
+    /// Those that failed.
     pub failures: Vec<Compared>,
-    /// Why it could not be run to its end.
+    /// Why it could not be completed.
     pub refused: Option<String>,
 }
 
@@ -121,11 +121,11 @@ pub struct Checked {
 pub struct Compared {
     /// Which result.
     pub what: String,
-    /// Of which shape.
+    /// Its shape.
     pub shape: String,
-    /// How far it is out; null where it is no number.
+    /// The error; null if it is not a number.
     pub error: f64,
-    /// How far it may be.
+    /// The largest error that passes.
     pub bar: f64,
 }
 
@@ -140,13 +140,13 @@ pub struct KernelRow {
     pub shape: String,
     /// Median seconds of a call.
     pub seconds: f64,
-    /// Compulsory bytes a second.
+    /// Compulsory bytes per second.
     pub bytes_per_second: f64,
-    /// Operations a second, 0 where they are not counted.
+    /// Operations per second, 0 if they are not counted.
     pub flops_per_second: f64,
-    /// The side of the roof that bounds it.
+    /// What bounds it.
     pub bound: Bound,
-    /// The roof's time by the kernel's: 1 is the best that there is, unless a cache is faster than memory.
+    /// The roof's time divided by the kernel's: 1 is the optimum, unless a cache is faster than memory.
     pub share: f64,
 }
 
@@ -159,19 +159,19 @@ pub struct StepRow {
     pub model: &'static str,
     /// Rows.
     pub batch: usize,
-    /// Tokens that a step takes in.
+    /// Tokens that a step processes.
     pub tokens: usize,
-    /// Tokens of the context: of a row in training, of the prompt, or held while decoding.
+    /// Tokens of the context: per row in training, of the prompt, or in the cache while decoding.
     pub context: usize,
     /// Median seconds of a step.
     pub seconds: f64,
-    /// Tokens a second.
+    /// Tokens per second.
     pub tokens_per_second: f64,
-    /// Operations a second, by the usual count.
+    /// Operations per second, by the usual count.
     pub flops_per_second: f64,
-    /// The side of the roof that bounds it.
+    /// What bounds it.
     pub bound: Bound,
-    /// The roof's time by the step's.
+    /// The roof's time divided by the step's.
     pub share: f64,
 }
 
@@ -234,14 +234,14 @@ impl Has {
 }
 
 impl Checked {
-    /// What follows from a check's comparisons, or from its failure.
+    /// The summary of a check's comparisons, or of its failure.
     pub fn from(kernel: &'static str, outcome: Result<Vec<Comparison>, GpuError>) -> Self {
         let (comparisons, refused) = match outcome {
             Ok(comparisons) => (comparisons, None),
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
         let failures: Vec<Compared> = comparisons.iter().filter(|one| !one.passed()).map(Compared::from).collect();
-        // Of results that must be exact none is near its bar.
+        // Results that must be exact are never close to their bar.
         let nearness = |one: &&Comparison| {
             if one.bar > 0.0 {
                 one.error / one.bar
@@ -268,7 +268,7 @@ pub fn today() -> String {
     date(since.as_secs() / 86_400)
 }
 
-/// The day that is `days` after 1970-01-01: years of 365 or 366 days, counted in cycles of 400 years from a first of March
+/// The date `days` after 1970-01-01, by cycles of 400 years that begin on a first of March
 /// (Hinnant, <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>).
 fn date(days: u64) -> String {
     let days = days + 719_468;

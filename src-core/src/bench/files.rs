@@ -1,4 +1,4 @@
-//! The two files of a document: both whole, or neither.
+//! The two files of a document: both are written completely, or neither.
 
 use std::fs;
 use std::io::{self, Write};
@@ -25,7 +25,7 @@ pub enum FilesError {
     },
 }
 
-/// Where a document goes.
+/// The paths of a document.
 #[derive(Debug)]
 pub struct Files {
     folder: PathBuf,
@@ -37,8 +37,8 @@ pub struct Files {
 }
 
 impl Files {
-    /// Files for an adapter and a day in `folder`, which is made if need be. Finds out before anything is measured whether
-    /// they can be written; without `force` none may be there.
+    /// Files for an adapter and a day in `folder`, which is created if needed. Checks before anything is measured that
+    /// they can be written; without `force` none may exist.
     pub fn prepare(folder: &Path, adapter: &str, date: &str, force: bool) -> Result<Self, FilesError> {
         let stem = format!("nc-core-device-{}-{date}", slug(adapter));
         let path = |ending: &str| folder.join(format!("{stem}.{ending}"));
@@ -58,7 +58,7 @@ impl Files {
         let whole = |text: &str| -> io::Result<NamedTempFile> {
             let mut file = NamedTempFile::new_in(&self.folder)?;
             file.write_all(text.as_bytes())?;
-            // What the process may let others read, as of any other file.
+            // The usual permissions of new files.
             #[cfg(unix)]
             file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
             file.as_file().sync_all()?;
@@ -67,7 +67,7 @@ impl Files {
         let (first, second) = (self.refused(whole(json))?, self.refused(whole(markdown))?);
         self.name(first, &self.json)?;
         self.name(second, &self.markdown).inspect_err(|_| {
-            // One without the other is no document.
+            // One without the other is not a document.
             let _ = fs::remove_file(&self.json);
         })
     }
@@ -86,7 +86,7 @@ impl Files {
     }
 }
 
-/// A name in small letters, digits and single hyphens, of at most 60 characters.
+/// A name in lower-case letters, digits and single hyphens, of at most 60 characters.
 fn slug(name: &str) -> String {
     let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { ' ' }).collect();
     let mut slug = plain.split_whitespace().collect::<Vec<_>>().join("-");

@@ -1,4 +1,4 @@
-//! A document as tables that people read.
+//! A document as Markdown tables.
 
 use super::document::{Checked, Compared, Document};
 use super::work::Bound;

@@ -1,5 +1,5 @@
-//! An adapter checked and measured: every kernel beside its twin, the roof that memory and arithmetic set, and kernels and
-//! whole steps as shares of it. What `nc-core bench device` runs.
+//! Checks and measures an adapter, for `nc-core bench device`: every kernel against its twin, the roofline, and kernels and
+//! whole steps as shares of it.
 
 pub mod clock;
 pub mod document;

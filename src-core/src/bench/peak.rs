@@ -1,5 +1,5 @@
-//! The roof of an adapter: what memory and arithmetic reach when a kernel does nothing else. It is the best of several
-//! runs: whatever slows one down is no part of the adapter.
+//! The roof of an adapter: the peak bandwidth and throughput of kernels that do nothing else. It is the best of several
+//! runs: whatever slows one down is not the adapter.
 
 use crate::gpu::{Capabilities, DType, Dispatch, Gpu, GpuError, Memory, Recorder, Shader, Value, Values, Variant, grid};
 
@@ -9,50 +9,50 @@ static FMA: Shader = crate::shader!("peak_fma");
 static MATRIX: Shader = crate::shader!("peak_matrix");
 static MEMORY: Shader = crate::shader!("peak_memory");
 
-/// The roof, in bytes and floating-point operations a second. A fused multiply-add is two operations.
+/// The roof, in bytes and floating-point operations per second. A fused multiply-add is two operations.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Roof {
-    /// Bytes read and written a second by a copy.
+    /// Bytes read and written per second by a copy.
     pub copy: f64,
-    /// Bytes read a second.
+    /// Bytes read per second.
     pub read: f64,
     /// Bytes of the buffers that were copied and read.
     pub buffer_bytes: u64,
-    /// In f32.
+    /// Operations per second in f32.
     pub f32_fma: f64,
-    /// In f16, where shaders may use it.
+    /// Operations per second in f16, if shaders may use it.
     pub f16_fma: Option<f64>,
-    /// By matrix units, f16 inputs and f32 sums, where wgpu offers them.
+    /// Operations per second of matrix units with f16 inputs and f32 sums, if wgpu offers them.
     pub matrix: Vec<MatrixRoof>,
 }
 
-/// What matrix units do.
+/// The throughput of matrix units.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct MatrixRoof {
     /// Rows and columns of the tiles.
     pub side: u32,
-    /// Operations a second.
+    /// Operations per second.
     pub flops: f64,
 }
 
-/// Invocations of a workgroup.
+/// Invocations per workgroup.
 fn lanes(capabilities: Capabilities) -> u32 {
     if capabilities.cpu { 64 } else { 256 }
 }
 
-/// Quads of a workgroup's chains: on CPUs as many as there are registers, on GPUs enough to cover any latency.
+/// Chains of vec4s per invocation: on CPUs as many as there are registers, on GPUs enough to hide latency.
 fn quads(capabilities: Capabilities) -> u32 {
     if capabilities.cpu { 3 } else { 8 }
 }
 
-/// Workgroups: enough to fill the largest GPU some times over.
+/// Workgroups: enough to fill the largest GPU several times.
 fn groups(capabilities: Capabilities) -> usize {
     if capabilities.cpu { 64 } else { 4096 }
 }
 
-/// Sums of a subgroup that matrix units work on.
+/// Independent sums per subgroup for matrix units.
 const CHAINS: u32 = 4;
-/// Invocations of a workgroup with matrix tiles.
+/// Invocations per workgroup for matrix tiles.
 const MATRIX_LANES: u32 = 128;
 
 /// Quads that an invocation copies or reads.
@@ -75,7 +75,7 @@ fn matrix_values(side: u32) -> Values {
     vec![("chains", CHAINS.into()), ("f16", true.into()), ("lanes", MATRIX_LANES.into()), ("matrices", true.into()), ("side", side.into())]
 }
 
-/// Every specialisation of these shaders that such an adapter can ask for.
+/// Every specialisation of these shaders that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     let fma = |half| Variant { shader: &FMA, entry: "forward", values: fma_values(capabilities, half) };
     let memory = ["copy", "sum"].map(|entry| Variant { shader: &MEMORY, entry, values: memory_values() });
@@ -85,13 +85,13 @@ pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
 
 /// Runs that are timed.
 const REPEATS: usize = 7;
-/// A peak is measured over this many seconds at least, so that starting does not count.
+/// A peak is measured over at least this many seconds, so that start-up does not matter.
 const LEAST_SECONDS: f64 = 0.02;
-/// No loop runs past 65,535 turns (`docs/LOG.md`).
+/// No loop runs past 65,535 iterations (`docs/LOG.md`).
 const MOST_TURNS: u32 = 32_768;
 
-/// Bytes read and written a second by a copy, bytes read a second, and the size of the buffers: `wanted` bytes each, or less
-/// where the adapter has not as much.
+/// Bytes read and written per second by a copy, bytes read per second, and the size of the buffers: `wanted` bytes each, or
+/// less if the adapter does not have as much.
 pub fn memory(gpu: &Gpu, wanted: u64) -> Result<(f64, f64, u64), GpuError> {
     let mut bytes = wanted.min(gpu.binding_limit());
     let (source, to) = loop {
@@ -121,7 +121,7 @@ pub fn memory(gpu: &Gpu, wanted: u64) -> Result<(f64, f64, u64), GpuError> {
     Ok((2.0 * size / time("copy", &to, 2)?, size / time("sum", &sums, 3)?, source.bytes()))
 }
 
-/// Operations a second of fused multiply-adds, in f16 if `half`.
+/// Operations per second of fused multiply-adds, in f16 if `half`.
 pub fn fma(gpu: &Gpu, half: bool) -> Result<f64, GpuError> {
     let capabilities = gpu.capabilities();
     let invocations = groups(capabilities) * lanes(capabilities) as usize;
@@ -132,7 +132,7 @@ pub fn fma(gpu: &Gpu, half: bool) -> Result<f64, GpuError> {
             shader: &FMA,
             entry: "forward",
             values: &fma_values(capabilities, half),
-            // Half a value, exactly, in either type: chains settle at 2.
+            // Exactly one half, in either type: chains converge to 2.
             params: [turns, 0.5f32.to_bits(), 1.0f32.to_bits(), 0],
             bind: &[(1, &sums)],
             groups: grid(groups(capabilities)),
@@ -140,14 +140,14 @@ pub fn fma(gpu: &Gpu, half: bool) -> Result<f64, GpuError> {
     })
 }
 
-/// Operations a second of matrix units on tiles of `side`, on a device that was
+/// Operations per second of matrix units on tiles of `side`, on a device that was
 /// [opened with them](Gpu::open_with_matrices).
 pub fn matrix(gpu: &Gpu, side: u32) -> Result<f64, GpuError> {
     let groups = if gpu.capabilities().cpu { 64 } else { 2048 };
     let tile = (side * side) as usize;
     let ones = vec![half::f16::from_f32(0.01); 2 * tile];
     let tiles = gpu.upload("matrix tiles", &[2, tile], DType::F16, Memory::Workspace, &ones)?;
-    // Other values in every sum, so that none is another's.
+    // Different values in every sum, so that none can be shared.
     let start: Vec<f32> = (0..groups * CHAINS as usize * tile).map(|i| (i % 1009) as f32).collect();
     let sums = gpu.upload("matrix sums", &[start.len()], DType::F32, Memory::Workspace, &start)?;
     let subgroups = gpu.zeros("subgroups", &[groups], DType::U32, Memory::Workspace)?;
@@ -169,7 +169,7 @@ pub fn matrix(gpu: &Gpu, side: u32) -> Result<f64, GpuError> {
     highest(gpu, each_turn, record)
 }
 
-/// `each_turn` operations times the turns a second, with as many turns as make a measurement long enough.
+/// `each_turn` operations times the iterations per second, with enough iterations for a long measurement.
 fn highest(gpu: &Gpu, each_turn: f64, record: impl Fn(&mut Recorder, u32)) -> Result<f64, GpuError> {
     let mut turns = 64;
     loop {
@@ -180,7 +180,7 @@ fn highest(gpu: &Gpu, each_turn: f64, record: impl Fn(&mut Recorder, u32)) -> Re
         if quick >= LEAST_SECONDS || turns >= MOST_TURNS {
             return Ok(each_turn * f64::from(turns) / least(gpu_seconds(gpu, &recording, REPEATS)?));
         }
-        // At most eight times as long each time: no submission may take seconds.
+        // At most eight times longer than before: no submission may take seconds.
         let factor = (2.0 * LEAST_SECONDS / quick.max(1e-6)).clamp(2.0, 8.0);
         turns = ((f64::from(turns) * factor) as u32).min(MOST_TURNS);
     }
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
     use crate::kernels::testing::Bench;
 
-    /// The chains settle where they should, so they were run to their end; and rates are numbers of this world.
+    /// The chains converge to the right values, so they were run to their end; and rates are plausible.
     #[test]
     fn peaks_are_measured_by_work_that_is_done() {
         let gpu = Bench::new().gpu().clone();
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(gpu.read::<f32>(&sums).unwrap(), vec![settled; 4 * lanes]);
     }
 
-    /// Where an adapter has matrix units, a product of tiles of 0.01 adds side · 1e-4 to every element.
+    /// If an adapter has matrix units, a product of tiles of 0.01 adds side · 1e-4 to every element.
     #[test]
     fn matrix_units_are_measured_where_there_are_some() {
         let Some(gpu) = Gpu::open_with_matrices(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap() else { return };

@@ -13,7 +13,7 @@ use crate::train::trainer::Trainer;
 
 use super::clock::median;
 
-/// A model in training on tokens in no order.
+/// A model in training on pseudo-random tokens.
 pub struct Training {
     gpu: Gpu,
     /// The step that is timed.
@@ -25,7 +25,7 @@ pub struct Training {
 }
 
 impl Training {
-    /// A model of `config` with the weights of a new one, and a batch of `rows` rows; a step is one batch.
+    /// A newly initialised model of `config`, and a batch of `rows` rows; a step is one batch.
     pub fn new(gpu: &Gpu, config: &Config, rows: usize) -> Result<Self, GpuError> {
         let trainer = Trainer::new(gpu, config, &OptimizerConfig::new(config.n_embd, 1.0), rows)?;
         trainer.model.parameters.initialise(gpu, config, 42);
@@ -39,7 +39,7 @@ impl Training {
         })
     }
 
-    /// Seconds of one step, from its upload to its loss.
+    /// Seconds of one step, from upload to loss.
     pub fn step(&mut self) -> Result<f64, GpuError> {
         let start = Instant::now();
         let pending = self.trainer.step(vec![self.batch.clone()], self.step, self.schedule.at(self.step))?;
@@ -50,7 +50,7 @@ impl Training {
     }
 }
 
-/// A batch of tokens in no order, the same each time.
+/// A batch of pseudo-random tokens, the same each time.
 fn random_batch(rows: usize, seq: usize, vocab: usize) -> Batch {
     let ids: Vec<i32> = (0..rows * (seq + 1))
         .map(|i| ((i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize % vocab)
@@ -60,12 +60,12 @@ fn random_batch(rows: usize, seq: usize, vocab: usize) -> Batch {
     Batch { rows, row_len: seq, inputs: window(0), targets: window(1) }
 }
 
-/// A prompt of tokens in no order.
+/// A prompt of pseudo-random tokens.
 pub fn prompt(tokens: usize, vocab: usize) -> Vec<u32> {
     (0..tokens as u32).map(|i| i.wrapping_mul(2_654_435_761) % vocab as u32).collect()
 }
 
-/// Median seconds of bringing `prompt` into an empty cache, over `repeats` times after one that compiles.
+/// Median seconds of prefilling `prompt` into an empty cache, over `repeats` runs after a warm-up.
 pub fn prefill_seconds(gpu: &Gpu, model: &Model, prompt: &[u32], repeats: usize) -> Result<f64, EngineError> {
     let mut decoder = Decoder::new(gpu, model, 1, prompt.len())?;
     let mut seconds = Vec::new();
@@ -82,7 +82,7 @@ pub fn prefill_seconds(gpu: &Gpu, model: &Model, prompt: &[u32], repeats: usize)
     Ok(median(seconds))
 }
 
-/// Rows that decode together, each after the same prompt.
+/// A batch of rows that decode after the same prompt.
 pub struct Decoding<'a> {
     /// The decoder that is timed.
     pub decoder: Decoder<'a>,
@@ -91,10 +91,10 @@ pub struct Decoding<'a> {
 }
 
 impl<'a> Decoding<'a> {
-    /// `rows` rows that hold all of `prompt` but its last token, with room for `room` tokens more.
+    /// `rows` rows that hold all of `prompt` but its last token, with space for `room` more tokens.
     ///
     /// # Errors
-    /// When the GPU's memory does not suffice.
+    /// If the GPU's memory does not suffice.
     pub fn new(gpu: &Gpu, model: &'a Model, rows: usize, prompt: &[u32], room: usize, temperature: f32) -> Result<Self, EngineError> {
         let mut decoder = Decoder::new(gpu, model, rows, prompt.len() + room)?;
         let (last, before) = prompt.split_last().unwrap_or((&0, &[]));

@@ -1,16 +1,16 @@
-//! What a kernel must do at least, in operations and in bytes: the two sides of a roofline (Williams, Waterman and
+//! The least work of a kernel, in operations and in bytes: the two sides of a roofline (Williams, Waterman and
 //! Patterson 2009, <https://doi.org/10.1145/1498765.1498785>).
 //!
-//! Bytes are compulsory: every operand is read once and every result written once, whatever a kernel reads again.
-//! Operations are counted as usual, a multiply-add as two, for products and attention; elsewhere memory decides and
-//! they are left out.
+//! Bytes are compulsory: every operand is read once and every result written once, even if a kernel rereads some.
+//! Operations are counted as usual, a multiply-add as two, for products and attention; other kernels are bound by memory and
+//! have none.
 
 use super::peak::Roof;
 
 /// Bytes of an f32.
 const WORD: f64 = 4.0;
 
-/// The least that a kernel must do.
+/// The least work of a kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Work {
     /// Floating-point operations.
@@ -19,7 +19,7 @@ pub struct Work {
     pub bytes: f64,
 }
 
-/// Which side of the roof is nearer.
+/// Which side of the roofline is the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
@@ -30,39 +30,39 @@ pub enum Bound {
 }
 
 impl Work {
-    /// `words` f32 values read or written, and nothing to compute.
+    /// `words` f32 values read or written, and no operations.
     pub fn moves(words: usize) -> Self {
         Self { flops: 0.0, bytes: WORD * words as f64 }
     }
 
-    /// A product of `[m, k]` and `[k, n]`: 2·m·n·k operations. `also` are words that are read besides, such as those added to.
+    /// A product of `[m, k]` and `[k, n]`: 2·m·n·k operations. `also` are additional words read, such as those added to.
     pub fn product([m, n, k]: [usize; 3], also: usize) -> Self {
         Self { flops: 2.0 * (m * n) as f64 * k as f64, ..Self::moves(m * k + k * n + m * n + also) }
     }
 
-    /// Two products of a query with each of `pairs` keys and values of `head_dim` channels: 4·D operations a pair
+    /// Two products of a query with each of `pairs` keys and values of `head_dim` channels: 4·D operations per pair
     /// (Dao et al. 2022, <https://arxiv.org/abs/2205.14135>).
     pub fn attention(pairs: usize, head_dim: usize, words: usize) -> Self {
         Self { flops: 4.0 * pairs as f64 * head_dim as f64, ..Self::moves(words) }
     }
 
-    /// The backward pass: five products where the forward pass has two, one of them the scores again.
+    /// The backward pass: five products instead of the forward pass's two, one of them recomputing the scores.
     pub fn attention_backward(pairs: usize, head_dim: usize, words: usize) -> Self {
         Self { flops: 10.0 * pairs as f64 * head_dim as f64, ..Self::moves(words) }
     }
 
-    /// Seconds under the roof: what the slower of the two sides takes.
+    /// Seconds at the roof: those of the slower of the two sides.
     pub fn seconds(self, roof: &Roof) -> f64 {
         (self.flops / roof.f32_fma).max(self.bytes / roof.copy)
     }
 
-    /// The side of the roof that decides.
+    /// The side of the roofline that is the bound.
     pub fn bound(self, roof: &Roof) -> Bound {
         if self.flops / roof.f32_fma > self.bytes / roof.copy { Bound::Arithmetic } else { Bound::Memory }
     }
 }
 
-/// Query-key pairs of `seq` tokens in order of which each sees `window` before it, and itself.
+/// Query-key pairs of a sequence of `seq` tokens, each of which sees `window` tokens before it, and itself.
 pub fn pairs(seq: usize, window: usize) -> usize {
     (0..seq).map(|row| row.min(window) + 1).sum()
 }

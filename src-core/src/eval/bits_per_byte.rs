@@ -1,6 +1,6 @@
 //! Bits per byte: the loss in a unit that does not depend on the vocabulary.
 //!
-//! Σ nats / (ln 2 · Σ bytes of the target tokens); special tokens have no bytes and do not count, nor do ignored targets.
+//! Σ nats / (ln 2 · Σ bytes of the target tokens); special tokens, which have no bytes, and ignored targets do not count.
 
 /// A running sum of nats and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -10,7 +10,7 @@ pub struct BitsPerByte {
 }
 
 impl BitsPerByte {
-    /// Adds tokens: their losses in nats, their ids (−1 where ignored), and the bytes of every token of the vocabulary.
+    /// Adds tokens: their losses in nats, their ids (−1 if ignored), and the bytes of every token of the vocabulary.
     pub fn add(&mut self, losses: &[f32], targets: &[i32], token_bytes: &[u32]) {
         for (&loss, &target) in losses.iter().zip(targets) {
             let bytes = usize::try_from(target).ok().and_then(|id| token_bytes.get(id)).copied().unwrap_or(0);
@@ -21,7 +21,7 @@ impl BitsPerByte {
         }
     }
 
-    /// Bits per byte; infinite when nothing was counted.
+    /// Bits per byte; infinite if nothing was counted.
     pub fn value(&self) -> f64 {
         if self.bytes == 0 { f64::INFINITY } else { self.nats / (std::f64::consts::LN_2 * self.bytes as f64) }
     }

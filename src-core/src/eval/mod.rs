@@ -1,3 +1,3 @@
-//! Measuring a model.
+//! Evaluation of a model.
 
 pub mod bits_per_byte;

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 18;
 
-/// The SHA-256 of all that `reader` gives, in hexadecimal.
+/// The SHA-256 of everything in `reader`, in hexadecimal.
 pub fn sha256_of(mut reader: impl Read) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut chunk = vec![0; CHUNK];

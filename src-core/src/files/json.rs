@@ -1,9 +1,9 @@
-//! JSON as Python writes it: `NaN`, `Infinity` and `-Infinity` stand as values, though JSON has no such numbers.
+//! JSON as Python writes it: with `NaN`, `Infinity` and `-Infinity` as values, though JSON has no such numbers.
 //!
-//! Text is read as strict JSON first. Only where that fails, and only if one of the three words stands outside of a string,
-//! it is read again with each of them in the form of an object that has no other use. A field that nobody reads may then
-//! hold one; a field that is read refuses the object, whatever it wanted, and the error names the field. Nothing else is
-//! allowed that JSON does not allow.
+//! Text is parsed as strict JSON first. Only if that fails, and only if one of the three words occurs outside of a string,
+//! it is parsed again with each of them replaced by a special object. A field that is not used may then
+//! contain one; a field that is used rejects the object, whatever its type, and the error names the field. No other
+//! extensions of JSON are allowed.
 
 use std::fmt;
 
@@ -11,23 +11,23 @@ use serde::de::DeserializeOwned;
 use serde_json::{Deserializer, Value};
 use serde_path_to_error::{Path, Segment};
 
-/// The words of Python. The longest of those that begin alike comes first.
+/// Python's words. Of those with a common prefix, the longest comes first.
 const WORDS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
 
-/// The key of the object that stands for a word.
+/// The key of the object that replaces a word.
 const KEY: &str = "nc-core: no JSON number";
 
-/// Text that is not JSON, or JSON of another shape than is wanted.
+/// Text that is not JSON, or JSON of another shape than expected.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
-    /// What the parser says.
+    /// An error of the parser.
     #[error("{reason}{place}")]
     Json {
         /// The reason. It may quote a value of the text.
         reason: String,
-        /// Where in the text.
+        /// The position in the text.
         place: Place,
-        /// Whether the text is JSON and not of the wanted shape.
+        /// Whether the text is JSON but not of the expected shape.
         data: bool,
     },
     /// A field that is used holds `NaN`, `Infinity` or `-Infinity`.
@@ -40,7 +40,7 @@ pub enum JsonError {
     },
 }
 
-/// A place in a text, both counted from 1; the line is 0 where there is no text.
+/// A position in a text, both counted from 1; the line is 0 if there is no text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The line.
@@ -56,12 +56,12 @@ impl fmt::Display for Place {
 }
 
 impl JsonError {
-    /// Whether the text is JSON, but not of the wanted shape.
+    /// Whether the text is JSON, but not of the expected shape.
     pub fn is_data(&self) -> bool {
         matches!(self, Self::Json { data: true, .. } | Self::NotFinite { .. })
     }
 
-    /// What is wrong, without the place. It may quote a value of the text where [`is_data`](Self::is_data) holds.
+    /// What is wrong, without the position. It may quote a value of the text if [`is_data`](Self::is_data).
     pub fn reason(&self) -> String {
         match self {
             Self::Json { reason, .. } => reason.clone(),
@@ -69,7 +69,7 @@ impl JsonError {
         }
     }
 
-    /// The column in bytes from 1; 0 where none is known.
+    /// The column in bytes from 1; 0 if unknown.
     pub fn column(&self) -> usize {
         match self {
             Self::Json { place, .. } => place.column,
@@ -90,10 +90,10 @@ impl From<serde_json::Error> for JsonError {
     }
 }
 
-/// Reads a value out of `text`. In a [`Value`] the words of Python are objects that [`not_finite`] knows.
+/// Parses a value from `text`. In a [`Value`], Python's words are objects that [`not_finite`] recognises.
 ///
 /// # Errors
-/// When the text is not JSON but for the words, not of the shape of `T`, or holds a word in a field that `T` reads.
+/// If the text is not JSON except for the words, not of the shape of `T`, or contains a word in a field that `T` uses.
 pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonError> {
     let strict = match serde_json::from_slice(text) {
         Ok(value) => return Ok(value),
@@ -118,7 +118,7 @@ pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonError> {
     Err(JsonError::at(&error, original(&marks, Place { line: error.line(), column: error.column() })))
 }
 
-/// The same for a text in a string.
+/// The same for a string.
 ///
 /// # Errors
 /// As [`from_slice`].
@@ -126,26 +126,26 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, JsonError> {
     from_slice(text.as_bytes())
 }
 
-/// Reads a value out of one that [`from_slice`] gave.
+/// Converts a value from [`from_slice`].
 ///
 /// # Errors
-/// When it is not of the shape of `T`, or holds a word of Python in a field that `T` reads.
+/// If it is not of the shape of `T`, or contains one of Python's words in a field that `T` uses.
 pub fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, JsonError> {
     serde_path_to_error::deserialize(value).map_err(|error| blamed(error.path(), value).unwrap_or_else(|| error.into_inner().into()))
 }
 
-/// The word of Python that a value stands for, if it stands for one.
+/// Python's word that a value represents, if any.
 pub fn not_finite(value: &Value) -> Option<&'static str> {
     let object = value.as_object().filter(|object| object.len() == 1)?;
     word(KEY, object.get(KEY)?.as_str()?)
 }
 
-/// The word of Python that an object stands for, by its only key and the text there, if it stands for one.
+/// Python's word that an object represents, by its only key and the text there, if any.
 pub fn word(key: &str, text: &str) -> Option<&'static str> {
     WORDS.into_iter().find(|known| key == KEY && *known == text)
 }
 
-/// The error where a word of Python stands at `path`, or on the way to it: the object in its place may be read as a map.
+/// The error for one of Python's words at `path`, or on the way to it: the object in its place may be read as a map.
 fn blamed(path: &Path, mut value: &Value) -> Option<JsonError> {
     let mut field = String::new();
     for segment in path.iter() {
@@ -168,7 +168,7 @@ fn blamed(path: &Path, mut value: &Value) -> Option<JsonError> {
     not_finite(value).map(|word| JsonError::NotFinite { field, word })
 }
 
-/// A text with objects in the place of the words of Python.
+/// A text with objects in place of Python's words.
 struct Marked {
     text: Vec<u8>,
     marks: Vec<Mark>,
@@ -176,19 +176,19 @@ struct Marked {
 
 /// One object.
 struct Mark {
-    /// Where it begins.
+    /// Its offset.
     place: Place,
     /// How much longer it is than the word.
     longer: usize,
 }
 
-/// Puts an object in the place of each word outside of strings; `None` where there is no word. What made the text no JSON
-/// besides makes it none afterwards.
+/// Replaces each word outside of strings by an object; `None` if there is no word. If the text has other errors, it still has
+/// them afterwards.
 fn mark(text: &[u8]) -> Option<Marked> {
     let mut marked = Vec::new();
     let mut marks = Vec::new();
     let (mut copied, mut at, mut in_string) = (0, 0, false);
-    // Where the line begins in the marked text, as if all of the text before were copied.
+    // Where the line begins in the replaced text, as if all of the text before were copied.
     let (mut line, mut line_start, mut grown) = (1, 0, 0);
     while at < text.len() {
         match text[at] {
@@ -219,10 +219,10 @@ fn mark(text: &[u8]) -> Option<Marked> {
     Some(Marked { text: marked, marks })
 }
 
-/// The place in the text that was marked, of a place in the marked text.
+/// The position in the original text for a position in the replaced text.
 fn original(marks: &[Mark], place: Place) -> Place {
     let before = marks.iter().filter(|mark| mark.place.line == place.line && mark.place.column < place.column);
-    // An error inside of an object is one at the word.
+    // An error inside an object is one at the word.
     let longer: usize = before.map(|mark| mark.longer.min(place.column - mark.place.column)).sum();
     Place { column: place.column - longer, ..place }
 }
@@ -274,7 +274,7 @@ mod tests {
             let value: Value = from_str(text).unwrap();
             assert_eq!(from_value::<Meta>(&value).unwrap_err().to_string(), expected);
         }
-        // What is wrong besides is said as ever.
+        // Other errors are reported as usual.
         assert_eq!(refused::<Meta>(r#"{"x": NaN, "step": -1}"#), "invalid value: integer `-1`, expected u64 at line 1 column 21");
         assert_eq!(refused::<Meta>(r#"{"x": NaN}"#), "missing field `step` at line 1 column 10");
         assert_eq!(refused::<Meta>(r#"{"step": 1, "x": NaN, "step": 1}"#), "duplicate field `step` at line 1 column 28");
@@ -369,7 +369,7 @@ mod tests {
         })
     }
 
-    /// The words of Python in a value, in order.
+    /// Python's words in a value, in order.
     fn words(value: &Value, found: &mut Vec<&'static str>) {
         match value {
             Value::Array(items) => items.iter().for_each(|item| words(item, found)),
@@ -392,7 +392,7 @@ mod tests {
             let marks = mark(text.as_bytes()).map_or(0, |marked| marked.marks.len());
             let mut found = Vec::new();
             words(&value, &mut found);
-            // A key that is there twice hides what it held before.
+            // A duplicate key hides its earlier value.
             prop_assert!(found.len() <= marks, "{text}");
             prop_assert!(text.matches("\": ").count() > 0 || found.len() == marks, "{text}");
         }

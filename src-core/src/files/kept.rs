@@ -1,4 +1,4 @@
-//! Files of JSON that keep what would take long to find out again. They may be lost at any time.
+//! JSON files that cache what would take long to compute again. They may be deleted at any time.
 
 use std::io;
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What the file at `path` holds; nothing where it cannot be read.
+/// The content of the file at `path`; nothing if it cannot be read.
 pub fn read<T: DeserializeOwned + Default>(path: &Path) -> T {
     std::fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
-/// Puts `value` into the file at `path`, whole or not at all, and makes its folder where there is none.
+/// Writes `value` to the file at `path`, whole or not at all, and creates its folder if needed.
 pub fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;

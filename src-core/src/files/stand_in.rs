@@ -1,27 +1,27 @@
-//! Files that are not what their name says: what was left in a file's place when fetching it went wrong.
+//! Stand-ins: files that are not what their name says, because fetching the real one went wrong.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
-/// Something that stands where a file of data should be.
+/// Something in the place of a data file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StandIn {
-    /// The few lines that Git keeps of a file in Git LFS until the file itself is pulled.
+    /// A Git LFS pointer: the few lines that Git keeps of a file until the file itself is pulled.
     LfsPointer,
-    /// A web page: what a browser shows of a file, or a server's error.
+    /// A web page: a browser's view of a file, or a server's error.
     Html,
 }
 
 impl StandIn {
-    /// As many bytes of a file as [`of`](Self::of) looks at.
+    /// The number of bytes that [`of`](Self::of) examines.
     pub const HEAD: usize = 1024;
 
-    /// What a file is that begins with these bytes; `None` where it looks like neither.
+    /// What a file that begins with these bytes is; `None` if it looks like neither.
     pub fn of(head: &[u8]) -> Option<Self> {
         let head = &head[..head.len().min(Self::HEAD)];
-        // The second is the name that Git LFS had in its first year.
+        // The second is from the first year of Git LFS.
         let pointers: [&[u8]; 2] = [b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/"];
         if pointers.iter().any(|pointer| head.starts_with(pointer)) {
             return Some(Self::LfsPointer);
@@ -29,18 +29,18 @@ impl StandIn {
         is_page(head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head)).then_some(Self::Html)
     }
 
-    /// What the file at `path` is; `None` where it looks like neither.
+    /// What the file at `path` is; `None` if it looks like neither.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub fn at(path: &Path) -> io::Result<Option<Self>> {
         Self::in_file(&mut File::open(path)?)
     }
 
-    /// What an open file is. It is read from its beginning, and then is there again.
+    /// What an open file is. Reads from its beginning and rewinds it.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub fn in_file(file: &mut (impl Read + Seek)) -> io::Result<Option<Self>> {
         let mut head = Vec::with_capacity(Self::HEAD);
         file.rewind()?;
@@ -50,7 +50,7 @@ impl StandIn {
     }
 }
 
-/// What the file is and what to do, reading on after its name: `model.safetensors is a Git LFS pointer …`.
+/// What the file is and what to do, continuing a sentence after its name: `model.safetensors is a Git LFS pointer …`.
 impl fmt::Display for StandIn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -60,8 +60,8 @@ impl fmt::Display for StandIn {
     }
 }
 
-/// Whether these bytes begin a document of HTML, after blanks, comments and an XML declaration. Servers of files answer in
-/// XML where something is wrong, with `Error` as the root.
+/// Whether these bytes begin an HTML document, after blanks, comments and an XML declaration. File servers report errors in
+/// XML with `Error` as the root.
 fn is_page(head: &[u8]) -> bool {
     let mut rest = head.trim_ascii_start();
     loop {
@@ -78,7 +78,7 @@ fn is_page(head: &[u8]) -> bool {
     let openings: [&[u8]; 5] = [b"<!doctype html", b"<html", b"<head", b"<body", b"<error"];
     openings.iter().any(|opening| {
         let begins = rest.get(..opening.len()).is_some_and(|start| start.eq_ignore_ascii_case(opening));
-        // `<header>` is no `<head>`.
+        // `<header>` is not `<head>`.
         begins && rest.get(opening.len()).is_none_or(|next| !next.is_ascii_alphanumeric())
     })
 }

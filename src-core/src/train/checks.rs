@@ -1,4 +1,4 @@
-//! What can be refused before anything is allocated or written: options that make no sense, and models that the adapter
+//! What can be rejected before anything is allocated or written: invalid options, and models that the adapter
 //! cannot bind.
 
 use crate::gpu::{DType, Gpu};
@@ -8,8 +8,7 @@ use crate::model::params::check_fits;
 use super::options::LoopOptions;
 use super::{RunConfig, TrainError, Training};
 
-/// The most tokens of a step, whose batches are in memory together, and the most steps: past them counts would overflow
-/// long before anybody saw the end.
+/// The most tokens per step, whose batches are in memory together, and the most steps: beyond them counts would overflow.
 const MOST_STEP_TOKENS: u64 = 1 << 28;
 const MOST_STEPS: u64 = 1 << 32;
 
@@ -36,7 +35,7 @@ pub(super) fn check_options(config: &RunConfig) -> Result<(), TrainError> {
     within("total_batch_size", common.total_batch_size, MOST_STEP_TOKENS, "at most 268435456 tokens")?;
     within("num_iterations", num_iterations.unwrap_or(1), MOST_STEPS, "at most 4294967296")?;
 
-    // Far below where f32 ends, and far above where anything is learnt.
+    // Far below the limit of f32, and far above any sensible rate.
     let rate = |option, value| in_range(option, value, 1e9, "a number from 0 to 1e9");
     rate("embedding_lr", common.embedding_lr)?;
     rate("unembedding_lr", common.unembedding_lr)?;
@@ -56,12 +55,12 @@ pub(super) fn check_options(config: &RunConfig) -> Result<(), TrainError> {
     accumulation(&config.model, common, common.device_batch_size).map(drop)
 }
 
-/// Refuses a value below 0, above `most`, or that is not a number.
+/// Rejects a value below 0, above `most`, or that is not a number.
 fn in_range(option: &'static str, value: f64, most: f64, must: &'static str) -> Result<(), TrainError> {
     if (0.0..=most).contains(&value) { Ok(()) } else { Err(TrainError::BadOption { option, value: value.to_string(), must }) }
 }
 
-/// Batches of `rows` rows that make up a step.
+/// The number of batches of `rows` rows per step.
 pub(super) fn accumulation(model: &Config, options: &LoopOptions, rows: usize) -> Result<usize, TrainError> {
     let (total, seq) = (options.total_batch_size, model.sequence_len);
     match (rows as u64).checked_mul(seq as u64) {
@@ -70,11 +69,11 @@ pub(super) fn accumulation(model: &Config, options: &LoopOptions, rows: usize) -
     }
 }
 
-/// Refuses a model with a parameter, or a row of it, that the adapter cannot bind.
+/// Rejects a model with a parameter, or a row of activations, that the adapter cannot bind.
 fn check_bindings(gpu: &Gpu, config: &RunConfig) -> Result<(), TrainError> {
     let (model, limit, adapter) = (&config.model, gpu.binding_limit(), &gpu.info().name);
     check_fits(model, model.n_embd.div_ceil(model.n_layer), model.head_dim(), limit, adapter)?;
-    // The widest activation of a token is the MLP's, of 4·C floats.
+    // The widest activation of a token is the MLP's, with 4·C floats.
     let token = 4 * model.n_embd as u64 * DType::F32.bytes();
     let (seq, bytes) = (model.sequence_len, model.sequence_len as u64 * token);
     if bytes > limit {

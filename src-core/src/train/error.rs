@@ -11,13 +11,13 @@ use crate::tokenizer::TokenizerError;
 
 use super::metrics::MetricsError;
 
-/// A training run could not start, or not go on.
+/// A training run could not start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// The configuration makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The device failed, or the model does not fit it.
+    /// The device failed, or the model does not fit.
     #[error(transparent)]
     Gpu(#[from] GpuError),
     /// A sample could not be written.
@@ -53,11 +53,11 @@ pub enum TrainError {
         *batch as u128 * *seq as u128
     )]
     Indivisible {
-        /// Tokens of a step.
+        /// Tokens per step.
         total: u64,
-        /// Rows of a batch.
+        /// Rows per batch.
         batch: usize,
-        /// Tokens of a row.
+        /// Tokens per row.
         seq: usize,
     },
     /// A number that must be positive is not.
@@ -75,7 +75,7 @@ pub enum TrainError {
         "a row of {seq} tokens needs {bytes} bytes in the MLP, but {adapter} binds at most {limit} bytes at a time; the longest row that fits has {longest} tokens"
     )]
     RowTooLong {
-        /// Tokens of a row.
+        /// Tokens per row.
         seq: usize,
         /// Bytes of its widest activation.
         bytes: u64,
@@ -125,7 +125,7 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The loss is not a number any more.
+    /// The loss is no longer a number.
     #[error(
         "the loss at step {step} is {loss}: training has diverged; train a new run with lower learning rates, from the last checkpoint if it is to begin there"
     )]

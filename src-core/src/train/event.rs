@@ -1,4 +1,4 @@
-//! What a training run tells while it runs: the command line prints it, another program may draw it.
+//! Events of a training run: the command line prints them, another program may draw them.
 
 use std::path::PathBuf;
 
@@ -9,16 +9,16 @@ use crate::tasks::FileSummary;
 /// How long a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
-    /// So many steps.
+    /// A number of steps.
     Steps(u64),
-    /// As many steps as it takes to train on every one of so many conversations once.
+    /// As many steps as it takes to train once on every conversation.
     Epoch {
-        /// The conversations.
+        /// The number of conversations.
         conversations: usize,
     },
 }
 
-/// One optimizer step, as `metrics.jsonl` holds it.
+/// One optimizer step, as in `metrics.jsonl`.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepReport {
     /// The step, from 0.
@@ -26,20 +26,20 @@ pub struct StepReport {
     /// How long the run is.
     #[serde(skip)]
     pub length: Length,
-    /// Part of the run that is done after this step, from 0 to 1.
+    /// Progress of the run after this step, from 0 to 1.
     #[serde(skip)]
     pub progress: f64,
     /// Mean loss of the step's tokens in nats, before the step.
     pub loss: f64,
-    /// Exponential average of the loss, its bias removed.
+    /// Exponential moving average of the loss, with bias correction.
     pub smooth_loss: f64,
     /// Bits per byte of the step's tokens.
     pub bpb: f64,
-    /// Factor of the learning rates.
+    /// Factor applied to the learning rates.
     pub lr_multiplier: f64,
     /// Tokens trained on after this step.
     pub tokens: u64,
-    /// How many times reading the data has started.
+    /// The epoch: how many times reading the data has started.
     pub epoch: u64,
     /// Wall-clock seconds of the step.
     pub seconds: f64,
@@ -49,15 +49,15 @@ pub struct StepReport {
     pub flops_per_second: f64,
     /// Bytes of GPU memory in use.
     pub memory: u64,
-    /// Seconds left, as far as the last steps tell.
+    /// Estimated seconds remaining.
     #[serde(skip)]
     pub eta_seconds: f64,
 }
 
-/// Something that happened in a run.
+/// An event of a run.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Training begins, or goes on, with step `step`.
+    /// Training begins, or continues, with step `step`.
     Start {
         /// First step.
         step: u64,
@@ -67,32 +67,32 @@ pub enum Event {
         parameters: usize,
         /// Floating-point operations per token.
         flops_per_token: u64,
-        /// Rows of a batch.
+        /// Rows per batch.
         device_batch_size: usize,
-        /// Batches of a step.
+        /// Batches per step.
         accumulation: usize,
         /// Bytes of GPU memory in use.
         memory: u64,
         /// The adapter's name.
         adapter: String,
     },
-    /// GPU memory is short: a batch has `to` rows instead of the `from` that were asked for.
+    /// GPU memory is too small: a batch has `to` rows instead of the requested `from`.
     BatchHalved {
         /// Rows before.
         from: usize,
         /// Rows now.
         to: usize,
-        /// Batches of a step now; the tokens of a step stay the same.
+        /// Batches per step now; the tokens per step stay the same.
         accumulation: usize,
     },
-    /// Checkpoints that resuming passed over, with what is wrong with each.
+    /// Checkpoints that resuming skipped, with what is wrong with each.
     Rejected {
-        /// One sentence a checkpoint.
+        /// One sentence per checkpoint.
         reasons: Vec<String>,
     },
     /// A file of conversations was read.
     Conversations(FileSummary),
-    /// The data holds nothing to validate on, so there will be no validation.
+    /// The data has no validation split, so there will be no validation.
     NoValidation,
     /// A step is done.
     Step(StepReport),

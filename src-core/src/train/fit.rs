@@ -1,4 +1,4 @@
-//! A trainer that fits into the memory that there is.
+//! Finds a batch size that fits in memory.
 
 use super::checks::accumulation;
 use super::event::Event;
@@ -8,8 +8,8 @@ use crate::gpu::{Gpu, GpuError};
 use crate::model::Config;
 use crate::optim::OptimizerConfig;
 
-/// A trainer with batches of `asked` rows, or, where memory is too short for that, of half as many, and so on: an odd
-/// number is divided by its smallest divisor, so that the batches of a step stay whole. A resumed run keeps its rows:
+/// A trainer with batches of `asked` rows, or, if memory does not suffice, of half as many, and so on: an odd
+/// number is divided by its smallest divisor, so that a step consists of whole batches. A resumed run keeps its rows:
 /// with others its sums would round differently.
 pub(super) fn trainer_that_fits(
     gpu: &Gpu,
@@ -31,7 +31,7 @@ pub(super) fn trainer_that_fits(
             }
             Err(GpuError::OutOfMemory { .. } | GpuError::TooLarge { .. }) if !resumed && rows > 1 => {
                 rows /= (2..rows).find(|&divisor| rows.is_multiple_of(divisor)).unwrap_or(rows);
-                // The driver frees what the failed try held only now.
+                // The driver frees the memory of the failed try only now.
                 gpu.wait()?;
             }
             Err(error) => return Err(error.into()),

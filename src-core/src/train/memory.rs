@@ -1,7 +1,7 @@
 //! How much GPU memory a training step takes: the formula of `docs/MEMORY.md`, term by term.
 //!
-//! It is written from the sizes alone, so that a run can be planned before anything is allocated. A test holds it against
-//! what the device counts.
+//! It only depends on the sizes, so that a run can be planned before anything is allocated. A test compares it with
+//! the device's count.
 
 use crate::gpu::{Gpu, Numerics};
 use crate::kernels::matmul::{self, Layout, Product, autotune};
@@ -15,7 +15,7 @@ use crate::optim::OptimizerConfig;
 /// Bytes of a float, a token id or a target.
 const WORD: u64 = 4;
 
-/// Bytes of a dispatch's uniforms: they start on 256-byte borders.
+/// Bytes of a dispatch's uniforms: they are aligned to 256 bytes.
 const UNIFORMS: u64 = 256;
 
 /// GPU memory of a training step in bytes, by [`Memory`](crate::gpu::Memory) kind.
@@ -23,15 +23,15 @@ const UNIFORMS: u64 = 256;
 pub struct StepMemory {
     /// Parameters, and the rotary tables.
     pub weights: u64,
-    /// One gradient a parameter.
+    /// One gradient per parameter.
     pub gradients: u64,
     /// Moments of AdamW and Muon.
     pub moments: u64,
-    /// What the forward pass keeps.
+    /// What the forward pass saves.
     pub activations: u64,
     /// Gradients of activations, Muon's scratch, partial sums and transposed operands.
     pub workspace: u64,
-    /// Uniforms, and the losses on their way back.
+    /// Uniforms, and the read-back buffers of losses.
     pub staging: u64,
 }
 
@@ -49,9 +49,9 @@ impl StepMemory {
 
 /// The memory of a step of one batch of `rows` rows of `config.sequence_len` tokens.
 ///
-/// `gpu` enters by three properties: its binding limit, which bounds the chunk of logits and the stacks of matrices,
-/// and which matmul kernels are best on it, since some transpose their operands first. In the fast numerics class partial
-/// sums of products come on top, at most 32 MiB each in a batch, in an evaluation and in the update.
+/// It depends on `gpu` through three properties: its memory and its binding limit, which bound the chunk of logits and the
+/// stacks of matrices, and the fastest matmul kernels, since some pack their operands first. In the fast numerics class partial
+/// sums of products are added, at most 32 MiB each in a batch, in an evaluation and in the update.
 pub fn step_memory(gpu: &Gpu, config: &Config, rows: usize) -> StepMemory {
     let sizes = Sizes::new(gpu, config, rows);
     let parameters = sizes.table_floats() + sizes.matrix_floats();
@@ -69,7 +69,7 @@ fn bytes(words: usize) -> u64 {
     words as u64 * WORD
 }
 
-/// The letters of the formula.
+/// The symbols of the formula.
 struct Sizes<'a> {
     config: &'a Config,
     /// N = rows · T.
@@ -88,11 +88,11 @@ struct Sizes<'a> {
     vocab: usize,
     /// E: layers with a value embedding.
     embeds: usize,
-    /// s: 1 where the model has smear, else 0.
+    /// s: 1 if the model has smear, else 0.
     smear: usize,
-    /// λ: 1 where it has lambdas, else 0.
+    /// λ: 1 if it has lambdas, else 0.
     lambdas: usize,
-    /// b: 1 where it has backout, else 0.
+    /// b: 1 if it has backout, else 0.
     backout: usize,
     /// R: rows of logits that exist at a time.
     chunk: usize,
@@ -136,20 +136,20 @@ impl<'a> Sizes<'a> {
         2 * self.config.sequence_len * (self.config.head_dim() / 2)
     }
 
-    /// Two of AdamW for each of its parameters; of Muon one for each, and one a neuron.
+    /// AdamW: two for each of its parameters. Muon: one for each, and one per neuron.
     fn moment_floats(&self) -> usize {
         2 * self.table_floats() + self.matrix_floats() + self.over_stacks(|of| of.count * second_stride(*of)).sum::<usize>()
     }
 
-    /// L·N·(8·C + 2·K·D + 2·H + K + 2) by layer, E·N·K of gates, X·N·C of the stream, N·(3·C + 5 + s) around the layers, and
+    /// L·N·(8·C + 2·K·D + 2·H + K + 2) in layers, E·N·K of gates, X·N·C of the stream, N·(3·C + 5 + s) outside the layers, and
     /// R·V logits.
     fn activation_floats(&self) -> usize {
         let Self { tokens, layers, channels, heads, kv_heads, kv_channels, embeds, smear, .. } = *self;
         // Two norms' outputs, queries, attention's output, and the MLP's hidden 4·C; keys and values; scales and
         // log-sum-exp by query head; a scale by key head; scales of two norms.
         let layer = 8 * channels + 2 * kv_channels + 2 * heads + kv_heads + 2;
-        // X: with lambdas the stream in every layer, and before the first where smear makes it another than the embedding;
-        // without them one buffer for all, and one for what backout needs of the middle layer.
+        // X: with lambdas the stream in every layer, and before the first if smear makes it different from the embedding;
+        // without them one buffer for all, and one for the middle layer with backout.
         let stream = if self.lambdas == 1 { layers + smear } else { 1 + self.backout };
         // Embedding, its norm, and the final norm; two scales, the smear gate, ids, targets and losses.
         let rest = 3 * channels + 5 + smear;
@@ -165,7 +165,7 @@ impl<'a> Sizes<'a> {
         tokens * token + vocab + 2 + kernels::scratch_len(tokens, kv_heads)
     }
 
-    /// Of the optimizer: each part as large as the largest stack wants it, and four numbers a rule.
+    /// Of the optimizer: each part as large as the largest stack needs it, and four numbers per rule.
     fn muon_floats(&self) -> usize {
         let largest = |len: &dyn Fn(&Matrices) -> usize| self.over_stacks(len).max().unwrap_or(0);
         let direction = largest(&|of| of.count * of.stride);
@@ -177,8 +177,8 @@ impl<'a> Sizes<'a> {
         direction + 2 * gram + neuron + 2 * sums + partial + numbers
     }
 
-    /// Operands that a product's kernel reads packed, where one does: the largest left and the largest right one of a
-    /// batch, of an evaluation, and of the update, which are recorded apart.
+    /// Packed operands, if a product's kernel needs them: the largest left and the largest right one of a
+    /// batch, of an evaluation, and of the update, which are separate recordings.
     fn packed_floats(&self, gpu: &Gpu) -> usize {
         let largest = |products: &[Product<'_>]| {
             let sizes = products
@@ -197,7 +197,7 @@ impl<'a> Sizes<'a> {
         largest(&batch) + largest(&evaluation) + largest(&update)
     }
 
-    /// What `of` names for each product of activations with a matrix: from tokens, outputs and inputs.
+    /// The results of `of` for each product of activations with a matrix: called with tokens, outputs and inputs.
     fn products(&self, of: impl Fn(usize, usize, usize) -> Vec<Product<'static>>) -> Vec<Product<'static>> {
         let matrices = self.config.param_specs().into_iter().filter(|spec| spec.group == Group::Matrix && !spec.name.contains("ve_gate"));
         let mut products: Vec<_> = matrices.flat_map(|spec| of(self.tokens, spec.shape[0], spec.shape[1])).collect();
@@ -207,7 +207,7 @@ impl<'a> Sizes<'a> {
         products
     }
 
-    /// Dispatches of a batch, of an evaluation and of the update, which have a block of uniforms each. Packing is not
+    /// Dispatches of a batch, of an evaluation and of the update, with a block of uniforms each. Packing is not
     /// counted: its blocks are small.
     fn dispatches(&self) -> usize {
         let Self { layers, embeds, smear, lambdas, backout, .. } = *self;

@@ -1,7 +1,7 @@
-//! `metrics.jsonl`: what a training run measured, one JSON object a line, only ever appended to.
+//! `metrics.jsonl`: the measurements of a training run, one JSON object per line, append-only.
 //!
-//! A killed run has logged steps after its last checkpoint, and a resumed one takes them again; so opening the log
-//! for a resume cuts those lines, and the file becomes that of a run that was never killed.
+//! A killed run has logged steps after its last checkpoint, and a resumed one repeats them; so opening the log
+//! for a resume removes those lines, and the file becomes that of a run that was never killed.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing} {path}: {source}", path = path.display())]
 pub struct MetricsError {
-    /// What was being done.
+    /// The operation.
     doing: &'static str,
     /// The file.
     path: PathBuf,
-    /// What the system said.
+    /// The system's error.
     source: io::Error,
 }
 
@@ -33,12 +33,12 @@ impl MetricsError {
 pub struct MetricsLog {
     path: PathBuf,
     file: File,
-    /// Bytes of whole lines.
+    /// Bytes of complete lines.
     length: u64,
 }
 
 impl MetricsLog {
-    /// Opens the log for appending, and makes it if it is not there. Lines that are not whole are dropped, and with
+    /// Opens the log for appending, or creates it. Incomplete lines are dropped, and with
     /// `resume_step` also every line whose `step` is that step or a later one. Lines without a `step` stay.
     pub fn open(path: &Path, resume_step: Option<u64>) -> Result<Self, MetricsError> {
         if path.exists() {
@@ -50,7 +50,7 @@ impl MetricsLog {
         Ok(Self { path: path.to_path_buf(), file, length })
     }
 
-    /// Appends `line`, an object with the field `step`, in a single write. When that fails, no part of it stays.
+    /// Appends `line`, an object with the field `step`, in a single write. If that fails, no part of it remains.
     pub fn append(&mut self, line: &impl Serialize) -> Result<(), MetricsError> {
         let mut bytes = serde_json::to_vec(line).map_err(|error| MetricsError::io("write", &self.path)(error.into()))?;
         bytes.push(b'\n');
@@ -62,13 +62,13 @@ impl MetricsLog {
         Ok(())
     }
 
-    /// Makes all lines durable. Call it before saving a checkpoint, so that no line before it is lost with the power.
+    /// Makes all lines durable. Call it before saving a checkpoint, so that no earlier line is lost in a power failure.
     pub fn sync(&self) -> Result<(), MetricsError> {
         self.file.sync_data().map_err(MetricsError::io("write", &self.path))
     }
 }
 
-/// Validation bits per byte that the log has for `step`, the last measured there; none without a log.
+/// The last validation bits per byte in the log for `step`; none without a log.
 pub fn validation(path: &Path, step: u64) -> Result<Option<f64>, MetricsError> {
     #[derive(Deserialize)]
     struct Line {
@@ -83,15 +83,15 @@ pub fn validation(path: &Path, step: u64) -> Result<Option<f64>, MetricsError> {
     let mut found = None;
     for line in BufReader::new(file).split(b'\n') {
         let line = line.map_err(MetricsError::io("read", path))?;
-        // Other lines measure other things, and the last one may not be whole.
+        // Other lines hold other measurements, and the last one may be incomplete.
         found = serde_json::from_slice::<Line>(&line).ok().filter(|line| line.step == step).map(|line| line.val_bpb).or(found);
     }
     Ok(found)
 }
 
-/// Rewrites the log without the lines that do not belong there, in one move; leaves it alone if there are none.
+/// Rewrites the log without the lines that do not belong there, atomically; leaves it alone if there are none.
 fn cut(path: &Path, resume_step: Option<u64>) -> io::Result<()> {
-    /// The only field that is looked at.
+    /// The only field that is used.
     #[derive(Deserialize)]
     struct Line {
         step: Option<u64>,
@@ -149,7 +149,7 @@ mod tests {
         let mut log = MetricsLog::open(&killed, None).unwrap();
         log.append(&line(0)).unwrap();
         for kept in [10, 0, 20] {
-            // Each time some lines further than the last checkpoint, and the beginning of another.
+            // Each time some lines after the last checkpoint, and the beginning of another.
             let from = fs::read_to_string(&killed).unwrap().lines().count() as u64;
             (from..kept.max(from) + 5).for_each(|step| log.append(&line(step)).unwrap());
             fs::File::options().append(true).open(&killed).unwrap().write_all(b"{\"step\": 99, \"lo").unwrap();

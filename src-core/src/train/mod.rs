@@ -1,4 +1,4 @@
-//! Training: one loop for every stage, what it measures, and how it resumes to the bit.
+//! Training: one loop for every stage, its metrics, and exact resume.
 
 mod checks;
 mod error;

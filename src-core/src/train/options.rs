@@ -1,4 +1,4 @@
-//! The options of training, resolved: what a run's `config.json` keeps, so that a resumed run cannot differ.
+//! The resolved options of training, as saved in a run's `config.json`, so that a resumed run cannot differ.
 
 use std::path::PathBuf;
 
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 use crate::gpu::Numerics;
 use crate::tasks::{FileSummary, HeldOut};
 
-/// Options that every stage has, named as the reference names them.
+/// Options that every stage has, with the reference's names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoopOptions {
-    /// Seed of whatever the stage draws by chance.
+    /// Seed of the stage's random draws.
     pub seed: u64,
-    /// Rows of a batch; halved when memory runs short.
+    /// Rows per batch; halved if memory runs out.
     pub device_batch_size: usize,
-    /// Tokens of a step.
+    /// Tokens per step.
     pub total_batch_size: u64,
-    /// Factor of learning rates for that batch.
+    /// Factor for learning rates at that batch size.
     pub lr_scale: f64,
     /// Learning rate of the token embedding.
     pub embedding_lr: f64,
@@ -26,19 +26,19 @@ pub struct LoopOptions {
     pub matrix_lr: f64,
     /// Learning rate of the lambdas.
     pub scalar_lr: f64,
-    /// Part of the run over which the learning rate falls.
+    /// Fraction of the run over which the learning rate falls.
     pub warmdown_ratio: f64,
-    /// What is left of it at the end.
+    /// Fraction of it that remains at the end.
     pub final_lr_frac: f64,
     /// Steps between validations; none if absent.
     pub eval_every: Option<u64>,
-    /// Tokens of a validation.
+    /// Tokens per validation.
     pub eval_tokens: u64,
     /// Steps between checkpoints; only the last step's if absent.
     pub save_every: Option<u64>,
-    /// Checkpoints that are kept; all if absent.
+    /// Number of checkpoints to keep; all if absent.
     pub keep_last: Option<usize>,
-    /// Which kernels may be chosen. In the fast class checkpoints record which were, so that a resumed run has the same bits.
+    /// Which kernels may be chosen. In the fast class checkpoints record the choices, so that a resumed run has the same bits.
     #[serde(default, skip_serializing_if = "Numerics::is_exact")]
     pub numerics: Numerics,
 }
@@ -56,7 +56,7 @@ pub struct PretrainOptions {
     pub warmup_steps: u64,
     /// Steps between samples; none if absent.
     pub sample_every: Option<u64>,
-    /// What every stage has; the seed is that of the initial weights.
+    /// Options of every stage; the seed is that of the initial weights.
     #[serde(flatten)]
     pub common: LoopOptions,
 }
@@ -71,16 +71,16 @@ pub struct SftOptions {
     pub data: Option<PathBuf>,
     /// Whether nothing may be fetched.
     pub offline: bool,
-    /// What files of conversations hold out for validation. Runs from before there was a choice do not say.
+    /// The rule for holding out conversations for validation. Older runs do not record it.
     #[serde(default = "HeldOut::unrecorded")]
     pub held_out: HeldOut,
-    /// Whether conversations that cannot be represented are left out.
+    /// Whether conversations that cannot be represented are skipped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skip_unsupported: bool,
     /// What was found in the files of conversations when the run began.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileSummary>,
-    /// Steps that were made with the optimizer's moments before this run; 0 where it begins with none.
+    /// Steps made with the optimizer's moments before this run; 0 if it begins with fresh ones.
     pub moment_steps: u64,
     /// Optimizer steps; every conversation once if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,11 +88,11 @@ pub struct SftOptions {
     /// Steps between samples; none if absent.
     #[serde(default)]
     pub sample_every: Option<u64>,
-    /// Factor of all learning rates.
+    /// Factor applied to all learning rates.
     pub init_lr_frac: f64,
-    /// Part of the run over which the learning rate rises.
+    /// Fraction of the run over which the learning rate rises.
     pub warmup_ratio: f64,
-    /// What every stage has; the seed is that of the mixture's order.
+    /// Options of every stage; the seed is that of the mixture's order.
     #[serde(flatten)]
     pub common: LoopOptions,
 }

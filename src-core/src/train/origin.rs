@@ -1,4 +1,4 @@
-//! The checkpoint of another run that a run begins with.
+//! The checkpoint of another run from which a run starts.
 
 use super::tensors::GpuTensors;
 use super::trainer::Trainer;
@@ -11,7 +11,7 @@ use crate::gpu::Gpu;
 pub struct Origin {
     source: Source,
     model: TensorFile,
-    /// `None` where the run begins with no moments.
+    /// `None` if the run begins with fresh moments.
     optimizer: Option<TensorFile>,
 }
 
@@ -34,7 +34,7 @@ impl Origin {
         &self.source
     }
 
-    /// Fills a trainer with it.
+    /// Loads it into a trainer.
     pub(super) fn restore(&mut self, gpu: &Gpu, trainer: &Trainer) -> Result<(), TrainError> {
         GpuTensors::of_model(gpu, &trainer.model.parameters).restore(&mut self.model)?;
         match &mut self.optimizer {

@@ -1,4 +1,4 @@
-//! Pretraining: what the loop trains on where a model is to learn to continue text.
+//! Pretraining: training on text.
 
 use std::path::PathBuf;
 use std::sync::Arc;

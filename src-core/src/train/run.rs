@@ -1,4 +1,4 @@
-//! From a run's folder to its outcome: making or opening the run, locking it, and starting the loop of its stage.
+//! From a run's folder to its outcome: creates or opens the run, locks it, and starts the loop of its stage.
 
 use std::path::PathBuf;
 
@@ -22,22 +22,22 @@ use crate::tokenizer::Tokenizer;
 pub enum Start {
     /// A new run.
     Fresh {
-        /// What its `config.json` will say.
+        /// The content of its `config.json`.
         config: Box<RunConfig>,
-        /// The checkpoint that `config.from` names, open already.
+        /// The opened checkpoint of `config.from`.
         origin: Option<Box<Origin>>,
     },
-    /// Where the newest whole checkpoint of the run stopped; from the beginning if it never got to save one.
+    /// From the newest complete checkpoint of the run; from the beginning if there is none.
     Resume(Resume),
 }
 
-/// What is different from when a run began.
+/// Changes since the run began.
 #[derive(Clone, Debug, Default)]
 pub struct Resume {
-    /// Where its data lies now, if not where it lay: the same files for a base run, a folder of them for one on
+    /// The new place of its data, if it has moved: the same files for a base run, a folder of them for one on
     /// conversations. The run remembers it.
     pub data: Vec<PathBuf>,
-    /// What to do where the data was changed.
+    /// What to do if the data has changed.
     pub changes: Changes,
 }
 
@@ -61,7 +61,7 @@ pub fn train(setting: Setting<'_>, name: &str, start: Start, tell: &mut dyn FnMu
     }
 }
 
-/// Makes a run and trains it.
+/// Creates a run and trains it.
 fn begin<S: Stage>(
     setting: Setting<'_>,
     name: &str,
@@ -70,7 +70,7 @@ fn begin<S: Stage>(
     origin: Option<Box<Origin>>,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Outcome, TrainError> {
-    // Everything that can be refused is refused before the run's folder exists.
+    // Everything that can be rejected is rejected before the run's folder exists.
     check(setting.gpu, &config)?;
     check_vocabulary(&config, setting.tokenizer)?;
     let stage = S::open(setting.home, &config, options, setting.tokenizer)?;
@@ -91,14 +91,14 @@ fn begin<S: Stage>(
     let outcome = Session::open(setting, &lock, config, stage, Begin { saved: None, changes: Changes::Refuse, origin }, &mut listen)
         .and_then(|mut session| session.run(setting.interrupt, &mut listen));
     if outcome.is_err() && !trained {
-        // A run that never got anywhere would only stand in the way of the next try. Nobody else can have taken it up
+        // A run without progress would only block the next try. No other process can have started using it
         // meanwhile: it is still locked.
         let _ = std::fs::remove_dir_all(run.folder());
     }
     outcome
 }
 
-/// Goes on with a run.
+/// Resumes a run.
 fn resume<S: Stage>(
     setting: Setting<'_>,
     lock: &RunLock,
@@ -126,13 +126,13 @@ fn resume<S: Stage>(
     let stored = serde_json::to_value(&config).unwrap_or_default();
     let mut session = Session::open(setting, lock, config, stage, Begin { saved, changes: how.changes, origin }, tell)?;
     if !how.data.is_empty() {
-        // Only where the data is right: the next one who resumes the run finds it there.
+        // Only if the data is right: the next resume will look there.
         lock.replace_config(&stored)?;
     }
     session.run(setting.interrupt, tell)
 }
 
-/// The outcome of a run that has nothing left to train.
+/// The outcome of a run that is already complete.
 fn complete<S: Stage>(saved: &Saved<S::State>) -> Outcome {
     let step = saved.checkpoint.step;
     Outcome {

@@ -19,20 +19,20 @@ pub const RUN_CONFIG_FORMAT: u32 = 1;
 pub struct RunConfig {
     /// The model.
     pub model: Config,
-    /// The stage, and how the model is trained in it.
+    /// The stage and its options.
     pub training: Training,
-    /// The weights that it begins with; freshly initialised ones if absent.
+    /// The weights that it starts from; freshly initialised ones if absent.
     pub from: Option<Source>,
 }
 
-/// How a run is trained, by its stage.
+/// The options of a run, by its stage.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Training {
-    /// On text.
+    /// Training on text.
     Base(PretrainOptions),
-    /// On conversations.
+    /// Training on conversations.
     Sft(SftOptions),
-    /// Elsewhere: the weights were imported, and there is no training to go on with.
+    /// None: the weights were imported, and there is no training to continue.
     Imported(Provenance),
 }
 
@@ -46,7 +46,7 @@ impl Training {
         }
     }
 
-    /// Whether the run begins with the optimizer's moments of the run that it comes from, not with its weights alone.
+    /// Whether the run starts with the optimizer's moments of its source run, not only with its weights.
     pub fn carries_moments(&self) -> bool {
         matches!(self, Self::Sft(options) if options.moment_steps > 0)
     }
@@ -70,8 +70,8 @@ pub fn run_config(run: &Run) -> Result<RunConfig, TrainError> {
     Ok(config)
 }
 
-/// The file as it lies on disk. Which options `training` holds depends on the stage beside it; files from before there
-/// was more than one stage name none.
+/// The file as it is stored. The options in `training` depend on the stage next to it; older files
+/// name no stage.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     format: u32,
@@ -128,7 +128,7 @@ impl From<RunConfig> for Stored {
 mod tests {
     use super::*;
 
-    /// A file of the first version, which knew one stage only and had all options side by side.
+    /// A file of the first version, which had only one stage and all options on one level.
     const FIRST: &str = r#"{
         "format": 1,
         "model": {"sequence_len": 32, "vocab_size": 300, "n_layer": 1, "n_head": 2, "n_kv_head": 2, "n_embd": 32, "window_pattern": "SSSL"},
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!((options.num_iterations, options.warmup_steps, options.sample_every), (10, 3, None));
         assert_eq!((options.common.eval_every, options.common.matrix_lr), (Some(4), 0.02));
         assert_eq!(config.from, Some(Source { run: "first".into(), step: 20 }));
-        // It is written with its stage, the options still side by side, and read back the same.
+        // It is written with its stage, the options still on one level, and read back the same.
         let written = serde_json::to_value(&config).unwrap();
         assert_eq!((written["stage"].as_str(), written["training"]["total_batch_size"].as_u64()), (Some("base"), Some(128)));
         assert_eq!(serde_json::from_value::<RunConfig>(written).unwrap(), config);

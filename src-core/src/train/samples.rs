@@ -1,4 +1,4 @@
-//! What a model writes in the midst of training, for a person to see how it gets on.
+//! Samples during training, to see the model's progress.
 
 use std::sync::atomic::AtomicBool;
 
@@ -8,16 +8,16 @@ use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::tokenizer::{Conversation, Message, Role, Tokenizer};
 
-/// What a base model continues.
+/// Prompts for a base model.
 const PROMPTS: [&str; 4] = ["The capital of", "In the beginning", "It was a", "The people of the United States"];
 
-/// Tokens that a prompt is continued by.
+/// Tokens of a continuation.
 const PROMPT_TOKENS: usize = 24;
 
-/// What a model that learns to answer is asked.
+/// Questions for a model in fine-tuning.
 const QUESTIONS: [&str; 3] = ["Hello!", "Who are you?", "What is the capital of France?"];
 
-/// Tokens of an answer at most.
+/// The most tokens of an answer.
 const ANSWER_TOKENS: usize = 32;
 
 /// The likeliest continuations of a few prompts.
@@ -43,7 +43,7 @@ pub(super) fn continuations(gpu: &Gpu, model: &Model, tokenizer: &Tokenizer) -> 
     })
 }
 
-/// The likeliest answers to a few questions; none to those that the context has no room for.
+/// The likeliest answers to a few questions; none to those that do not fit in the context.
 pub(super) fn answers(gpu: &Gpu, model: &Model, tokenizer: &Tokenizer) -> Result<Vec<String>, TrainError> {
     unless_full(|| {
         let options = ChatOptions { sampling: Sampling::greedy(), max_tokens: ANSWER_TOKENS };
@@ -51,7 +51,7 @@ pub(super) fn answers(gpu: &Gpu, model: &Model, tokenizer: &Tokenizer) -> Result
         let mut chat = match Chat::new(Engine::new(gpu, model, tokenizer)?) {
             Ok(chat) => chat,
             Err(ChatError::Engine(error)) => return Err(error),
-            // Fine-tuning itself has refused such a tokenizer.
+            // Fine-tuning itself has already rejected such a tokenizer.
             Err(ChatError::Conversation(_)) => return Ok(samples),
         };
         for question in QUESTIONS {
@@ -72,7 +72,7 @@ pub(super) fn answers(gpu: &Gpu, model: &Model, tokenizer: &Tokenizer) -> Result
     })
 }
 
-/// Training goes on without samples where only they do not fit the GPU's memory.
+/// Training continues without samples if only they do not fit in the GPU's memory.
 fn unless_full(samples: impl FnOnce() -> Result<Vec<String>, EngineError>) -> Result<Vec<String>, TrainError> {
     match samples() {
         Err(EngineError::Gpu(full)) if full.is_out_of_memory() => {

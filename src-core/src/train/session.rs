@@ -1,7 +1,7 @@
 //! The training loop, the same for every stage.
 //!
-//! In the order of the reference's loop, before each step: validation, samples, a checkpoint; then the step. A step's
-//! losses are waited for only after the next step is submitted, so that the GPU never stands still for a log line.
+//! As in the reference's loop, before each step: validation, samples, a checkpoint; then the step. The loop waits for a step's
+//! losses only after the next step is submitted, so that the GPU is never idle for a log line.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,7 +30,7 @@ use crate::data::prefetch::{self, Prefetcher};
 use crate::eval::bits_per_byte::BitsPerByte;
 use crate::gpu::{Gpu, Numerics};
 
-/// Validation batches are kept from one validation to the next up to this many tokens.
+/// Validation batches of up to this many tokens are kept from one validation to the next.
 const KEPT_EVAL_TOKENS: u64 = 1 << 22;
 
 /// A run in progress.
@@ -43,7 +43,7 @@ pub(super) struct Session<'a, S: Stage> {
     accumulation: usize,
     token_bytes: Vec<u32>,
     batches: Prefetcher<S::State>,
-    /// Where reading stands after the last batch that was trained on.
+    /// The loader's state after the last batch that was trained on.
     loader: S::State,
     validation: Vec<Batch>,
     metrics: MetricsLog,
@@ -64,29 +64,29 @@ pub(super) struct Session<'a, S: Stage> {
     pending: Option<Submitted>,
 }
 
-/// A step that the device works on.
+/// A step in flight.
 struct Submitted {
     step: u64,
     epoch: u64,
     lr_multiplier: f64,
-    /// After the step.
+    /// Progress after the step.
     progress: f64,
     begun: Instant,
     losses: PendingLoss,
 }
 
-/// What a session begins with.
+/// What a session starts from.
 pub(super) struct Begin<L> {
     /// A checkpoint of the run.
     pub saved: Option<Saved<L>>,
-    /// What to do where the data is not what the checkpoint was made on.
+    /// What to do if the data has changed since the checkpoint.
     pub changes: Changes,
-    /// Where there is no checkpoint yet: that of another run.
+    /// If there is no checkpoint yet: that of another run.
     pub origin: Option<Box<Origin>>,
 }
 
 impl<'a, S: Stage> Session<'a, S> {
-    /// Allocates and fills everything: from a checkpoint of the run, else from that of another, else as a new model begins.
+    /// Allocates and fills everything: from a checkpoint of the run, else from that of another, else with initial weights.
     pub fn open(
         setting: Setting<'a>,
         lock: &'a RunLock,
@@ -119,7 +119,7 @@ impl<'a, S: Stage> Session<'a, S> {
             saved.as_ref().map_or_else(Default::default, |state| (state.smooth_loss, state.min_val_bpb, state.training_seconds));
         let source = stage.training(trainer.rows(), saved.map(|state| state.loader), changes)?;
         let loader = source.state();
-        // What an earlier process drew of later steps is to be forgotten.
+        // Later steps that an earlier process logged must be removed.
         let drawn = run.tensorboard_path().exists();
         Ok(Self {
             gpu,
@@ -151,7 +151,7 @@ impl<'a, S: Stage> Session<'a, S> {
     /// Trains until the end of the run, or until `interrupt` is set: then the step in progress is finished and saved.
     ///
     /// # Errors
-    /// The first one ends the run. What was trained until then is saved where it is of use.
+    /// The first one ends the run. What was trained until then is saved if it is useful.
     pub fn run(&mut self, interrupt: &AtomicBool, tell: &mut dyn FnMut(Event)) -> Result<Outcome, TrainError> {
         let outcome = self.train(interrupt, tell);
         if let Err(error) = &outcome
@@ -187,7 +187,7 @@ impl<'a, S: Stage> Session<'a, S> {
         }
         let finished = loop {
             let at_end = self.progress() >= 1.0;
-            // After the last step there is nothing to stop: what is left of the run is its last validation and saving.
+            // After the last step there is nothing to stop: only the last validation and saving remain.
             let stop = !at_end && interrupt.load(Ordering::Relaxed);
             let due = |every: Option<u64>| every.is_some_and(|every| at_end || self.step.is_multiple_of(every.max(1)));
             let (eval, sample, save) = {
@@ -247,7 +247,7 @@ impl<'a, S: Stage> Session<'a, S> {
         S::progress(self.stage.options(), self.step, &self.loader)
     }
 
-    /// Hands the next step to the GPU.
+    /// Submits the next step to the GPU.
     fn submit(&mut self, begun: Instant) -> Result<Submitted, TrainError> {
         let step = self.step;
         tracing::debug!(step, "a step begins");
@@ -260,7 +260,7 @@ impl<'a, S: Stage> Session<'a, S> {
             loader = Some(next.state);
         }
         let losses = self.trainer.step(batches, self.stage.moment_steps() + step, values)?;
-        // Only now: where a batch of the step was missing, a checkpoint begins with all of them again.
+        // Only now: if a batch of the step is missing, a checkpoint must repeat all of them.
         if let Some(state) = loader {
             self.loader = state;
         }
@@ -269,8 +269,8 @@ impl<'a, S: Stage> Session<'a, S> {
         Ok(Submitted { step, epoch, lr_multiplier: values.lr_multiplier, progress, begun, losses })
     }
 
-    /// Waits for a step's losses and reports them. `next` is when the step after it began, if one did: then that is
-    /// where this one's time ends, whether the driver works while we wait (GPUs) or within the submission (lavapipe).
+    /// Waits for a step's losses and reports them. `next` is when the next step began, if one did: then that is
+    /// the end of this one's time, whether the driver works while we wait (GPUs) or within the submission (lavapipe).
     fn log(&mut self, submitted: Submitted, next: Option<Instant>, tell: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
         let Submitted { step, epoch, lr_multiplier, progress, begun, losses } = submitted;
         let done = self.trainer.finish(losses, &self.token_bytes)?;
@@ -312,7 +312,7 @@ impl<'a, S: Stage> Session<'a, S> {
         Ok(())
     }
 
-    /// Bits per byte over the first batches of the validation split. Gives up, and says false, when `stop` does: a
+    /// Bits per byte over the first batches of the validation split. Returns false if `stop` ended it: a
     /// resumed run validates again.
     fn validate(&mut self, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Event)) -> Result<bool, TrainError> {
         let (rows, seq) = (self.trainer.rows(), self.config.model.sequence_len);
@@ -388,7 +388,7 @@ impl<'a, S: Stage> Session<'a, S> {
     }
 }
 
-/// Whether the weights are those of whole steps, and worth keeping, where this ends a run.
+/// Whether the weights after this error are those of complete steps, and worth saving.
 fn leaves_good_weights(error: &TrainError) -> bool {
     !matches!(error, TrainError::Diverged { .. } | TrainError::Gpu(_) | TrainError::Checkpoint(_))
 }

@@ -1,4 +1,4 @@
-//! What is peculiar to a stage of training. The loop around it is [`session`](super::session)'s, and is the same for all.
+//! What is specific to a stage of training. The loop in [`session`](super::session) is the same for all.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,29 +19,29 @@ use crate::tokenizer::Tokenizer;
 
 /// A stage of training with its data open.
 ///
-/// A run's progress goes from 0 to 1. It depends on nothing but the options, the step, and the state of the loader after
-/// that many steps, so that a resumed run finds itself where it was.
+/// A run's progress goes from 0 to 1. It depends only on the options, the step, and the state of the loader after
+/// that many steps, so that a resumed run has the same progress.
 pub(super) trait Stage: Sized {
     /// The stage's own options.
     type Options: Clone;
-    /// What resuming its loader needs.
+    /// The state of its loader.
     type State: Clone + Serialize + DeserializeOwned + Send + 'static;
-    /// What makes its batches.
+    /// Its loader.
     type Loader: BatchSource<State = Self::State>;
 
-    /// Opens the data, and refuses what can be refused before a run is made.
+    /// Opens the data, and rejects what can be rejected before a run is created.
     fn open(home: &Home, config: &RunConfig, options: &Self::Options, tokenizer: &Arc<Tokenizer>) -> Result<Self, TrainError>;
 
     /// The options that it was opened with.
     fn options(&self) -> &Self::Options;
 
-    /// Those of them that every stage has.
+    /// The options that every stage has.
     fn common(&self) -> &LoopOptions;
 
-    /// Lets `options` find the same data in another place.
+    /// Makes `options` refer to the same data in another place.
     fn relocate(options: &mut Self::Options, data: &[PathBuf]);
 
-    /// The stage's options as a run's configuration holds them.
+    /// The stage's options, as stored in a run's configuration.
     fn training_of(options: Self::Options) -> Training;
 
     /// Batches of `rows` rows to train on, from the beginning or from where a checkpoint left off.
@@ -55,7 +55,7 @@ pub(super) trait Stage: Sized {
         true
     }
 
-    /// Whether all there is to validate on has been given out.
+    /// Whether all validation data has been returned.
     fn validated(_loader: &Self::State) -> bool {
         false
     }
@@ -74,15 +74,15 @@ pub(super) trait Stage: Sized {
     /// The scheduled values of step `step`, which begins at `progress`.
     fn values(&self, step: u64, progress: f64) -> StepValues;
 
-    /// Steps that were made with the optimizer's moments before the run.
+    /// Steps made with the optimizer's moments before the run.
     fn moment_steps(&self) -> u64 {
         0
     }
 
-    /// How many times reading the data has started.
+    /// The epoch: how many times reading the data has started.
     fn epoch(loader: &Self::State) -> u64;
 
-    /// Rows of data that there was nothing to learn from.
+    /// Rows of data with nothing to learn from.
     fn left_out(_loader: &Self::State) -> u64 {
         0
     }
@@ -92,7 +92,7 @@ pub(super) trait Stage: Sized {
         None
     }
 
-    /// Texts that the model writes now.
+    /// Current samples of the model.
     fn samples(&self, _gpu: &Gpu, _model: &Model) -> Result<Vec<String>, TrainError> {
         Ok(Vec::new())
     }

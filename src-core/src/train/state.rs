@@ -1,4 +1,4 @@
-//! What a checkpoint keeps beside tensors, so that a resumed run goes on to the bit.
+//! What a checkpoint stores in addition to tensors, so that a run resumes exactly.
 
 use std::collections::BTreeMap;
 
@@ -15,22 +15,22 @@ const SMOOTHING: f64 = 0.9;
 /// The state of a run between two steps; `L` is that of the stage's loader.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct TrainState<L> {
-    /// Rows of a batch: sums over another number of rows round differently.
+    /// Rows per batch: sums over another number of rows round differently.
     pub device_batch_size: usize,
-    /// The loss so far.
+    /// The smoothed loss.
     pub smooth_loss: SmoothLoss,
     /// Lowest validation bits per byte, once there is one.
     pub min_val_bpb: Option<f64>,
     /// Seconds spent in steps.
     pub training_seconds: f64,
-    /// Where the data loader stands after the last step.
+    /// The data loader's state after the last step.
     pub loader: L,
-    /// In the fast numerics class: the kernels that were chosen, of which others would round differently.
+    /// In the fast numerics class: the chosen kernels, since others would round differently.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub kernels: BTreeMap<String, String>,
 }
 
-/// Exponential average of the loss, pulled towards the 0 that it began with.
+/// Exponential moving average of the loss, biased towards its initial 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct SmoothLoss(f64);
@@ -41,20 +41,20 @@ impl SmoothLoss {
         self.0 = SMOOTHING * self.0 + (1.0 - SMOOTHING) * loss;
     }
 
-    /// The average after `steps` steps, without its pull towards 0; none before the first.
+    /// The average after `steps` steps, with bias correction; none before the first.
     pub fn after(&self, steps: u64) -> Option<f64> {
         (steps > 0).then(|| self.0 / (1.0 - SMOOTHING.powf(steps as f64)))
     }
 }
 
-/// A checkpoint to go on from.
+/// A checkpoint to resume from.
 pub(super) struct Saved<L> {
     pub checkpoint: Checkpoint,
     pub state: TrainState<L>,
 }
 
 impl<L: DeserializeOwned> Saved<L> {
-    /// The newest whole one of `run`; none if there never was one. Tells which newer ones are not whole.
+    /// The newest intact one of `run`; none if there never was one. Reports newer ones that are damaged.
     pub fn newest(run: &Run, tell: &mut dyn FnMut(Event)) -> Result<Option<Self>, TrainError> {
         let (checkpoint, rejected) = match checkpoint::load_latest_good(run) {
             Ok(found) => found,

@@ -1,6 +1,6 @@
-//! TensorBoard event files with scalars, so that a run's curves can be watched with the usual tool.
+//! TensorBoard event files with scalars, to watch a run's curves.
 //!
-//! A file is a row of records: length, its checksum, an `Event` message, its checksum
+//! A file is a sequence of records: length, its checksum, an `Event` message, its checksum
 //! (<https://www.tensorflow.org/tutorials/load_data/tfrecord>). Of the messages (`event.proto`, `summary.proto`) a few
 //! fields suffice, and protobuf's wire format is simple, so they are encoded here rather than by a code generator.
 
@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::metrics::MetricsError;
 
-/// What the name of every event file starts with.
+/// The prefix of every event file's name.
 const PREFIX: &str = "events.out.tfevents.";
 
 /// An event file being written.
@@ -22,12 +22,12 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// Starts a new file in `folder`, which is made if it is not there. With `resume_step`, TensorBoard is told to
-    /// forget what earlier files say of that step and later ones.
+    /// Starts a new file in `folder`, which is created if needed. With `resume_step`, TensorBoard is told to
+    /// discard that step and later ones in earlier files.
     pub fn create(folder: &Path, resume_step: Option<u64>) -> Result<Self, MetricsError> {
         fs::create_dir_all(folder).map_err(MetricsError::io("make", folder))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // TensorBoard reads the files of a folder in the order of their names, and each only until the next appears.
+        // TensorBoard reads the files of a folder in the order of their names, and each only until the next one appears.
         let newest = newest_second(folder).map_err(MetricsError::io("read", folder))?;
         let second = now.as_secs().max(newest.map_or(0, |newest| newest.saturating_add(1)));
         let path = folder.join(format!("{PREFIX}{second:010}.{}.{}", host(), std::process::id()));
@@ -52,13 +52,13 @@ impl EventWriter {
         &self.path
     }
 
-    /// One write a record: a killed run leaves at most a short record at the end, which TensorBoard passes over.
+    /// One write per record: a killed run leaves at most a truncated record at the end, which TensorBoard skips.
     fn write(&mut self, event: &[u8]) -> Result<(), MetricsError> {
         self.file.write_all(&record(event)).map_err(MetricsError::io("write", &self.path))
     }
 }
 
-/// The second in the name of the newest event file.
+/// The timestamp in the name of the newest event file, in seconds.
 fn newest_second(folder: &Path) -> std::io::Result<Option<u64>> {
     let mut newest = None;
     for entry in fs::read_dir(folder)? {
@@ -69,7 +69,7 @@ fn newest_second(folder: &Path) -> std::io::Result<Option<u64>> {
     Ok(newest)
 }
 
-/// This machine's name, as far as it fits a file's name.
+/// This machine's name, restricted to characters of file names.
 fn host() -> String {
     let name = host_name().unwrap_or_default();
     let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(64).collect();
@@ -79,7 +79,7 @@ fn host() -> String {
 #[cfg(unix)]
 fn host_name() -> Option<String> {
     let mut name = [0u8; 256];
-    // SAFETY: the buffer is as long as is said, less one byte that stays 0.
+    // SAFETY: the buffer is one byte longer than the given length, and the last byte stays 0.
     let result = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
     let end = name.iter().position(|&byte| byte == 0)?;
     (result == 0).then(|| String::from_utf8_lossy(&name[..end]).into_owned())
@@ -101,12 +101,12 @@ fn record(message: &[u8]) -> Vec<u8> {
     framed
 }
 
-/// The format's checksum: CRC-32C, rotated and offset, because checksums of data that holds checksums are weak.
+/// The format's checksum: CRC-32C, rotated and offset, because checksums of data that contains checksums are weak.
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// The messages, by their fields' numbers.
+/// The messages, encoded by field numbers.
 mod proto {
     const VARINT: u64 = 0;
     const FIXED64: u64 = 1;
@@ -166,7 +166,7 @@ mod proto {
         varint(out, field << 3 | wire_type);
     }
 
-    /// Seven bits a byte, lowest first; the top bit says that more follow.
+    /// A varint: seven bits per byte, lowest first; the top bit means that more follow.
     fn varint(out: &mut Vec<u8>, mut value: u64) {
         while value >= 0x80 {
             out.push(value as u8 | 0x80);

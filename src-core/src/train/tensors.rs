@@ -1,4 +1,4 @@
-//! Tensors between a GPU and the files of a checkpoint, one at a time.
+//! Transfers tensors between a GPU and the files of a checkpoint, one at a time.
 
 use std::borrow::Cow;
 

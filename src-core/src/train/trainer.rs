@@ -23,12 +23,12 @@ pub struct Trainer {
     idle: Vec<Readback>,
 }
 
-/// A step whose losses are on their way back from the GPU.
+/// A step whose losses are being read back.
 pub struct PendingLoss {
     batches: Vec<(Readback, Batch)>,
 }
 
-/// What a step's losses say.
+/// The loss of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepLoss {
     /// Mean over the step's batches of the mean loss of each batch's targets, in nats.
@@ -76,12 +76,12 @@ impl Trainer {
             acts,
             grads,
         };
-        // What the autotuner tried its candidates on is no part of a step.
+        // The autotuner's buffers are not part of a step.
         gpu.forget_peak_memory();
         Ok(trainer)
     }
 
-    /// Rows of a batch.
+    /// Rows per batch.
     pub fn rows(&self) -> usize {
         self.acts.batch
     }
@@ -89,7 +89,7 @@ impl Trainer {
     /// Submits one optimizer step over `batches` and returns without waiting for it.
     ///
     /// The loss is the mean over each batch's targets, then over batches, as in the reference; a batch without targets
-    /// counts as one whose loss is 0. `step` is the number of steps that were made with the optimizer's moments.
+    /// counts as one whose loss is 0. `step` is the number of steps already made with the optimizer's moments.
     pub fn step(&mut self, batches: Vec<Batch>, step: u64, values: StepValues) -> Result<PendingLoss, GpuError> {
         let mut pending = PendingLoss { batches: Vec::with_capacity(batches.len()) };
         let count = batches.len();
@@ -161,7 +161,7 @@ mod tests {
         StepValues { lr_multiplier: 1.0, momentum: 0.85, weight_decay: 0.0 }
     }
 
-    /// A step of the fast class on another device, which is told what the first chose: the same bits.
+    /// A step of the fast class on another device, with the choices of the first: the same bits.
     #[test]
     fn the_recorded_kernels_of_a_fast_step_bring_its_bits_again() {
         let config = Config {
@@ -221,7 +221,7 @@ mod tests {
             trainer.finish(pending, &[1; 50]).unwrap()
         };
 
-        // With fresh moments, where a gradient of nothing is divided by its own norm.
+        // With fresh moments, a zero gradient is divided by its own norm.
         assert_eq!(step(vec![none.clone(), none.clone()], 0), StepLoss { loss: 0.0, bpb: f64::INFINITY });
         let whole = step(vec![some.clone()], 1).loss;
         assert!((whole - 50f64.ln()).abs() < 0.1, "{whole}");

@@ -1,4 +1,4 @@
-//! Attention over whole sequences and over a cache, and the cache itself.
+//! Attention over whole sequences and over a KV cache, and the cache itself.
 
 use super::super::work::{Work, pairs};
 use super::{Case, Sizes, filled, filled_all};
@@ -39,7 +39,7 @@ pub fn of_training(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
     Ok(cases)
 }
 
-/// One token after a full context, for one row and for eight; keys and values of tokens that are stored; a fork.
+/// One token after a full context, for one row and for eight; storing keys and values of tokens; a fork.
 pub fn of_decoding(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
     let (seq, heads, head_dim) = (sizes.config.sequence_len, sizes.config.n_head, sizes.config.head_dim());
     let width = heads * head_dim;

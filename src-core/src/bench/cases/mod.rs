@@ -1,4 +1,4 @@
-//! Kernels at the sizes that a model has: what to record, and the work that it is measured by.
+//! Kernels at the sizes of a model: what to record, and its work for the roofline.
 
 mod attention;
 mod products;
@@ -15,9 +15,9 @@ use super::work::Work;
 pub struct Case {
     /// The kernel's module and pass.
     pub kernel: &'static str,
-    /// Sizes, in words.
+    /// The sizes, as text.
     pub shape: String,
-    /// What it must do at least.
+    /// Its least work.
     pub work: Work,
     record: Box<dyn Fn(&mut Recorder)>,
 }
@@ -30,7 +30,7 @@ impl Case {
     /// The kernel recorded once.
     ///
     /// # Errors
-    /// Where the device refuses the shader or has no memory left.
+    /// If the device rejects the shader or has no memory left.
     pub fn record(&self, gpu: &Gpu) -> Result<Recording, GpuError> {
         let mut rec = Recorder::new(gpu);
         (self.record)(&mut rec);
@@ -43,12 +43,12 @@ impl Case {
 pub struct Sizes {
     /// Its configuration.
     pub config: Config,
-    /// B: rows of a batch.
+    /// B: rows per batch.
     pub batch: usize,
 }
 
 impl Sizes {
-    /// N: tokens of a batch.
+    /// N: tokens per batch.
     pub fn tokens(&self) -> usize {
         self.batch * self.config.sequence_len
     }
@@ -57,22 +57,22 @@ impl Sizes {
         self.config.n_embd
     }
 
-    /// Words of the residual stream.
+    /// Elements of the residual stream.
     fn stream(&self) -> usize {
         self.tokens() * self.channels()
     }
 
-    /// Rows of a chunk of logits, here.
+    /// Rows of a chunk of logits for these cases.
     fn chunk(&self) -> cross_entropy::Chunk {
         let rows = self.tokens().min(512);
         cross_entropy::Chunk { first: 0, rows, vocab: self.config.vocab_size, cap: self.config.architecture.softcap }
     }
 }
 
-/// Makes the cases of some kernels. They are made one group at a time, so that only one group's tensors exist.
+/// Creates the cases of some kernels. They are created one group at a time, so that only one group's tensors exist.
 pub type Group = fn(&Gpu, &Sizes) -> Result<Vec<Case>, GpuError>;
 
-/// All groups, those that matter most first.
+/// All groups, the most important first.
 pub const GROUPS: &[Group] = &[
     products::of_training,
     attention::of_training,
@@ -86,7 +86,7 @@ pub const GROUPS: &[Group] = &[
     updates::of_sums,
 ];
 
-/// An f32 tensor of small numbers in no order.
+/// An f32 tensor of small pseudo-random numbers.
 fn filled(gpu: &Gpu, shape: &[usize]) -> Result<Tensor, GpuError> {
     let scattered = |i: u32| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0;
     let data: Vec<f32> = (0..shape.iter().product::<usize>() as u32).map(scattered).collect();
@@ -99,7 +99,7 @@ fn filled_all<const N: usize>(gpu: &Gpu, shape: &[usize]) -> Result<[Tensor; N],
     Ok(tensors.try_into().unwrap_or_else(|_| unreachable!("N tensors")))
 }
 
-/// Token ids in no order.
+/// Pseudo-random token ids.
 fn ids(rows: usize, vocab: usize) -> Vec<i32> {
     (0..rows as u64).map(|i| ((i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) % vocab as u64) as i32).collect()
 }
@@ -114,7 +114,7 @@ mod tests {
     use crate::kernels::check;
     use crate::kernels::testing::Bench;
 
-    /// Every case can be recorded and run, and between them they are of every kernel that has a check.
+    /// Every case can be recorded and run, and together they cover every kernel that has a check.
     #[test]
     fn every_kernel_has_a_case_that_runs() {
         let gpu = Bench::new().gpu().clone();

@@ -1,4 +1,4 @@
-//! What goes over the residual stream, over heads, and over tables.
+//! Kernels over the residual stream, over heads, and over tables.
 
 use super::super::work::Work;
 use super::{Case, Sizes, filled, filled_all, ids, upload_ids};
@@ -99,7 +99,7 @@ pub fn of_heads(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
     ])
 }
 
-/// Embeddings, the loss and the draw.
+/// Embeddings, the loss and sampling.
 pub fn of_tables(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
     let (rows, channels, vocab) = (sizes.tokens(), sizes.channels(), sizes.config.padded_vocab());
     let words = sizes.stream();

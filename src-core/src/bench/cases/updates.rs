@@ -35,7 +35,7 @@ pub fn of_optimizers(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
     Ok(vec![adam, muon])
 }
 
-/// Sums over tensors and matrices, and what else is small.
+/// Sums over tensors and matrices, and other small kernels.
 pub fn of_sums(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
     let (rows, channels, layers, words) = (sizes.tokens(), sizes.channels(), sizes.config.n_layer, sizes.stream());
     let [x, y] = filled_all(gpu, &[rows, channels])?;

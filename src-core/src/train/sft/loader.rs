@@ -1,8 +1,8 @@
-//! Batches of whole conversations: they are rendered some ahead, on all cores, and packed by best fit.
+//! Batches of whole conversations, which are rendered ahead on all cores, and packed by best fit.
 //!
 //! A row of T + 1 tokens takes the longest waiting conversation that fits, the first of equals, again until none fits;
-//! the rest of the row is `<|bos|>`. Nothing is cropped but a conversation longer than a row, which could never fit.
-//! What is learnt is what the mask says of each target; everything else, the padding too, is [`IGNORED`].
+//! the rest of the row is `<|bos|>`. Only a conversation longer than a row, which could never fit, is cropped.
+//! The mask determines which targets count in the loss; everything else, including padding, is [`IGNORED`].
 //!
 //! The state holds indexes, not tokens: a resumed loader renders the waiting conversations again.
 
@@ -24,9 +24,9 @@ pub(super) const WAITING: usize = 100;
 /// Conversations are read and rendered this many at a time.
 const AHEAD: usize = 64;
 
-/// What the loader needs of a tokenizer. A trait, so that the tests of packing stand alone.
+/// What the loader needs from a tokenizer. A trait, so that packing can be tested without one.
 pub(in crate::train) trait Render: Send + Sync + 'static {
-    /// The tokens of a conversation, and which of them are learnt.
+    /// The tokens of a conversation, and its loss mask.
     fn render(&self, conversation: &Conversation) -> Result<Rendered, ConversationError>;
 
     /// The id of `<|bos|>`.
@@ -61,25 +61,25 @@ impl Packable for Waiting {
 struct Place {
     /// Its index.
     index: usize,
-    /// Conversations that were read to get it: itself, and those right before it that there was nothing to learn from.
+    /// Conversations that were read to get it: itself, and those directly before it with nothing to learn from.
     read: u64,
 }
 
-/// All that a loader needs to go on as if it had never stopped. It does not depend on the batch's shape but for the
-/// length of a row, which cuts conversations.
+/// Everything that a loader needs to resume exactly. It does not depend on the batch's shape except for the
+/// length of a row, which crops conversations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::train) struct SftState {
     /// The fingerprint of the conversations.
     data: String,
     /// How many conversations there are.
     pub conversations: usize,
-    /// How many times reading has started at the first conversation.
+    /// The epoch: how many times reading has started at the first conversation.
     pub epoch: u64,
     /// The conversation that is read next.
     cursor: usize,
-    /// Conversations that are packed, and those that were passed over on the way to them.
+    /// Conversations that are packed, and those that were skipped on the way to them.
     pub consumed: u64,
-    /// Conversations that were passed over because there was nothing to learn from them in a row's length.
+    /// Conversations that were skipped because there was nothing to learn from them within a row's length.
     pub left_out: u64,
     /// Of these, those since the last one that waits or is packed.
     left_out_since: u64,
@@ -113,17 +113,17 @@ pub(in crate::train) struct SftLoader<R> {
     renderer: Arc<R>,
     rows: usize,
     row_len: usize,
-    /// Read every conversation once instead of without end.
+    /// Read every conversation once instead of endlessly.
     once: bool,
-    /// But for what waits, which is in `waiting`.
+    /// The state, except for the waiting conversations, which are in `waiting`.
     state: SftState,
     waiting: BestFit<Waiting>,
-    /// Rendered ahead of the state: those from its cursor on.
+    /// Conversations rendered ahead of the state, from its cursor on.
     ahead: VecDeque<Result<Rendered, DataError>>,
 }
 
 impl<R: Render> SftLoader<R> {
-    /// A loader of batches of `rows` rows of `row_len` tokens, from the first conversation on and without end.
+    /// An endless loader of batches of `rows` rows of `row_len` tokens, from the first conversation on.
     pub fn endless(task: Arc<dyn Task>, renderer: Arc<R>, rows: usize, row_len: usize) -> Self {
         let state = SftState::beginning(task.as_ref());
         Self { task, renderer, rows, row_len, once: false, state, waiting: BestFit::default(), ahead: VecDeque::new() }
@@ -134,7 +134,7 @@ impl<R: Render> SftLoader<R> {
         Self { once: true, ..Self::endless(task, renderer, rows, row_len) }
     }
 
-    /// An endless loader that goes on from `state`. Refuses the state of other conversations.
+    /// An endless loader that resumes from `state`. Rejects the state of other conversations.
     pub fn resume(task: Arc<dyn Task>, renderer: Arc<R>, mut state: SftState, rows: usize, row_len: usize) -> Result<Self, DataError> {
         let length = task.len();
         if state.data != task.fingerprint() || state.conversations != length {
@@ -152,12 +152,12 @@ impl<R: Render> SftLoader<R> {
         Ok(loader)
     }
 
-    /// Whether reading is over.
+    /// Whether reading has finished.
     fn all_read(&self) -> bool {
         self.once && self.state.epoch > 1
     }
 
-    /// Conversation `index`, cut to what a row holds.
+    /// Conversation `index`, cropped to a row.
     fn render(&self, index: usize) -> Result<Rendered, DataError> {
         let conversation = self.task.example(index).map_err(DataError::conversations)?;
         let mut rendered = self.renderer.render(&conversation).map_err(DataError::conversations)?;
@@ -165,7 +165,7 @@ impl<R: Render> SftLoader<R> {
         Ok(rendered)
     }
 
-    /// Renders the next conversations, from the first again after the last unless that is the end.
+    /// Renders the next conversations, starting over after the last unless each is read once.
     fn render_ahead(&mut self) {
         let length = self.state.conversations;
         let most = if self.once { length - self.state.cursor } else { AHEAD };
@@ -175,7 +175,7 @@ impl<R: Render> SftLoader<R> {
         self.ahead = rendered.into();
     }
 
-    /// Takes the next conversation among those that wait, or passes it over.
+    /// Adds the next conversation to the waiting ones, or skips it.
     fn read(&mut self) -> Result<(), DataError> {
         if self.state.conversations == 0 {
             return Err(DataError::NothingToLearn { tokens: self.row_len });
@@ -191,7 +191,7 @@ impl<R: Render> SftLoader<R> {
             self.state.cursor = 0;
             self.state.epoch += 1;
         }
-        // The first token is no target.
+        // The first token is not a target.
         if rendered.mask.iter().skip(1).any(|&learnt| learnt) {
             let read = 1 + std::mem::take(&mut self.state.left_out_since);
             self.waiting.push(Waiting { place: Place { index, read }, rendered });
@@ -199,14 +199,14 @@ impl<R: Render> SftLoader<R> {
         }
         self.state.left_out += 1;
         self.state.left_out_since += 1;
-        // A whole epoch with nothing to learn would never end.
+        // An epoch with nothing to learn would repeat for ever.
         if self.state.left_out_since >= self.state.conversations as u64 {
             return Err(DataError::NothingToLearn { tokens: self.row_len });
         }
         Ok(())
     }
 
-    /// Fills a row of `row_len + 1` tokens, and says of each whether it is learnt.
+    /// Fills a row of `row_len + 1` tokens and its loss mask.
     fn pack(&mut self, row: &mut Rendered) -> Result<(), DataError> {
         row.truncate(0);
         let length = self.row_len + 1;

@@ -1,4 +1,4 @@
-//! Supervised fine-tuning: what the loop trains on where a model is to learn to answer.
+//! Supervised fine-tuning: training on conversations.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ impl Stage for FineTuning {
         &self.options.common
     }
 
-    /// `data` is a folder. Files of conversations that are not where they were are looked for in it by name.
+    /// `data` is a folder, in which files of conversations that have moved are searched by name.
     fn relocate(options: &mut SftOptions, data: &[PathBuf]) {
         let Some(folder) = data.first() else { return };
         for task in &mut options.tasks {
@@ -123,7 +123,7 @@ impl Stage for FineTuning {
         }
     }
 
-    /// Of the steps where their number is given, else of the conversations, as far as they are packed.
+    /// By steps if their number is given, else by packed conversations.
     fn progress(options: &SftOptions, step: u64, loader: &SftState) -> f64 {
         match options.num_iterations {
             Some(steps) => step as f64 / steps as f64,

@@ -1,5 +1,5 @@
-//! What changes from step to step while fine-tuning: the learning rate follows the progress of the run, which need not
-//! know its number of steps; Muon's momentum follows the step; nothing decays.
+//! The schedules of fine-tuning: the learning rate depends on the progress of the run, which need not
+//! know its number of steps; Muon's momentum depends on the step; there is no weight decay.
 
 use crate::optim::StepValues;
 
@@ -13,13 +13,13 @@ const FIRST_STEP: f64 = 1e-8;
 /// The shape of the schedules over a run.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SftSchedule {
-    /// Factor of all learning rates.
+    /// Factor applied to all learning rates.
     pub init_lr_frac: f64,
-    /// Part of the run over which the learning rate rises linearly.
+    /// Fraction of the run over which the learning rate rises linearly.
     pub warmup_ratio: f64,
-    /// Part of the run over which it falls linearly.
+    /// Fraction of the run over which it falls linearly.
     pub warmdown_ratio: f64,
-    /// What is left of it at the end.
+    /// Fraction of it that remains at the end.
     pub final_lr_frac: f64,
 }
 
