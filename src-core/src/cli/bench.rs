@@ -20,22 +20,22 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Everything about an adapter, in two files for an issue: checks, its roof, kernels and steps
+    /// Check and measure an adapter: kernels, its roofline and whole steps, in two files for an issue
     Device(super::bench_device::DeviceArgs),
-    /// f32 products of square matrices
+    /// Measure f32 products of square matrices
     Matmul(MatmulArgs),
-    /// A whole training step, and where its time goes kernel by kernel
+    /// Measure a whole training step, kernel by kernel
     Step(StepArgs),
-    /// Prefill and decode with a cache, beside the speed of memory
+    /// Measure prefill and decode with a KV cache, and compare with the memory bandwidth
     Infer(super::bench_infer::InferArgs),
 }
 
 #[derive(clap::Args)]
 struct MatmulArgs {
-    /// Sizes: a product of N × N matrices for each
+    /// Sizes: one product of N × N matrices for each
     #[arg(value_name = "N", default_values_t = [512, 1024], value_parser = clap::value_parser!(u32).range(1..=8192))]
     sizes: Vec<u32>,
-    /// Repeats; the median counts
+    /// Repeats; the median is reported
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     repeats: u32,
 }
@@ -45,19 +45,19 @@ struct StepArgs {
     /// Layers
     #[arg(long, value_name = "N", default_value_t = 4)]
     depth: usize,
-    /// Tokens of a row
+    /// Tokens per row
     #[arg(long, value_name = "N", default_value_t = 512)]
     seq: usize,
-    /// Ids in the vocabulary
+    /// Vocabulary size
     #[arg(long, value_name = "N", default_value_t = 4096)]
     vocab: usize,
-    /// Rows of a batch; a step is one batch
+    /// Rows per batch; a step is one batch
     #[arg(long, value_name = "N", default_value_t = 4)]
     batch: usize,
     /// Attention windows of the layers: S short, L full
     #[arg(long, value_name = "LETTERS", default_value = "SSSL")]
     window_pattern: String,
-    /// Steps that are timed; the median counts
+    /// Steps to time; the median is reported
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
     /// Time the same model in another framework on this adapter instead
@@ -83,7 +83,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     }
 }
 
-/// The adapter, with kernels chosen by measuring.
+/// Opens the adapter, with kernels chosen by measuring.
 fn open(context: &Context) -> Result<Gpu, Failure> {
     let gpu = Gpu::open(context.adapter.as_deref())?;
     gpu.autotune_in(&context.home.cache());

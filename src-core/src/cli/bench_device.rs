@@ -1,4 +1,4 @@
-//! `nc-core bench device`: an adapter checked and measured, in two files that can be put into an issue.
+//! `nc-core bench device`: checks and measures an adapter, into two files for an issue.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use crate::gpu::Gpu;
 /// Options of `nc-core bench device`.
 #[derive(clap::Args)]
 pub struct DeviceArgs {
-    /// Folder for the two files, which are named after the adapter and the day
+    /// Folder for the two files, which are named after the adapter and the date
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     to: PathBuf,
-    /// Replace files of the same names
+    /// Overwrite files of the same names
     #[arg(long)]
     force: bool,
-    /// Small checks and a small model only, and no tuning
+    /// Only small checks and a small model, and no tuning
     #[arg(long)]
     quick: bool,
-    /// Seconds after which what is left is left out; checks always run [default: 300, with --quick 60]
+    /// Seconds after which the rest is left out; checks always run [default: 300, with --quick 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     budget: Option<u32>,
 }

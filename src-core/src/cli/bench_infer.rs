@@ -1,4 +1,4 @@
-//! `nc-core bench infer`: prefill and decode, and how near decoding comes to the speed of memory.
+//! `nc-core bench infer`: prefill and decode, and how close decoding comes to the memory bandwidth.
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ pub struct InferArgs {
     /// Tokens of the context
     #[arg(long, value_name = "N", default_value_t = 512)]
     max_seq_len: usize,
-    /// Ids in the vocabulary
+    /// Vocabulary size
     #[arg(long, value_name = "N", default_value_t = 4096)]
     vocab: usize,
     /// Attention windows of the layers: S short, L full
@@ -26,10 +26,10 @@ pub struct InferArgs {
     /// Tokens of the prompt
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(2..))]
     prompt_tokens: u32,
-    /// Tokens that every row writes
+    /// Tokens to decode per row
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     decode_tokens: u32,
-    /// Rows that are decoded together: a sweep over these
+    /// Batch sizes of decoding: a sweep over these
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1, 8, 32], value_parser = clap::value_parser!(u32).range(1..=4096))]
     batch_sizes: Vec<u32>,
     /// 0 takes the likeliest token each time
@@ -40,7 +40,7 @@ pub struct InferArgs {
     kernels: bool,
 }
 
-/// Bytes of each buffer of the copy: past the caches of most adapters.
+/// Bytes of each buffer of the copy: larger than the caches of most adapters.
 const COPY_BYTES: u64 = 64 << 20;
 
 /// Runs the subcommand.

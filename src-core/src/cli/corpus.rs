@@ -1,11 +1,11 @@
-//! What is read when no `--data` is given: the downloaded shards, or the sample corpus that comes with nc-core.
+//! The default of `--data`: the downloaded shards, or the sample corpus of nc-core.
 
 use std::path::{Path, PathBuf};
 
 use super::{Context, Failure, note};
 use crate::data::{DataSet, PUBLIC_SHARDS, Split, ValidationBy};
 
-/// How much of what was passed over is told, in lines.
+/// The most lines about skipped files.
 const MOST_LINES: usize = 10;
 
 /// The folder of the downloaded shards if there are any, else that of the sample corpus.
@@ -36,7 +36,7 @@ pub fn validation(set: &DataSet) -> String {
     format!("{first}{more} ({})", set.validation_by())
 }
 
-/// Tells on standard error what was found beside the data and is not read, and where validation takes most of it.
+/// Prints on standard error what was found next to the data and is not read, and whether validation takes most of the data.
 pub fn tell_what_is_left_out(set: &DataSet) {
     let passed_over = set.passed_over();
     for over in passed_over.iter().take(MOST_LINES) {

@@ -1,4 +1,4 @@
-//! `nc-core data`: fetch the public shards, say what a data set holds, and make conversations.
+//! `nc-core data`: fetch the public shards, inspect data sets, and generate conversations.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::data::{DataFile, DataSet, FileTally, Format, PassedOver, Split, Tally
 
 pub(super) mod download;
 
-/// Lines for files before the rest is only counted.
+/// The most files that are listed.
 const MOST_FILES: usize = 20;
 
 /// Options of `nc-core data`.

@@ -22,13 +22,13 @@ pub struct Args {
     /// The checkpoint's step [default: the newest]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     step: Option<u64>,
-    /// For whom
+    /// The format
     #[arg(long)]
     format: FormatName,
-    /// The folder to make
+    /// The folder to create
     #[arg(long, value_name = "FOLDER")]
     to: PathBuf,
-    /// Type of the numbers: f32 is exact, the others take half the room
+    /// Number type: f32 is exact, the others take half the space
     #[arg(long, default_value = "f32")]
     dtype: NumberTypeName,
 }
@@ -37,7 +37,7 @@ pub struct Args {
 enum FormatName {
     /// Hugging Face's transformers (classic architecture only)
     Hf,
-    /// Any program that reads docs/FORMAT.md (every architecture)
+    /// Any program that implements docs/FORMAT.md (every architecture)
     Safetensors,
 }
 

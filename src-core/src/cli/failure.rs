@@ -1,4 +1,4 @@
-//! How a subcommand fails: one clear sentence with the next step, and an exit code.
+//! Failures of subcommands: one clear sentence with the next step, and an exit code.
 
 use std::error::Error;
 use std::fmt;
@@ -15,17 +15,17 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Input, files or surroundings that the user can mend: exit code 2.
+    /// Input, files or an environment that the user can fix: exit code 2.
     pub fn input(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 2 }
     }
 
-    /// A device that does not do what it should: exit code 1.
+    /// A device that fails: exit code 1.
     pub fn device(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 1 }
     }
 
-    /// The process's exit code: 2, or 1 where the program or the device failed.
+    /// The process's exit code: 2, or 1 if the program or the device failed.
     pub fn code(&self) -> u8 {
         self.code
     }

@@ -19,7 +19,7 @@ pub struct Args {
     /// The text to continue
     #[arg(long, short, value_name = "TEXT", default_value = "")]
     prompt: String,
-    /// Continue token ids instead, with nothing put in front: a JSON file with a list, or an object with the list `ids`
+    /// Continue token ids instead, with nothing prepended: a JSON file with a list, or an object with the list `ids`
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     ids: Option<PathBuf>,
     /// Tokens to write
@@ -36,7 +36,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let given = args.ids.as_deref().map(ids::read).transpose()?;
     let loaded = Loaded::open(&args.which, context)?;
     sampling.validate(loaded.model.config.vocab_size)?;
-    // Ids are continued as they are: whoever gives them knows what ends a text.
+    // Ids are continued without a stop token: their meaning is up to the caller.
     let (prompt, stop) = match given {
         Some(ids) => (ids, Vec::new()),
         None => {
@@ -53,7 +53,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     }
     let options = GenerateOptions { max_tokens: Some(args.max_tokens), sampling, stop, tools: false, overflow: Overflow::Forget };
 
-    // Text that nobody reads any more need not be written.
+    // If stdout is closed, generating more is pointless.
     let unheard = AtomicBool::new(false);
     let show = |text: &str| {
         let mut out = std::io::stdout();

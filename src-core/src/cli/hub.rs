@@ -1,4 +1,4 @@
-//! Models of the hub, with bars for what is fetched.
+//! Fetches models from the hub, with progress bars.
 
 use super::data::download::Progress;
 use super::{Context, Failure, note};
@@ -7,9 +7,9 @@ use crate::interchange::import::hub::{Fetched, Hub};
 
 /// Fetches `OWNER/NAME[@REVISION]` into the cache.
 pub fn fetch_model(repo: &str, options: &Options, offline: bool, context: &Context) -> Result<Fetched, Failure> {
-    // Nothing needs tidying: whatever is on disk at any moment can be gone on with.
+    // No cleanup is needed: whatever is on disk at any moment can be continued.
     ctrlc::set_handler(|| {
-        note("stopped; run the same command again and it goes on from here");
+        note("stopped; run the same command again to continue");
         std::process::exit(130);
     })?;
     let progress = Progress::new("files");

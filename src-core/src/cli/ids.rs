@@ -24,7 +24,7 @@ pub fn read(path: &Path) -> Result<Vec<u32>, Failure> {
     Ok(ids)
 }
 
-/// Refuses ids that the model of a run does not have.
+/// Rejects ids that are not in the vocabulary of a run's model.
 pub fn check(ids: &[u32], model: &Config, run: &str) -> Result<(), Failure> {
     match ids.iter().find(|&&id| id as usize >= model.vocab_size) {
         Some(id) => {

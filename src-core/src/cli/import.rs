@@ -1,4 +1,4 @@
-//! `nc-core import`: make a run of a model from elsewhere.
+//! `nc-core import`: makes a run of a model from elsewhere.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::interchange::import::{self, Choice, Found, Options, Progress, Stage};
 use crate::model::Config;
 use crate::train::{RunConfig, Training};
 
-/// What begins an address on the Hugging Face hub.
+/// The prefix of an address on the Hugging Face hub.
 const HUB: &str = "hub:";
 
 /// Options of `nc-core import`.
@@ -34,10 +34,10 @@ pub struct Args {
     /// Which model of a nanochat base folder or experiment, such as d20 [default: the deepest]
     #[arg(long, value_name = "TAG")]
     model_tag: Option<String>,
-    /// The tokenizer.pkl or tokenizer.json of the model, where it is not beside it
+    /// The tokenizer.pkl or tokenizer.json of the model, if it is not next to it
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
-    /// Use what was fetched from the hub before, and fetch nothing
+    /// Use only what was fetched from the hub before
     #[arg(long)]
     offline: bool,
 }
@@ -45,7 +45,7 @@ pub struct Args {
 /// Runs the subcommand.
 pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     if let Some(name) = &args.name {
-        // A name that is taken is refused before gigabytes are fetched or read.
+        // An existing name is rejected before gigabytes are fetched or read.
         check_vacant(name, context)?;
     }
     let options = Options { step: args.step, source: args.source, model_tag: args.model_tag, tokenizer: args.tokenizer };
@@ -83,7 +83,7 @@ fn config_of(found: &Found) -> Result<Value, Failure> {
     Ok(serde_json::to_value(config)?)
 }
 
-/// What was imported, for when it is.
+/// What is being imported, for the final message.
 struct Summary {
     kind: String,
     model: Config,

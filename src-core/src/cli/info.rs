@@ -87,7 +87,7 @@ pub fn run(_args: Args, context: &Context) -> Result<(), Failure> {
     context.finish(&value, &lines.join("\n"))
 }
 
-/// The stage that a run's `config.json` names; those from before there was more than one name none.
+/// The stage in a run's `config.json`; older ones have none.
 fn stage(run: &RunSummary) -> Option<&str> {
     Some(run.config.as_ref().ok()?.get("stage").and_then(Value::as_str).unwrap_or("base"))
 }

@@ -13,16 +13,16 @@ pub fn after_this_step() -> Result<Arc<AtomicBool>, Failure> {
         if flag.swap(true, Ordering::Relaxed) {
             stop_at_once();
         }
-        note("\nstopping after this step; once more to stop at once");
+        note("\nstopping after this step; press Ctrl-C again to stop at once");
     })?;
     Ok(interrupt)
 }
 
 /// Ends the process without waiting for the GPU's threads, which may be in the middle of a step. No checkpoint is
-/// harmed: saving outlives an end at any moment.
+/// damaged: saving is safe against an end at any moment.
 pub fn stop_at_once() -> ! {
     #[cfg(unix)]
-    // SAFETY: `_exit` takes no memory and runs nothing of ours.
+    // SAFETY: `_exit` allocates nothing and runs none of our code.
     unsafe {
         libc::_exit(130)
     }

@@ -1,4 +1,4 @@
-//! A run's model on a GPU, as `generate` and `score` need it.
+//! Loads a run's model onto a GPU, for the subcommands that use it.
 
 use super::{Context, Failure};
 use crate::checkpoint::{self, Run};
@@ -44,7 +44,7 @@ impl Loaded {
                 config.vocab_size
             )));
         }
-        // Whether it may lack its tokenizer, the checkpoint says.
+        // The checkpoint records whether the run has a tokenizer.
         let mut saved = checkpoint::load_model(&run, which.step)?;
         let gpu = Gpu::open(context.adapter.as_deref())?;
         let parameters = Parameters::frozen(&gpu, &config)?;
@@ -53,13 +53,13 @@ impl Loaded {
         Ok(Self { gpu, name, step: saved.step, model, tokenizer })
     }
 
-    /// The tokenizer, for what needs text.
+    /// The tokenizer, or an error if there is none.
     pub fn tokenizer(&self) -> Result<&Tokenizer, Failure> {
         self.tokenizer.as_ref().ok_or_else(|| no_tokenizer(&self.name))
     }
 }
 
-/// The tokenizer of a run; one that was imported may have none.
+/// The tokenizer of a run; an imported one may have none.
 pub fn tokenizer_of(run: &Run) -> Result<Tokenizer, Failure> {
     let imported = || matches!(run_config(run), Ok(RunConfig { training: Training::Imported(_), .. }));
     match Tokenizer::from_file(&run.tokenizer_path()) {
@@ -74,7 +74,7 @@ fn no_tokenizer(name: &str) -> Failure {
     ))
 }
 
-/// The name of the only run that there is.
+/// The name of the only run.
 pub fn only_run(context: &Context) -> Result<String, Failure> {
     let mut runs = Run::list(&context.home)?;
     match runs.len() {
@@ -87,7 +87,7 @@ pub fn only_run(context: &Context) -> Result<String, Failure> {
     }
 }
 
-/// Refuses to go on with a run by another command than the one that made it.
+/// Rejects resuming a run by another command than the one that made it.
 pub fn check_made_by(command: &str, run: &Run) -> Result<(), Failure> {
     let made_by = match run_config(run)?.training {
         Training::Base(_) => "train",

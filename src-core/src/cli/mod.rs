@@ -1,4 +1,4 @@
-//! The command line: one file per subcommand, thin. A subcommand parses its options, calls the library, and says
+//! The command line: one file per subcommand, thin. A subcommand parses its options, calls the library, and prints
 //! what it wrote and what to run next. With `--json` the last line of stdout is one JSON document.
 
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -37,27 +37,27 @@ mod train;
 
 pub use failure::Failure;
 
-/// The environment variables that every subcommand heeds.
+/// The environment variables that every subcommand respects.
 const ENVIRONMENT: &str = "Environment:
   NC_HOME          Folder of runs, data and caches [default: the platform's data folder]
   NC_LOG           What to log on stderr: error, warn, info, debug or trace [default: warn]
   NC_MEMORY_LIMIT  Most bytes of tensors on the GPU, for one that is shared [default: what there is]
   NC_CAPABILITIES  Use the adapter as if it had no more than this: gpu, gpu-varying, gpu-no-subgroups or cpu";
 
-/// What is logged when `NC_LOG` is not set: of data sets also what is fetched, which can take minutes. That a driver is
-/// missing is said in our own words.
+/// The default of `NC_LOG`: for tasks also what is fetched, which can take minutes. Missing drivers are reported
+/// by our own message.
 const LOGGED: &str = "warn,nc_core::tasks=info,wgpu_hal=error,wgpu_hal::vulkan::instance=off";
 
-/// Crates that are never logged: one dumps what is sent and received, keys and conversations included, the other every
+/// Crates that are never logged: one logs what is sent and received, including keys and conversations, the other every
 /// key that is typed.
 const DUMPS: [&str; 2] = ["ureq_proto", "rustyline"];
 
-/// What the process's exit code says.
+/// The exit codes of the process.
 const EXIT_CODES: &str = "Exit codes:
   0    Done
   1    The program or the device failed
-  2    Input, files or surroundings to be mended
-  75   Training was stopped by a signal before its end, and saved: go on with --resume
+  2    Input, files or the environment need fixing
+  75   Training was stopped by a signal before its end, and saved: continue with --resume
   130  Stopped at once";
 
 /// nanochat on any GPU: train, evaluate and sample language models with WGSL compute shaders.
@@ -85,7 +85,7 @@ struct Global {
 enum Command {
     /// Train, inspect and use a tokenizer
     Tokenizer(tokenizer::Args),
-    /// Download, inspect and make training data
+    /// Download, inspect and generate training data
     Data(data::Args),
     /// Pretrain a base model
     Train(Box<train::Args>),
@@ -101,31 +101,31 @@ enum Command {
     Score(score::Args),
     /// Write a model for other programs
     Export(export::Args),
-    /// Check and measure an adapter, kernels, a training step, and decoding
+    /// Check and measure an adapter, kernels, a training step, and inference
     Bench(bench::Args),
     /// Show adapters, limits, runs and versions
     Info(info::Args),
 }
 
-/// What a subcommand is handed besides its own options.
+/// What a subcommand gets in addition to its own options.
 pub struct Context {
     /// Print machine-readable output.
     pub json: bool,
-    /// The adapter that the user asked for, if any.
+    /// The requested adapter, if any.
     pub adapter: Option<String>,
-    /// Where runs, data and caches live.
+    /// The home folder of runs, data and caches.
     pub home: Home,
 }
 
 impl Context {
-    /// Ends a subcommand: prints `value` as the last line with `--json`, and `words` otherwise. Fails where stdout
+    /// Ends a subcommand: prints `value` as the last line with `--json`, and `words` otherwise. Fails if stdout
     /// cannot take the result.
     pub fn finish(&self, value: &serde_json::Value, words: &str) -> Result<(), Failure> {
         if self.json { print(&value.to_string()) } else { print(words) }
     }
 }
 
-/// Prints a line on stdout. A reader that has gone, such as `head`, wants no more of it, and that is no failure.
+/// Prints a line on stdout. If the reader has closed it, as `head` does, that is not a failure.
 fn print(line: &str) -> Result<(), Failure> {
     match writeln!(std::io::stdout(), "{line}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::input(format!("cannot write to stdout: {error}"))),
@@ -133,27 +133,27 @@ fn print(line: &str) -> Result<(), Failure> {
     }
 }
 
-/// Text that a model wrote, as it may be shown: at a terminal without control characters, which could be commands to it.
+/// A model's text as it may be printed: at a terminal without control characters, which could be escape sequences.
 fn shown(text: &str) -> std::borrow::Cow<'_, str> {
     let harmful = |c: char| c.is_control() && c != '\n' && c != '\t';
     if text.contains(harmful) && std::io::stdout().is_terminal() { text.replace(harmful, "\u{FFFD}").into() } else { text.into() }
 }
 
-/// Tells a person something on stderr. It may be closed: no work is given up for want of a listener.
+/// Prints a message for the user on stderr. If stderr is closed, the work continues.
 fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// How a subcommand that trains ended.
 pub enum Ended {
-    /// With its last step.
+    /// Complete.
     Done,
-    /// By a signal, before that.
+    /// Stopped by a signal.
     Interrupted,
 }
 
 impl From<Ended> for ExitCode {
-    /// For an interrupted one EX_TEMPFAIL of BSD's sysexits, "try again later": job systems and `train && sft` must not take
+    /// For an interrupted run EX_TEMPFAIL of BSD's sysexits, "try again later": job schedulers and `train && sft` must not take
     /// it for a finished one.
     fn from(ended: Ended) -> Self {
         match ended {

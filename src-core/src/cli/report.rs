@@ -1,4 +1,4 @@
-//! What the commands that train print: a line for every event, the result, and numbers as a person reads them.
+//! The output of the commands that train: a line for every event, the result, and readable numbers.
 
 use std::io::{IsTerminal, Write};
 
@@ -8,9 +8,9 @@ use super::{Context, Ended, Failure, note};
 use crate::tasks::FileSummary;
 use crate::train::{Event, Length, Outcome, StepReport};
 
-/// Prints what happens: on stdout, or on stderr where stdout is for JSON.
+/// Prints events: on stdout, or on stderr if stdout is for JSON.
 pub fn event(event: &Event, json: bool) {
-    // Whoever listened may have gone: no training is given up for that.
+    // The stream may be closed: training continues anyway.
     let say = |words: String| if json { note(&words) } else { drop(writeln!(std::io::stdout(), "{words}")) };
     match event {
         Event::Start { step, length, parameters, flops_per_token, device_batch_size, accumulation, memory, adapter } => {
@@ -82,7 +82,7 @@ fn step_line(step: &StepReport) -> String {
     )
 }
 
-/// Ends a subcommand that trained: says what it wrote, and `next`, the command to run next. Gives how it ended.
+/// Ends a subcommand that trained: prints what it wrote, and `next`, the command to run next. Returns how it ended.
 pub fn finish(name: &str, outcome: &Outcome, next: &str, context: &Context) -> Result<Ended, Failure> {
     let value = json!({
         "run": name,
@@ -132,7 +132,7 @@ pub fn finish(name: &str, outcome: &Outcome, next: &str, context: &Context) -> R
     Ok(if outcome.interrupted { Ended::Interrupted } else { Ended::Done })
 }
 
-/// A number of bytes as a person reads it.
+/// A readable number of bytes.
 pub fn bytes(count: u64) -> String {
     match count {
         0..0x10_0000 => format!("{:.0} KiB", count as f64 / 1024.0),

@@ -17,7 +17,7 @@ pub struct Args {
     /// A JSON file with token ids: a list, or an object with the list `ids`
     #[arg(long, value_name = "FILE", required_unless_present = "text")]
     ids: Option<PathBuf>,
-    /// Score this text instead, behind <|bos|>
+    /// Score this text instead, after <|bos|>
     #[arg(long, value_name = "TEXT", conflicts_with = "ids")]
     text: Option<String>,
 }

@@ -14,59 +14,59 @@ use crate::optim::Horizon;
 use crate::tasks::{HeldOut, NAMES, TaskError, TaskSpec, standard};
 use crate::train::{self, LoopOptions, Origin, Resume, RunConfig, Setting, SftOptions, Start, TrainError, Training, run_config};
 
-/// The file below `data/` under the home folder that conversations about the model itself are looked for in.
+/// The file under `data/` in the home folder for conversations about the model itself.
 const IDENTITY: [&str; 2] = ["conversations", "identity.jsonl"];
 
-/// Options of `nc-core sft`, spelled as the reference's. Learning rates and batch sizes that are not given are those of
-/// the run that it begins with.
+/// Options of `nc-core sft`, with the reference's names. Learning rates and batch sizes default to those of
+/// the run that it starts from.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The run to begin with; with --resume, the run to go on with [default: the only one]
+    /// The run to start from; with --resume, the run to resume [default: the only one]
     #[arg(long, visible_alias = "from", value_name = "NAME")]
     run: Option<String>,
-    /// The checkpoint to begin with [default: the newest]
+    /// The checkpoint to start from [default: the newest]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     step: Option<u64>,
-    /// Name of the new run [default: that of the run to begin with, and -sft]
+    /// Name of the new run [default: that of the run to start from, and -sft]
     #[arg(long, value_name = "NAME")]
     model_tag: Option<String>,
-    /// Go on with a run where its newest whole checkpoint stopped, with the options that it began with; --data then names
-    /// the folder that holds its files now
+    /// Resume a run from its newest intact checkpoint, with its original options; --data then gives
+    /// the folder where its files are now
     #[arg(long, conflicts_with_all = RECORDED)]
     resume: bool,
-    /// Begin with the optimizer's moments too, not with the weights alone; this is the default
+    /// Also start from the optimizer's moments, not only from the weights; this is the default
     #[arg(long, overrides_with = "no_load_optimizer")]
     load_optimizer: bool,
-    /// Begin with fresh moments
+    /// Start with fresh moments
     #[arg(long, overrides_with = "load_optimizer")]
     no_load_optimizer: bool,
 
     /// A task to train on, several times for a mixture: a name, or a .jsonl file of conversations; `mmlu:3` is MMLU three times [default: the reference's mixture]
     #[arg(long = "task", value_name = "TASK", help_heading = "Data")]
     tasks: Vec<String>,
-    /// A folder that holds the tasks' data sets; nothing is fetched then
+    /// A folder with the tasks' data sets; then nothing is fetched
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     data: Option<PathBuf>,
-    /// Use what was fetched before, and fetch nothing
+    /// Use only what was fetched before
     #[arg(long, help_heading = "Data")]
     offline: bool,
-    /// Leave out conversations that cannot be represented (calls of tools, images, other roles), and count them
+    /// Skip and count conversations that cannot be represented (tool calls, images, other roles)
     #[arg(long, help_heading = "Data")]
     skip_unsupported: bool,
     /// Seed of the order of conversations
     #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 42, help_heading = "Data")]
     seed: u64,
 
-    /// Optimizer steps [default: until every conversation was trained on once]
+    /// Optimizer steps [default: one epoch, every conversation once]
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Optimization")]
     num_iterations: Option<u64>,
-    /// Tokens of a row: the context
+    /// Tokens per row: the context
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Optimization")]
     max_seq_len: Option<usize>,
-    /// Rows of a batch; halved by itself when memory runs short
+    /// Rows per batch; halved automatically if memory runs out
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Optimization")]
     device_batch_size: Option<usize>,
-    /// Tokens of a step
+    /// Tokens per step
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Optimization")]
     total_batch_size: Option<u64>,
     /// Learning rate of the token embedding
@@ -81,37 +81,37 @@ pub struct Args {
     /// Learning rate of the lambdas
     #[arg(long, allow_negative_numbers = true, value_name = "LR", help_heading = "Optimization")]
     scalar_lr: Option<f64>,
-    /// Factor of all learning rates
+    /// Factor applied to all learning rates
     #[arg(long, allow_negative_numbers = true, value_name = "R", default_value_t = 0.8, help_heading = "Optimization")]
     init_lr_frac: f64,
-    /// Part of the run over which the learning rate rises
+    /// Fraction of the run over which the learning rate rises
     #[arg(long, allow_negative_numbers = true, value_name = "R", default_value_t = 0.0, help_heading = "Optimization")]
     warmup_ratio: f64,
-    /// Part of the run over which the learning rate falls
+    /// Fraction of the run over which the learning rate falls
     #[arg(long, allow_negative_numbers = true, value_name = "R", default_value_t = 0.5, help_heading = "Optimization")]
     warmdown_ratio: f64,
-    /// What is left of the learning rate at the end
+    /// Fraction of the learning rate that remains at the end
     #[arg(long, allow_negative_numbers = true, value_name = "R", default_value_t = 0.0, help_heading = "Optimization")]
     final_lr_frac: f64,
 
     /// Steps between validations; -1 for none
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 200, help_heading = "Evaluation")]
     eval_every: i64,
-    /// Steps between answers that the model gives; -1 for none
+    /// Steps between samples, answers to a few questions; -1 for none
     #[arg(long, value_name = "N", default_value_t = 200, allow_negative_numbers = true, help_heading = "Evaluation")]
     sample_every: i64,
-    /// Tokens of a validation, at most every conversation that is held out
+    /// Tokens per validation, at most all held-out conversations
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Evaluation")]
     eval_tokens: Option<u64>,
-    /// Steps between checkpoints; -1 for one at the end
+    /// Steps between checkpoints; -1 for only one at the end
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Evaluation")]
     save_every: Option<i64>,
-    /// Checkpoints that are kept
+    /// Number of checkpoints to keep
     #[arg(long, value_name = "N", default_value = "2", help_heading = "Evaluation")]
     keep_last: NonZeroUsize,
 }
 
-/// Options that a run's `config.json` records: a resumed run has them already.
+/// Options that a run's `config.json` records: a resumed run already has them.
 const RECORDED: [&str; 25] = [
     "step",
     "load_optimizer",
@@ -140,7 +140,7 @@ const RECORDED: [&str; 25] = [
     "model_tag",
 ];
 
-/// What is chosen for an adapter where the user says nothing and the run to begin with does not tell.
+/// Defaults by adapter, if neither the user nor the run to start from sets them.
 fn defaults(kind: wgpu::DeviceType) -> Defaults {
     match kind {
         wgpu::DeviceType::Cpu => Defaults { eval_tokens: 32 * 1024, save_every: 100, step_tokens: 4096 },
@@ -152,12 +152,12 @@ fn defaults(kind: wgpu::DeviceType) -> Defaults {
 struct Defaults {
     eval_tokens: u64,
     save_every: i64,
-    /// Tokens of a step where the run to begin with was never trained here.
+    /// Tokens per step if the run to start from was never trained here.
     step_tokens: u64,
 }
 
-/// What stands in for the options of the run to begin with where its weights were imported: learning rates as
-/// `nc-core train` has them, and a step of so many rows as the adapter can be expected to hold.
+/// Defaults if the weights of the run to start from were imported: the learning rates of
+/// `nc-core train`, and a step of as many rows as the adapter can be expected to hold.
 fn untrained(model: &Config, defaults: &Defaults) -> LoopOptions {
     let rows = 1 << (defaults.step_tokens / model.sequence_len as u64).max(1).ilog2();
     let total_batch_size = rows * model.sequence_len as u64;
@@ -226,7 +226,7 @@ fn fresh(args: Args, base: &Run, context: &Context) -> Result<Plan, Failure> {
         error => error.into(),
     })?;
     let base_config = run_config(base)?;
-    // Imported weights have no moments to begin with.
+    // Imported weights have no moments.
     let imported = matches!(base_config.training, Training::Imported(_));
     let moments = args.load_optimizer || !(args.no_load_optimizer || imported);
     let gpu = Gpu::open(context.adapter.as_deref())?;
@@ -267,7 +267,7 @@ fn common(args: &Args, base: &LoopOptions, defaults: &Defaults) -> LoopOptions {
         seed: args.seed,
         device_batch_size: args.device_batch_size.unwrap_or(base.device_batch_size),
         total_batch_size,
-        // Learning rates follow the square root of the batch.
+        // Learning rates scale with the square root of the batch size.
         lr_scale: base.lr_scale * (total_batch_size as f64 / base.total_batch_size as f64).sqrt(),
         embedding_lr: args.embedding_lr.unwrap_or(base.embedding_lr),
         unembedding_lr: args.unembedding_lr.unwrap_or(base.unembedding_lr),
@@ -283,8 +283,8 @@ fn common(args: &Args, base: &LoopOptions, defaults: &Defaults) -> LoopOptions {
     }
 }
 
-/// The tasks as `config.json` keeps them: checked, and files by their full paths. None given means the reference's
-/// mixture, with the conversations about the model itself where they have been made.
+/// The tasks as stored in `config.json`: checked, and files by their full paths. The default is the reference's
+/// mixture, with the conversations about the model itself if they have been generated.
 fn tasks(given: &[String], context: &Context) -> Result<Vec<String>, Failure> {
     if given.is_empty() {
         let identity = context.home.data().join(IDENTITY[0]).join(IDENTITY[1]);

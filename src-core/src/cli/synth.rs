@@ -1,4 +1,4 @@
-//! `nc-core data synth`: write conversations about the model itself.
+//! `nc-core data synth`: generates conversations about the model itself.
 
 use std::path::PathBuf;
 
@@ -9,18 +9,18 @@ use crate::data::synth::{CONVERSATIONS, Recipe, write};
 
 mod endpoint;
 
-/// How many conversations are made when nothing is said.
+/// The default number of conversations.
 const COUNT: u32 = 5000;
-/// The most that are made at once: they are held in memory.
+/// The most conversations at once: they are held in memory.
 const MOST: i64 = 1_000_000;
 
 /// Options of `nc-core data synth`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Recipe of facts and templates, in TOML [default: the one that comes with nc-core, about the model itself]
+    /// Recipe of facts and templates, in TOML [default: the built-in one, about the model itself]
     #[arg(long, value_name = "FILE")]
     facts: Option<PathBuf>,
-    /// File to write, a conversation a line [default: data/conversations/RECIPE.jsonl under $NC_HOME]
+    /// File to write, one conversation per line [default: data/conversations/RECIPE.jsonl under $NC_HOME]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// How many conversations to write [default: 5000; 200 with --endpoint]
@@ -32,14 +32,14 @@ pub struct Args {
     /// What the model calls itself; short for --set name=NAME
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Say a fact of the recipe in this way; may be given several times
+    /// Set a fact of the recipe; may be given several times
     #[arg(long, value_name = "FACT=TEXT", value_parser = fact)]
     set: Vec<(String, String)>,
     #[command(flatten)]
     server: endpoint::Server,
 }
 
-/// Reads `FACT=TEXT`.
+/// Parses `FACT=TEXT`.
 fn fact(text: &str) -> Result<(String, String), String> {
     match text.split_once('=').map(|(name, value)| (name.trim(), value.trim())) {
         Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),

@@ -1,4 +1,4 @@
-//! `nc-core tokenizer`: train a vocabulary, measure it, and use it by hand.
+//! `nc-core tokenizer`: trains a vocabulary, evaluates it, and uses it by hand.
 
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::tokenizer::{Comparison, SAMPLES, Tokenizer, TrainOptions};
 
 mod show;
 
-/// `eval` stops reading the validation split after this many characters: the numbers no longer move.
+/// `eval` stops reading the validation split after this many characters: the numbers no longer change.
 const EVAL_CHARS: usize = 10_000_000;
 
 /// Options of `nc-core tokenizer`.
@@ -34,7 +34,7 @@ enum Command {
     Encode(EncodeArgs),
     /// Print the text of token ids
     Decode(DecodeArgs),
-    /// Show a conversation token by token, and what a model learns of it
+    /// Show a conversation token by token, with its loss mask
     Show(show::Args),
 }
 
@@ -43,7 +43,7 @@ struct TrainArgs {
     /// Files or folders of text: .parquet, .jsonl, .txt, also .jsonl.gz, .txt.zst; a file named val or test is validation, else the last one [default: the sample corpus]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     data: Vec<PathBuf>,
-    /// Ids in the vocabulary, special tokens included
+    /// Vocabulary size, including special tokens
     #[arg(long, value_name = "N", default_value_t = TrainOptions::default().vocab_size)]
     vocab_size: usize,
     /// Stop reading after this many characters
@@ -57,7 +57,7 @@ struct TrainArgs {
     out: Option<PathBuf>,
 }
 
-/// Which tokenizer to use; the shared one when nothing is said.
+/// Which tokenizer to use; by default the shared one.
 #[derive(clap::Args)]
 struct Which {
     /// Use this run's tokenizer
@@ -79,7 +79,7 @@ struct EvalArgs {
 
 #[derive(clap::Args)]
 struct EncodeArgs {
-    /// The text [default: what stdin holds]
+    /// The text [default: stdin]
     text: Option<String>,
     #[command(flatten)]
     which: Which,
@@ -87,7 +87,7 @@ struct EncodeArgs {
 
 #[derive(clap::Args)]
 struct DecodeArgs {
-    /// The ids [default: what stdin holds, with spaces, commas or brackets between]
+    /// The ids [default: stdin, separated by spaces, commas or brackets]
     ids: Vec<u32>,
     #[command(flatten)]
     which: Which,
@@ -155,7 +155,7 @@ fn eval(args: EvalArgs, context: &Context) -> Result<(), Failure> {
     context.finish(&value, &words)
 }
 
-/// Bytes per token of each contender, and how many tokens fewer ours takes than the others.
+/// Bytes per token of each contender, and how many fewer tokens ours needs.
 fn table(comparison: &Comparison) -> String {
     let mut lines = vec!["bytes per token (more is better), and our tokens against theirs".to_owned()];
     let mut head = format!("{:<12}{:>10}", "", "bytes");
@@ -219,7 +219,7 @@ fn stdin() -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|_| Failure::input("stdin is not UTF-8 text"))
 }
 
-/// Says what to run next, where a person reads it: stdout holds the result alone.
+/// Prints what to run next on stderr: stdout has only the result.
 fn hint(next: &str) -> Result<(), Failure> {
     if std::io::stdout().is_terminal() {
         super::note(&format!("next: {next}"));
@@ -227,7 +227,7 @@ fn hint(next: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What to read: `data`, or the sample corpus when nothing is named.
+/// The data to read: `data`, or the sample corpus by default.
 fn texts(data: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
     if data.is_empty() { Ok(vec![corpus::shipped()?]) } else { Ok(data) }
 }

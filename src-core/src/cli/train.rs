@@ -19,22 +19,22 @@ use crate::train::{
     self, LoopOptions, Origin, PretrainOptions, Resume, RunConfig, Setting, Source, Start, TrainError, Training, run_config,
 };
 
-/// Options of `nc-core train`, spelled as the reference's.
+/// Options of `nc-core train`, with the reference's names.
 ///
-/// Whatever is not given suits the adapter: a real GPU gets a model that takes hours, a CPU one that takes minutes.
+/// Defaults depend on the adapter: a real GPU gets a model that takes hours, a CPU one that takes minutes.
 #[derive(clap::Args)]
 pub struct Args {
     /// Name of the run [default: d and the depth]
     #[arg(long, visible_alias = "run", value_name = "NAME")]
     model_tag: Option<String>,
-    /// Go on with a run where its newest whole checkpoint stopped, with the options that it began with; --data then says
-    /// where its data is now
+    /// Resume a run from its newest intact checkpoint, with its original options; --data then gives
+    /// the new place of its data
     #[arg(long, conflicts_with_all = RECORDED)]
     resume: bool,
-    /// With --resume: go on although files of the data were changed; not to the bit
+    /// With --resume: continue although data files have changed; not bit for bit
     #[arg(long, requires = "resume")]
     changed_data: bool,
-    /// Begin with the newest weights of another run, which also decide the model and the tokenizer
+    /// Start from the newest weights of another run, which also determine the model and the tokenizer
     #[arg(long, value_name = "RUN", conflicts_with_all = ["tokenizer", "depth", "architecture", "aspect_ratio", "head_dim", "max_seq_len", "window_pattern"])]
     from: Option<String>,
     /// Files or folders of text: .parquet, .jsonl, .txt, also .jsonl.gz, .txt.zst; a file named val or test is validation, else the last one [default: downloaded shards, else the sample corpus]
@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
-    /// Layers; the one dial of the model's size
+    /// Layers: the one dial of the model's size
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Model")]
     depth: Option<usize>,
     /// The parts of the model
@@ -53,13 +53,13 @@ pub struct Args {
     /// Channels per layer of depth
     #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 64, help_heading = "Model")]
     aspect_ratio: usize,
-    /// Channels of an attention head
+    /// Channels per attention head
     #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 128, help_heading = "Model")]
     head_dim: usize,
-    /// Tokens of a row: the context
+    /// Tokens per row: the context
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Model")]
     max_seq_len: Option<usize>,
-    /// Attention windows of the layers, in turn: S short, L full [default: SSSL; L for a classic model]
+    /// Attention windows of the layers, repeated: S short, L full [default: SSSL; L for a classic model]
     #[arg(long, value_name = "LETTERS", help_heading = "Model")]
     window_pattern: Option<String>,
 
@@ -73,10 +73,10 @@ pub struct Args {
     #[arg(long, allow_negative_numbers = true, value_name = "R", help_heading = "Horizon")]
     target_param_data_ratio: Option<f64>,
 
-    /// Rows of a batch; halved by itself when memory runs short
+    /// Rows per batch; halved automatically if memory runs out
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Optimization")]
     device_batch_size: Option<usize>,
-    /// Tokens of a step [default: chosen from the horizon on a GPU]
+    /// Tokens per step [default: derived from the horizon on a GPU]
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Optimization")]
     total_batch_size: Option<u64>,
     /// Learning rate of the token embedding
@@ -97,10 +97,10 @@ pub struct Args {
     /// Steps over which the learning rate rises
     #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 40, help_heading = "Optimization")]
     warmup_steps: u64,
-    /// Part of the run over which the learning rate falls
+    /// Fraction of the run over which the learning rate falls
     #[arg(long, allow_negative_numbers = true, value_name = "R", default_value_t = 0.65, help_heading = "Optimization")]
     warmdown_ratio: f64,
-    /// What is left of the learning rate at the end
+    /// Fraction of the learning rate that remains at the end
     #[arg(long, allow_negative_numbers = true, value_name = "R", default_value_t = 0.05, help_heading = "Optimization")]
     final_lr_frac: f64,
     /// Seed of the initial weights
@@ -116,21 +116,21 @@ pub struct Args {
     /// Steps between validations; -1 for none
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Evaluation")]
     eval_every: Option<i64>,
-    /// Tokens of a validation
+    /// Tokens per validation
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Evaluation")]
     eval_tokens: Option<u64>,
     /// Steps between samples; -1 for none
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Evaluation")]
     sample_every: Option<i64>,
-    /// Steps between checkpoints; -1 for one at the end
+    /// Steps between checkpoints; -1 for only one at the end
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Evaluation")]
     save_every: Option<i64>,
-    /// Checkpoints that are kept
+    /// Number of checkpoints to keep
     #[arg(long, value_name = "N", default_value = "2", help_heading = "Evaluation")]
     keep_last: NonZeroUsize,
 }
 
-/// Options that a run's `config.json` records: a resumed run has them already.
+/// Options that a run's `config.json` records: a resumed run already has them.
 const RECORDED: [&str; 28] = [
     "from",
     "tokenizer",
@@ -167,7 +167,7 @@ const RECORDED: [&str; 28] = [
 enum Parts {
     /// nanochat's of July 2026, with smear, value embeddings, lambdas and backout
     Current,
-    /// nanochat's of October 2025, with none of these: for what reads Hugging Face's `nanochat` models
+    /// nanochat's of October 2025, without these: for programs that load Hugging Face's `nanochat` models
     Classic,
 }
 
@@ -179,7 +179,7 @@ impl Parts {
         }
     }
 
-    /// Attention windows where the user says nothing.
+    /// The default attention windows.
     fn window_pattern(self) -> &'static str {
         match self {
             Parts::Current => "SSSL",
@@ -196,9 +196,9 @@ enum DType {
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Class {
-    /// Those that give the same bits as one another
+    /// Kernels that all give the same bits
     Exact,
-    /// Also faster ones that round differently; a resumed run runs the same ones again
+    /// Also faster kernels that round differently; a resumed run uses the same ones again
     Fast,
 }
 
@@ -211,7 +211,7 @@ impl From<Class> for Numerics {
     }
 }
 
-/// What is chosen for an adapter where the user says nothing.
+/// Defaults by adapter.
 struct Defaults {
     depth: usize,
     max_seq_len: usize,
@@ -303,7 +303,7 @@ fn resume(args: &Args, context: &Context) -> Result<Plan, Failure> {
     Ok((name, Start::Resume(how), tokenizer, Gpu::open(context.adapter.as_deref())?))
 }
 
-/// What to do where the data of a run is not what or where it was.
+/// Advice if the data of a run has changed or moved.
 fn not_resumed(error: TrainError, name: &str) -> Failure {
     match &error {
         TrainError::Data(DataError::NotFound { path }) => Failure::input(format!(
@@ -349,7 +349,7 @@ fn fresh(args: Args, context: &Context) -> Result<Plan, Failure> {
         }
     };
     let name = args.model_tag.unwrap_or_else(|| format!("d{}", config.model.n_layer));
-    // Everything that can be refused is refused before a tokenizer is trained, which may take minutes.
+    // Everything that can be rejected is rejected before a tokenizer is trained, which may take minutes.
     Run::check_vacant(&context.home, &name)?;
     train::check(&gpu, &config)?;
     let tokenizer = match tokenizer {
@@ -359,7 +359,7 @@ fn fresh(args: Args, context: &Context) -> Result<Plan, Failure> {
     Ok((name, Start::Fresh { config: Box::new(config), origin }, tokenizer, gpu))
 }
 
-/// The model that the options ask for.
+/// The model of the options.
 fn model(args: &Args, defaults: &Defaults, vocab_size: usize, gpu: &Gpu) -> Result<Config, Failure> {
     let (seq, aspect_ratio, head_dim) = (args.max_seq_len.unwrap_or(defaults.max_seq_len), args.aspect_ratio, args.head_dim);
     let depth = args.depth.unwrap_or(defaults.depth);
@@ -376,7 +376,7 @@ fn model(args: &Args, defaults: &Defaults, vocab_size: usize, gpu: &Gpu) -> Resu
     })
 }
 
-/// The run that trains `model` as the options ask; `reference` is the model of the same shape at depth 12.
+/// The run that trains `model` with the options; `reference` is the same kind of model at depth 12.
 fn plan(
     args: &Args,
     defaults: &Defaults,
@@ -408,7 +408,7 @@ fn plan(
             "training would be shorter than one step of {tokens} tokens; raise --target-flops or --target-param-data-ratio, or give --num-iterations"
         )));
     }
-    // A batch larger than a step would leave nothing to accumulate: shrink the default, but never what was asked for.
+    // A batch must not be larger than a step: shrink the default, but never a given value.
     let step_rows = usize::try_from(horizon.total_batch_size).unwrap_or(usize::MAX) / model.sequence_len;
     let device_batch_size = args.device_batch_size.unwrap_or_else(|| defaults.device_batch_size.min(step_rows.max(1)));
     let every = |given: Option<i64>, default: i64| every(given.unwrap_or(default));
@@ -439,12 +439,12 @@ fn plan(
     Ok(RunConfig { model, training, from })
 }
 
-/// An interval as an option gives it, in steps: anything below 1 means never.
+/// An interval from an option, in steps: anything below 1 means never.
 pub(super) fn every(steps: i64) -> Option<u64> {
     u64::try_from(steps).ok().filter(|&steps| steps > 0)
 }
 
-/// `model` at depth 12, where the constants of the horizon were tuned. Only counted, never built, so it may exceed what
+/// `model` at depth 12, where the constants of the horizon were tuned. Only counted, never created, so it may exceed what
 /// a model may have.
 fn at_reference_depth(model: &Config, aspect_ratio: usize, head_dim: usize) -> Config {
     const DEPTH: usize = 12;

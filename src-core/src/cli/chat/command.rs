@@ -1,4 +1,4 @@
-//! What one may type at the chat's prompt besides messages.
+//! Commands at the chat's prompt.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,10 @@ use directories::BaseDirs;
 pub enum Command {
     Help,
     Clear,
-    /// To a file; `true` if in the place of one that is there.
+    /// To a file; `true` to overwrite an existing one.
     Save(PathBuf, bool),
     Load(PathBuf),
-    /// The system text; none takes it away.
+    /// The system text; none removes it.
     System(Option<String>),
     Temperature(f64),
     TopK(usize),
@@ -40,7 +40,7 @@ pub const HELP: &str = "\
 A line that ends with \\ goes on with the next one. Ctrl-C stops an answer.
 A message that begins with a slash is written with two. In names of files, ~ is your home folder.";
 
-/// A line as it was meant.
+/// A parsed line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {
     /// Nothing was typed.
@@ -49,12 +49,12 @@ pub enum Line {
     Message(String),
     /// A command.
     Command(Command),
-    /// A command that is none, and what to say of it.
+    /// An invalid command, and what to say about it.
     Mistake(String),
 }
 
 impl Line {
-    /// Reads a line, or several that were joined.
+    /// Parses a line, or several joined lines.
     pub fn parse(text: &str) -> Self {
         let text = text.trim();
         if text.is_empty() {
@@ -99,7 +99,7 @@ fn parse(name: &str, rest: &str) -> Result<Command, String> {
     }
 }
 
-/// A path as a shell would understand it: `~` at its beginning is the home folder.
+/// A path with a leading `~` expanded to the home folder, as in a shell.
 fn at_home(path: &str) -> PathBuf {
     let inside = path.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with(std::path::is_separator));
     match (inside, BaseDirs::new()) {

@@ -1,4 +1,4 @@
-//! Lines from whoever chats: edited at a terminal, or read as they come from a file or a pipe.
+//! Input lines of a chat: edited at a terminal, or read from a file or a pipe.
 
 use std::io::{BufRead, IsTerminal, Read};
 
@@ -20,15 +20,15 @@ pub enum Input {
 
 /// One line, or why there is none.
 pub enum Next {
-    /// A line; several where all but the last ended with a backslash.
+    /// A line; several if all but the last ended with a backslash.
     Line(String),
     /// Ctrl-C at the prompt.
     Interrupted,
-    /// There are no more.
+    /// The end of input.
     End,
 }
 
-/// A line that ends with a backslash goes on with the next one.
+/// A line that ends with a backslash continues on the next one.
 #[derive(Completer, Helper, Highlighter, Hinter)]
 pub struct Joined;
 
@@ -40,7 +40,7 @@ impl Validator for Joined {
 }
 
 impl Input {
-    /// From stdin, whatever that is. The history of a terminal is kept in memory and nowhere else.
+    /// Opens stdin, whatever that is. The history of a terminal is kept in memory only.
     pub fn open() -> Result<Self, Failure> {
         if !std::io::stdin().is_terminal() {
             return Ok(Input::Stream);
@@ -52,7 +52,7 @@ impl Input {
         Ok(Input::Terminal(Box::new(editor)))
     }
 
-    /// Whether a person types.
+    /// Whether it is a terminal with a person typing.
     pub fn is_terminal(&self) -> bool {
         matches!(self, Input::Terminal(_))
     }
@@ -75,9 +75,9 @@ impl Input {
     }
 }
 
-/// The next line of a stream, with those that it is joined to, or none at its end.
+/// The next line of a stream, with those joined to it, or none at its end.
 fn read_line(reader: &mut impl BufRead) -> Result<Option<String>, Failure> {
-    // Joined lines have more bytes than the message that they are; there is no point in reading much further.
+    // Joined lines have more bytes than the resulting message; there is no point in reading much further.
     const MOST: usize = 2 * LONGEST_MESSAGE;
     let mut reader = reader.take(MOST as u64 + 1);
     let mut line = Vec::new();

@@ -1,5 +1,5 @@
-//! Ctrl-C in a chat. It stops the answer, and a person at a terminal goes on from there. Where nobody types, in a script
-//! or with `--prompt`, the program ends with it, with the exit code 130 that shells give to what Ctrl-C ended.
+//! Ctrl-C in a chat. It stops the answer, and at a terminal the chat continues. In a script
+//! or with `--prompt`, it ends the program, with the exit code 130 that shells use for Ctrl-C.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::cli::Failure;
 use crate::cli::interrupt::stop_at_once;
 
-/// Hears Ctrl-C.
+/// Handles Ctrl-C.
 #[derive(Default)]
 pub struct Interrupt {
     answering: AtomicBool,
@@ -15,7 +15,7 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes over Ctrl-C, from a line editor too, if there is one already; `person` says whether somebody types.
+    /// Takes over Ctrl-C, also from a line editor, if there is one already; `person` says whether somebody types.
     pub fn listen(person: bool) -> Result<Arc<Self>, Failure> {
         let interrupt = Arc::new(Self::default());
         let heard = interrupt.clone();
@@ -33,13 +33,13 @@ impl Interrupt {
 
     fn signalled(&self, person: bool) {
         let again = self.cancel.swap(true, Ordering::Relaxed);
-        // Waiting for a line, or for a prompt that takes long to read.
+        // Waiting for a line, or for a long prefill.
         if !person && (again || !self.answering.load(Ordering::Relaxed)) {
             stop_at_once();
         }
     }
 
-    /// Runs what writes an answer, and ends it when the flag that it is handed is set.
+    /// Runs `answer` with a flag that Ctrl-C sets to end it.
     pub fn during<T>(&self, answer: impl FnOnce(&AtomicBool) -> T) -> T {
         self.cancel.store(false, Ordering::Relaxed);
         self.answering.store(true, Ordering::Relaxed);

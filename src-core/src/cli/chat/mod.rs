@@ -1,5 +1,5 @@
-//! `nc-core chat`: talk with a fine-tuned model in the terminal. Nothing that is said is written down anywhere but
-//! where `/save` was told to.
+//! `nc-core chat`: talk with a fine-tuned model in the terminal. The conversation is only stored by
+//! `/save`.
 
 use serde_json::json;
 
@@ -24,13 +24,13 @@ use session::Session;
 pub struct Args {
     #[command(flatten)]
     which: Which,
-    /// Answer this one message and leave
+    /// Answer this one message and exit
     #[arg(long, short, value_name = "TEXT")]
     prompt: Option<String>,
-    /// What the assistant is told before you begin
+    /// The system prompt
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
-    /// Tokens of an answer at most
+    /// The most tokens of an answer
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     max_tokens: u32,
     #[command(flatten)]
@@ -46,7 +46,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     options.sampling.validate(loaded.model.config.vocab_size)?;
     let chat = Chat::new(Engine::new(&loaded.gpu, &loaded.model, loaded.tokenizer()?)?)?;
 
-    // Before Ctrl-C is listened for: the line editor would take it over.
+    // Before the handler of Ctrl-C: the line editor would override it.
     let input = if args.prompt.is_none() { Some(Input::open()?) } else { None };
     let interrupt = Interrupt::listen(input.as_ref().is_some_and(Input::is_terminal))?;
     let mut session = Session::new(chat, options, &interrupt, context.json);
@@ -80,7 +80,7 @@ fn converse(session: &mut Session<'_>, input: &mut Input) -> Result<(), Failure>
                 Ok(true) if session.interrupted() && !input.is_terminal() => stop_at_once(),
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
-                // A person is told and goes on; a script had better stop.
+                // A person sees the error and continues; a script had better stop.
                 Err(failure) if input.is_terminal() => note(&format!("error: {failure}")),
                 Err(failure) => return Err(failure),
             },

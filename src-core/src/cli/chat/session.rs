@@ -1,4 +1,4 @@
-//! A chat in progress: the conversation, how to answer, and how answers look.
+//! A chat in progress: the conversation, the options, and the display of answers.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
@@ -20,26 +20,26 @@ pub struct Session<'a> {
     interrupt: &'a Interrupt,
     json: bool,
     conversation: Conversation,
-    /// What the last answer took, and how it ended.
+    /// The statistics of the last answer, and how it ended.
     last: Option<(Stats, Reason)>,
-    /// Answers that were asked for again: each is drawn with another seed.
+    /// The number of retries: each uses another seed.
     retries: u64,
-    /// Whether nobody reads stdout any more.
+    /// Whether stdout is closed.
     unheard: bool,
 }
 
 impl<'a> Session<'a> {
-    /// A conversation that has not begun.
+    /// An empty conversation.
     pub fn new(chat: Chat<'a>, options: ChatOptions, interrupt: &'a Interrupt, json: bool) -> Self {
         Self { chat, options, interrupt, json, conversation: Conversation::default(), last: None, retries: 0, unheard: false }
     }
 
-    /// Tokens that the context has room for.
+    /// The size of the context in tokens.
     pub fn context(&self) -> usize {
         self.chat.context()
     }
 
-    /// What was said so far.
+    /// The messages so far.
     pub fn messages(&self) -> &[Message] {
         &self.conversation.messages
     }
@@ -49,7 +49,7 @@ impl<'a> Session<'a> {
         !self.unheard && self.last.is_some_and(|(_, reason)| reason == Reason::Cancelled)
     }
 
-    /// Does what a line asks for. Says whether to go on: an answer that nobody reads is the last.
+    /// Executes a line. Returns whether to continue: not if stdout is closed.
     pub fn line(&mut self, line: &str) -> Result<bool, Failure> {
         match Line::parse(line) {
             Line::Empty => {}
@@ -78,7 +78,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Says something to the model and prints its answer. Where that fails, nothing was said.
+    /// Sends a message to the model and prints its answer. If that fails, the conversation is unchanged.
     pub fn say(&mut self, message: Message) -> Result<(), Failure> {
         self.retries = 0;
         self.conversation.messages.push(message);
@@ -87,7 +87,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Answers the last message once more.
+    /// Answers the last message again.
     fn retry(&mut self) -> Result<(), Failure> {
         let old = match self.conversation.messages.last() {
             Some(message) if message.role == Role::Assistant => self.conversation.messages.pop(),
@@ -122,7 +122,7 @@ impl<'a> Session<'a> {
         self.last = None;
     }
 
-    /// Puts `text` before the conversation in place of the system text that was there.
+    /// Replaces the system text by `text`.
     pub fn set_system(&mut self, text: Option<String>) {
         self.conversation.messages.retain(|message| message.role != Role::System);
         if let Some(text) = text {
@@ -130,9 +130,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Writes the conversation to a file. One that is there is only replaced where that was asked for.
+    /// Writes the conversation to a file. An existing one is only overwritten on request.
     fn save(&self, path: &Path, replace: bool) -> Result<(), Failure> {
-        // What could not be loaded again is no use in a file.
+        // A file that could not be loaded again would be useless.
         self.conversation.check()?;
         let refused = |error: std::io::Error| Failure::input(format!("could not write {}: {error}", path.display()));
         if path.is_dir() {
@@ -166,7 +166,7 @@ impl<'a> Session<'a> {
         self.retries = 0;
         self.last = None;
         if self.conversation.messages.last().is_some_and(|message| message.role == Role::User) {
-            // It waits for an answer, and would not take another message.
+            // It waits for an answer, and cannot take another message.
             return self.answer().inspect_err(|_| self.conversation = old);
         }
         note(&format!("{} messages", self.conversation.messages.len()));
@@ -195,13 +195,13 @@ impl<'a> Session<'a> {
 struct Screen {
     json: bool,
     colours: bool,
-    /// What the assistant said.
+    /// The assistant's message.
     text: String,
-    /// Whether a tool's result was the last that was shown.
+    /// Whether a tool's result was printed last.
     after_result: bool,
-    /// Whether nobody reads stdout any more.
+    /// Whether stdout is closed.
     unheard: bool,
-    /// Why stdout takes no more, where that is not for want of a reader.
+    /// An error of stdout, other than being closed.
     broken: Option<std::io::Error>,
 }
 
@@ -231,7 +231,7 @@ impl Screen {
         }
     }
 
-    /// Ends the answer, with what it took.
+    /// Ends the answer, with its statistics.
     fn end(&mut self, reply: &Reply) -> Result<(), Failure> {
         if self.json {
             self.write(&format!("{}\n", as_json(reply, &self.text)));
@@ -245,7 +245,7 @@ impl Screen {
         }
     }
 
-    /// A piece of the answer, which `--json` gives as a whole.
+    /// A piece of the answer, which `--json` prints as a whole.
     fn piece(&mut self, text: &str) {
         if !self.json {
             self.write(text);

@@ -15,22 +15,22 @@ use crate::data::download::{BASE_URL, Download, Event, LAST_SHARD, Patience, sha
 /// Options of `nc-core data download`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Shards to train on, besides the validation shard that is always fetched; -1 for all 6542 (each about 100 MB)
+    /// Shards to train on, in addition to the validation shard, which is always fetched; -1 for all 6542 (each about 100 MB)
     #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     num_files: i64,
-    /// Folder to put them into [default: data/climbmix under $NC_HOME]
+    /// Target folder [default: data/climbmix under $NC_HOME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// How many to fetch at a time
+    /// Shards to fetch in parallel
     #[arg(short = 'w', long, alias = "num-workers", value_name = "W", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
     workers: u64,
-    /// Fetch from a mirror: the address that shard names are appended to
+    /// Fetch from a mirror: the URL to which shard names are appended
     #[arg(long, value_name = "URL", default_value = BASE_URL)]
     base_url: String,
-    /// Seconds that the server may be silent before the connection is made anew
+    /// Seconds without data before reconnecting
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
-    /// Tries in a row without progress before a shard is given up
+    /// Tries in a row without progress before giving up on a shard
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
     tries: u32,
 }
@@ -46,9 +46,9 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         workers: usize::try_from(args.workers).unwrap_or(1),
         patience: Patience { tries: args.tries, stall: Duration::from_secs(args.timeout), ..Patience::default() },
     };
-    // Nothing needs tidying: whatever is on disk at any moment can be gone on with.
+    // No cleanup is needed: whatever is on disk at any moment can be continued.
     ctrlc::set_handler(|| {
-        note("stopped; run the same command again and it goes on from here");
+        note("stopped; run the same command again to continue");
         std::process::exit(130);
     })?;
     let progress = Progress::new("shards");
@@ -68,7 +68,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     context.finish(&value, &words)
 }
 
-/// Shows on stderr what happens: a bar for each file in transfer and one for all on a terminal, else a line for each
+/// Shows progress on stderr: on a terminal a bar for each file in transfer and one for all, else a line for each
 /// change.
 pub(in crate::cli) struct Progress {
     bars: Option<Bars>,
@@ -92,14 +92,14 @@ impl Progress {
         Self { bars }
     }
 
-    /// So many more files will be fetched.
+    /// Adds to the number of files to fetch.
     pub fn expect(&self, files: usize) {
         if let Some(bars) = &self.bars {
             bars.files.inc_length(files as u64);
         }
     }
 
-    /// Shows what happens to a file.
+    /// Shows an event of a file.
     pub fn show(&self, name: &str, event: Event<'_>) {
         match &self.bars {
             Some(bars) => bars.show(name, event),
@@ -127,7 +127,7 @@ impl Bars {
                 }
                 bar.set_prefix(name.to_owned());
                 bar.set_message("");
-                // The speed is that of this try, not of what was there before it.
+                // The speed is that of this try, without earlier bytes.
                 bar.set_position(from);
                 bar.reset_eta();
             }
@@ -138,7 +138,7 @@ impl Bars {
             }
             Event::Waiting { .. } => match (transfers.get(name), line(event)) {
                 (Some(bar), Some(line)) => bar.set_message(line),
-                // Nothing has come yet, so there is no bar. A line that cannot be drawn is no reason to stop.
+                // No bytes have arrived yet, so there is no bar. A line that cannot be printed is no reason to stop.
                 (None, Some(line)) => drop(self.all.println(format!("{name}: {line}"))),
                 (_, None) => {}
             },
@@ -155,7 +155,7 @@ impl Bars {
     }
 }
 
-/// A style from a template of this file; a template that indicatif cannot read falls back to its plain bar.
+/// A style from a template of this file; an invalid template falls back to indicatif's default bar.
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

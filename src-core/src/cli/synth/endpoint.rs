@@ -1,4 +1,4 @@
-//! `nc-core data synth --endpoint`: names the server, shows what it would be sent, asks, and gathers what it answers.
+//! `nc-core data synth --endpoint`: shows the server and the first request, asks for consent, and collects the answers.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -12,46 +12,46 @@ use crate::data::download::Patience;
 use crate::data::synth::endpoint::{Address, Endpoint, Event, Key, gather};
 use crate::data::synth::{Gathered, Recipe};
 
-/// How many conversations a server is asked for when nothing is said.
+/// The default number of conversations from a server.
 const COUNT: u32 = 200;
 
-/// Options that name a server.
+/// Options for a server.
 #[derive(clap::Args)]
 pub struct Server {
-    /// Ask an OpenAI-compatible server for the conversations, such as http://127.0.0.1:8080/v1; asks before it sends
+    /// Get the conversations from an OpenAI-compatible server, such as http://127.0.0.1:8080/v1; asks before sending
     #[arg(long, value_name = "URL", requires = "model", help_heading = "Server")]
     endpoint: Option<String>,
-    /// The server's model
+    /// The model to use on the server
     #[arg(long, value_name = "NAME", requires = "endpoint", help_heading = "Server")]
     model: Option<String>,
-    /// Environment variable that holds the server's key [default: NC_API_KEY; a server on this machine needs none]
+    /// Environment variable with the server's API key [default: NC_API_KEY; a server on this machine needs none]
     #[arg(long, value_name = "VARIABLE", requires = "endpoint", conflicts_with = "key_file", help_heading = "Server")]
     key_env: Option<String>,
-    /// File that holds the server's key
+    /// File with the server's API key
     #[arg(long, value_name = "FILE", requires = "endpoint", help_heading = "Server")]
     key_file: Option<PathBuf>,
     /// Send without asking
     #[arg(long, short, requires = "endpoint", help_heading = "Server")]
     yes: bool,
-    /// How many requests to make at a time
+    /// Parallel requests
     #[arg(short = 'w', long, value_name = "W", requires = "endpoint", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Server")]
     workers: u16,
-    /// Seconds that an answer may take
+    /// Timeout of an answer in seconds
     #[arg(long, value_name = "SECONDS", requires = "endpoint", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600), help_heading = "Server")]
     timeout: u64,
-    /// Tries in a row without an answer before the server is given up
+    /// Tries in a row without an answer before giving up
     #[arg(long, value_name = "N", requires = "endpoint", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Server")]
     tries: u32,
 }
 
 impl Server {
-    /// Whether a server is to be asked.
+    /// Whether a server is to be used.
     pub fn is_wanted(&self) -> bool {
         self.endpoint.is_some()
     }
 }
 
-/// Asks the server and writes what it gives to `path`.
+/// Gets conversations from the server and writes them to `path`.
 pub fn run(args: &Server, recipe: &Recipe, path: &Path, count: Option<u32>, seed: u64, context: &Context) -> Result<(), Failure> {
     let model = args.model.clone().unwrap_or_default();
     if model.trim().is_empty() {
@@ -90,7 +90,7 @@ pub fn run(args: &Server, recipe: &Recipe, path: &Path, count: Option<u32>, seed
     })();
     let (count, summary) = match result {
         Ok(outcome) => outcome,
-        // Nothing was got: no empty partial file stays behind.
+        // No conversation was received: leave no empty partial file.
         Err(failure) if gathered.is_empty() => {
             gathered.finish()?;
             return Err(failure);
@@ -117,7 +117,7 @@ pub fn run(args: &Server, recipe: &Recipe, path: &Path, count: Option<u32>, seed
     context.finish(&value, &words)
 }
 
-/// Asks whether to send.
+/// Asks for consent to send.
 fn confirm(host: &str) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Failure::input(format!("nobody is here to agree that this is sent to {host}; add --yes if you do")));
@@ -132,7 +132,7 @@ fn confirm(host: &str) -> Result<(), Failure> {
     }
 }
 
-/// On Ctrl-C nothing needs tidying: the partial file can be gone on with at any moment.
+/// On Ctrl-C no cleanup is needed: the partial file can be continued at any moment.
 fn on_interrupt(path: &Path) -> Result<(), Failure> {
     let part = Gathered::part_of(path);
     ctrlc::set_handler(move || {
@@ -142,7 +142,7 @@ fn on_interrupt(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Shows on stderr how far it is: a bar on a terminal, else a line for each tenth and for each mishap.
+/// Shows progress on stderr: a bar on a terminal, else a line for each tenth and for each problem.
 struct Progress {
     bar: Option<ProgressBar>,
     count: usize,

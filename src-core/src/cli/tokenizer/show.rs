@@ -1,6 +1,6 @@
 //! `nc-core tokenizer show`: a conversation token by token, as a model is trained on it.
 //!
-//! It prints what people wrote, because it is asked to, and nothing of it as the terminal's commands: whatever is not
+//! It prints the conversation's text, but never as terminal escape sequences: whatever is not
 //! plainly visible is written as an escape.
 
 use std::io::IsTerminal;
@@ -23,7 +23,7 @@ pub struct Args {
     /// Which conversation, counted from 0
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     index: usize,
-    /// Print the id behind each token
+    /// Print the id after each token
     #[arg(long)]
     ids: bool,
     /// Colours; without them brackets mark what is learnt
@@ -55,7 +55,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     context.finish(&value, &format!("{title}\n\n{}", page.lay_out(&rendered)))
 }
 
-/// Whether to print colours: where somebody watches who has not asked for none (<https://no-color.org>).
+/// Whether to print colours: on a terminal, unless disabled (<https://no-color.org>).
 fn coloured(choice: ColorChoice) -> bool {
     let refused = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     match choice {
@@ -65,23 +65,23 @@ fn coloured(choice: ColorChoice) -> bool {
     }
 }
 
-/// How the mask is made visible.
+/// How the mask is displayed.
 #[derive(Clone, Copy)]
 enum Look {
     /// Green is learnt, red is not, as in nanochat.
     Coloured,
-    /// What is learnt stands in brackets.
+    /// What is learnt is in brackets.
     Plain,
 }
 
-/// What a piece of the page is.
+/// The kind of a piece of output.
 #[derive(Clone, Copy)]
 enum Ink {
     /// A token that is learnt.
     Learnt,
     /// A token that is not.
     Given,
-    /// No token: a border, or an id.
+    /// Not a token: a separator, or an id.
     Aside,
 }
 
@@ -98,7 +98,7 @@ impl Look {
     }
 }
 
-/// Puts tokens on lines.
+/// Arranges tokens in lines.
 struct Page<'a> {
     tokenizer: &'a Tokenizer,
     marks: ChatTokens,
@@ -107,7 +107,7 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// Tokens with borders between; a new line where a message begins and where the text has one.
+    /// Tokens with separators between; a new line at the start of a message and where the text has one.
     fn lay_out(&self, rendered: &Rendered) -> String {
         let border = self.look.paint(Ink::Aside, "│");
         let mut page = String::new();
@@ -128,8 +128,8 @@ impl Page<'_> {
     }
 }
 
-/// A token's bytes as characters that are all visible: a space is `·`, a line break `↵`, and whatever has no shape of its
-/// own, steers a terminal or is no whole character is written as an escape.
+/// A token's bytes as visible characters: a space is `·`, a line break `↵`, and invisible characters,
+/// control characters and incomplete characters are written as escapes.
 fn visible(bytes: &[u8]) -> String {
     let mut shown = String::new();
     for chunk in bytes.utf8_chunks() {
