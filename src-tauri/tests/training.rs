@@ -90,7 +90,7 @@ fn a_run_is_stopped_killed_gone_on_with_and_completed() {
 
     let mut training = Training::start(&order);
     let next = training.until_step("pretraining", 0);
-    assert_eq!(next, stopped_at, "it goes on where it stopped");
+    assert_eq!(next, stopped_at, "it continues where it stopped");
     training.until_step("pretraining", stopped_at + 14);
     training.child.kill().unwrap();
     training.child.wait().unwrap();

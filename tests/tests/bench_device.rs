@@ -71,7 +71,7 @@ fn an_adapter_is_checked_and_measured_into_two_files() {
     // The same day's files are not replaced unasked, and that is said before anything is measured.
     let before = fs::read(folder.join(json)).unwrap();
     let said = workshop.refused(&args);
-    assert!(said.contains("is there already: add --force to replace it"), "{said}");
+    assert!(said.contains("already exists: add --force to replace it"), "{said}");
     assert_eq!((documents(&folder), fs::read(folder.join(json)).unwrap()), (names.clone(), before));
 }
 

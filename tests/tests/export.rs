@@ -498,8 +498,8 @@ fn what_cannot_be_exported_is_a_sentence_and_nothing_is_written() {
     let before = Workshop::names(workshop.folder());
     for (run, format, to, more, expected) in [
         ("clasic", "hf", &to, &[][..], "did you mean \"classic\"?"),
-        ("classic", "hf", &full, &[], "full is there already and not an empty folder"),
-        ("classic", "hf", &file, &[], "file is there already and not an empty folder"),
+        ("classic", "hf", &full, &[], "full already exists and is not an empty folder"),
+        ("classic", "hf", &file, &[], "file already exists and is not an empty folder"),
         ("classic", "hf", &nowhere, &[], "make it first"),
         ("classic", "hf", &to, &["--step", "7"], "has no checkpoint of step 7"),
         ("current", "hf", &to, &[], "use --format safetensors"),

@@ -168,7 +168,7 @@ fn a_cut_or_altered_download_goes_on_and_a_web_page_is_no_model() {
     import(&home, &server, &["hub:who/what-d32"]);
     import(&home, &server, &[root.path().join("model").to_str().unwrap(), "--name", "local"]);
     assert!(weights(&home, "what-d32") == weights(&home, "local"));
-    assert!(server.requests().iter().any(|request| request.range.is_some()), "it goes on where it was cut");
+    assert!(server.requests().iter().any(|request| request.range.is_some()), "it continues where it was cut");
 
     // The second part of the model says no to the end; what came of the others is not a run.
     let other = root.path().join("other");

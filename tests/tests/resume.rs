@@ -277,7 +277,7 @@ fn a_damaged_checkpoint_is_passed_over_by_name_and_the_end_is_the_same() {
 
     let output = workshop.succeed(&["train", "--resume", "--run", "a"]);
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("passed over: the checkpoint of step 4 is refused") && said.contains("model.safetensors was altered"), "{said}");
+    assert!(said.contains("skipped: the checkpoint of step 4 is refused") && said.contains("model.safetensors was altered"), "{said}");
     assert!(said.contains("resuming at step 2"), "{said}");
     workshop.assert_same_runs("whole", "a");
 }
@@ -289,7 +289,7 @@ fn with_no_whole_checkpoint_there_is_a_sentence_and_nothing_is_removed() {
     flip_a_byte(&workshop.checkpoint("a", 4).join("optimizer.safetensors"));
     fs::remove_file(workshop.checkpoint("a", 2).join("state.json")).unwrap();
     let sentence = workshop.refused(&["train", "--resume", "--run", "a"]);
-    assert!(sentence.contains("no checkpoint of run \"a\" is whole"), "{sentence}");
+    assert!(sentence.contains("run \"a\" has no intact checkpoint"), "{sentence}");
     assert!(sentence.contains("optimizer.safetensors was altered") && sentence.contains("state.json is missing"), "{sentence}");
     assert_eq!(Workshop::names(&workshop.run("a").join("checkpoints")), ["000002", "000004"]);
     // The weights of step 4 are whole, and they are all that generating needs.

@@ -90,10 +90,7 @@ fn a_repeated_conversation_is_learnt_and_the_run_is_one_like_any_other() {
     let options = ["--num-iterations", "30"];
     let output = workshop.succeed(&[&["sft", "--task", &file][..], &rates, &options].concat());
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        said.contains("one.jsonl: 40 conversations, 39 of them the same as one before, that begin with 1 different questions"),
-        "{said}"
-    );
+    assert!(said.contains("one.jsonl: 40 conversations, 39 of them duplicates, that begin with 1 different questions"), "{said}");
     for word in [
         "nothing is validated",
         "step 00029/00030",
@@ -255,7 +252,7 @@ fn a_damaged_checkpoint_is_passed_over_and_one_of_the_base_run_is_refused() {
     stop_after_step_4(&workshop, "a", &file);
     flip_a_byte(&workshop.checkpoint("a", 4).join("optimizer.safetensors"));
     let said = String::from_utf8(workshop.succeed(&["sft", "--resume", "--run", "a"]).stdout).unwrap();
-    assert!(said.contains("passed over: the checkpoint of step 4 is refused") && said.contains("resuming at step 2"), "{said}");
+    assert!(said.contains("skipped: the checkpoint of step 4 is refused") && said.contains("resuming at step 2"), "{said}");
     workshop.assert_same_runs("whole", "a");
 
     flip_a_byte(&workshop.checkpoint("base", 4).join("optimizer.safetensors"));
@@ -286,7 +283,7 @@ fn other_conversations_another_stage_and_other_options_are_refused_on_resume() {
     let sentence = workshop.refused(&["sft", "--resume", "--run", "base-sft", "--matrix-lr", "0.5"]);
     assert!(sentence.contains("--resume") && sentence.contains("--matrix-lr"), "{sentence}");
     let sentence = workshop.refused(&["train", "--resume", "--run", "base-sft"]);
-    assert!(sentence.contains("go on with it by `nc-core sft --resume --run base-sft`"), "{sentence}");
+    assert!(sentence.contains("resume it with `nc-core sft --resume --run base-sft`"), "{sentence}");
     let sentence = workshop.refused(&["sft", "--resume", "--run", "base"]);
     assert!(sentence.contains("nc-core train --resume --run base") && sentence.contains("fine-tuned from it is base-sft"), "{sentence}");
 
@@ -385,7 +382,7 @@ fn what_cannot_be_represented_is_refused_or_left_out_and_counted_and_a_weight_of
         "{sentence}"
     );
     let said = String::from_utf8(workshop.succeed(&tuning("a", &calls, &[&short[..], &["--skip-unsupported"]].concat())).stdout).unwrap();
-    assert!(said.contains("calls.jsonl: 2 conversations are left out") && said.contains("line 31") && !said.contains("secret"), "{said}");
+    assert!(said.contains("calls.jsonl: 2 conversations are skipped") && said.contains("line 31") && !said.contains("secret"), "{said}");
     let training = config(&workshop, "a")["training"].clone();
     assert_eq!((&training["files"][0]["skipped"], &training["skip_unsupported"]), (&json!(2), &json!(true)));
     assert_eq!(training["files"][0]["conversations"], 30);

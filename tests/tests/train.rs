@@ -135,7 +135,8 @@ fn a_batch_that_does_not_fit_is_halved_and_the_step_keeps_its_tokens() {
     assert!(!said.contains("GPU memory is short"), "{said}");
     let limit = peak * 2 / 3;
     let (tight_peak, said) = train("tight", Some(&limit.to_string()));
-    let rows = [4, 2, 1].into_iter().find(|rows| said.contains(&format!("batches of 8 rows: going on with {rows}, {} a step", 8 / rows)));
+    let rows =
+        [4, 2, 1].into_iter().find(|rows| said.contains(&format!("batches of 8 rows: continuing with {rows}, {} per step", 8 / rows)));
     assert!(rows.is_some(), "{said}");
     assert!(tight_peak <= limit, "{tight_peak} of {limit} bytes");
     // The same tokens were trained on, and the losses differ by rounding only.
@@ -165,7 +166,7 @@ fn a_resumed_run_keeps_the_rows_that_it_was_halved_to() {
     let limit = "4000000";
     let output = workshop.command(&args("whole")).env("NC_MEMORY_LIMIT", limit).output().unwrap();
     let said = words(&output);
-    assert!(output.status.success() && said.contains("GPU memory is short for batches of 8 rows"), "{said}");
+    assert!(output.status.success() && said.contains("GPU memory does not suffice for batches of 8 rows"), "{said}");
     let mut killed = Running::start(workshop.command(&args("killed")).env("NC_MEMORY_LIMIT", limit));
     killed.wait_for("/checkpoints/000002");
     drop(killed);

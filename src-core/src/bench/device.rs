@@ -102,7 +102,7 @@ impl<'a> DeviceBench<'a> {
             self.document.checks.push(checked);
         }
         if shortened {
-            self.skip("the realistic shapes of some checks, for want of time".into());
+            self.skip("the realistic shapes of some checks, for lack of time".into());
         }
         if let Some(folder) = &self.options.autotune {
             self.gpu.autotune_in(folder);
@@ -170,7 +170,7 @@ impl<'a> DeviceBench<'a> {
         let mut slow = Vec::new();
         for (index, group) in GROUPS.iter().enumerate() {
             if self.left() <= 0.0 {
-                self.skip(format!("{} of {} groups of kernels at {}, for want of time", GROUPS.len() - index, GROUPS.len(), model.name));
+                self.skip(format!("{} of {} groups of kernels at {}, for lack of time", GROUPS.len() - index, GROUPS.len(), model.name));
                 break;
             }
             (self.say)(&format!("kernels of {}, group {} of {}", model.name, index + 1, GROUPS.len()));
@@ -251,7 +251,7 @@ impl<'a> DeviceBench<'a> {
         self.step("prefill", model, (1, *length, *length), seconds, Work { flops, bytes: read }, roof);
         for rows in BATCHES {
             if self.left() <= 0.0 {
-                self.skip(format!("decoding {rows} rows with {name}, for want of time"));
+                self.skip(format!("decoding {rows} rows with {name}, for lack of time"));
                 continue;
             }
             (self.say)(&format!("decoding {rows} rows with {name}"));
@@ -271,7 +271,7 @@ impl<'a> DeviceBench<'a> {
     fn affords(&mut self, what: &str, flops: f64, rate: Option<f64>, times: f64) -> bool {
         let left = self.left();
         if left <= 0.0 {
-            self.skip(format!("{what}, for want of time"));
+            self.skip(format!("{what}, for lack of time"));
             return false;
         }
         match rate.map(|rate| flops / rate) {

@@ -86,7 +86,7 @@ fn checks(document: &Document, lines: &mut Vec<String>) {
     for check in failed {
         lines.extend(check.refused.iter().map(|reason| format!("- {}: {}", check.kernel, reason.replace('\n', " "))));
         lines.extend(check.failures.iter().map(|Compared { what, shape, error, bar }| {
-            format!("- {}: {what} of {shape} is out by {error:.2e}, more than {bar:.0e}", check.kernel)
+            format!("- {}: {what} of {shape} is off by {error:.2e}, more than {bar:.0e}", check.kernel)
         }));
     }
 }

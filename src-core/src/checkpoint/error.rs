@@ -115,10 +115,10 @@ pub enum CheckpointError {
         have: String,
     },
     /// The checkpoint is half-written, altered, or of another format.
-    #[error("{0}; choose another step, or resume, which goes back to the newest that is whole")]
+    #[error("{0}; choose another step, or resume, which goes back to the newest intact one")]
     Rejected(Rejected),
     /// Every checkpoint of the run was refused.
-    #[error("no checkpoint of run {run:?} is whole: {list}", list = rejected.iter().map(Rejected::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("run {run:?} has no intact checkpoint: {list}", list = rejected.iter().map(Rejected::to_string).collect::<Vec<_>>().join("; "))]
     NoneGood {
         /// The run.
         run: String,
@@ -129,7 +129,7 @@ pub enum CheckpointError {
     #[error(
         "the checkpoint of step {step} needs {needed} in {folder}, {free}: make room and resume; the checkpoints before it are untouched",
         needed = megabytes(*needed), folder = folder.display(),
-        free = free.map_or("which has not that much room".to_owned(), |free| format!("where {} are free", megabytes(free)))
+        free = free.map_or("which does not have that much space".to_owned(), |free| format!("where {} are free", megabytes(free)))
     )]
     NoRoom {
         /// The step that was to be saved.

@@ -179,7 +179,7 @@ pub(crate) fn build(specs: &[TensorSpec]) -> Result<(Vec<u8>, u64), String> {
     let mut end = 0usize;
     for spec in specs {
         if spec.name == METADATA || !names.insert(spec.name.as_str()) {
-            return Err(format!("tensor {} is there twice, or has a name that the format keeps", short(&spec.name)));
+            return Err(format!("tensor {} occurs twice, or has a name that the format keeps", short(&spec.name)));
         }
         let next = spec.bytes().and_then(|bytes| end.checked_add(bytes)).filter(|_| spec.shape.len() <= MOST_AXES);
         let next = next.ok_or_else(|| format!("tensor {} of shape {:?} is too large", short(&spec.name), spec.shape))?;
@@ -216,7 +216,7 @@ impl<'de> Deserialize<'de> for Entries {
                 let mut entries = Vec::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if !seen.insert(name.clone()) {
-                        return Err(A::Error::custom(format!("tensor {} is there twice", short(&name))));
+                        return Err(A::Error::custom(format!("tensor {} occurs twice", short(&name))));
                     }
                     if name == METADATA {
                         map.next_value::<HashMap<String, String>>()?;
@@ -280,7 +280,7 @@ mod tests {
             ),
             (
                 r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#,
-                "\"a\" is there twice",
+                "\"a\" occurs twice",
             ),
             (r#"{"a":{"dtype":"F32","shape":[2],"shape":[2],"data_offsets":[0,8]}}"#, "duplicate field"),
             (r#"[1]"#, "cannot be read"),

@@ -40,10 +40,10 @@ pub fn validation(set: &DataSet) -> String {
 pub fn tell_what_is_left_out(set: &DataSet) {
     let passed_over = set.passed_over();
     for over in passed_over.iter().take(MOST_LINES) {
-        note(&format!("passed over: {} {}", over.path.display(), over.reason));
+        note(&format!("skipped: {} {}", over.path.display(), over.reason));
     }
     if passed_over.len() > MOST_LINES {
-        note(&format!("passed over: {} more", passed_over.len() - MOST_LINES));
+        note(&format!("skipped: {} more", passed_over.len() - MOST_LINES));
     }
     let bytes = |split| set.files_of(split).iter().map(|file| file.bytes).sum::<u64>();
     if set.validation_by() == ValidationBy::Last && bytes(Split::Val) > bytes(Split::Train) {

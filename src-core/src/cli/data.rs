@@ -115,8 +115,8 @@ impl fmt::Display for FileInfo {
         write!(f, "  {name}: {documents}, the longest of {longest} bytes; {} bytes on disk", self.bytes)?;
         match passed_over {
             0 => Ok(()),
-            1 => write!(f, "; 1 row or line without text was passed over"),
-            more => write!(f, "; {more} rows or lines without text were passed over"),
+            1 => write!(f, "; 1 row or line without text was skipped"),
+            more => write!(f, "; {more} rows or lines without text were skipped"),
         }
     }
 }

@@ -98,5 +98,5 @@ pub fn check_made_by(command: &str, run: &Run) -> Result<(), Failure> {
         return Ok(());
     }
     let name = run.name();
-    Err(Failure::input(format!("run {name} was made by `nc-core {made_by}`: go on with it by `nc-core {made_by} --resume --run {name}`")))
+    Err(Failure::input(format!("run {name} was made by `nc-core {made_by}`: resume it with `nc-core {made_by} --resume --run {name}`")))
 }

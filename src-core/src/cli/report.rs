@@ -28,9 +28,9 @@ pub fn event(event: &Event, json: bool) {
             ));
         }
         Event::BatchHalved { from, to, accumulation } => {
-            say(format!("GPU memory is short for batches of {from} rows: going on with {to}, {accumulation} a step"));
+            say(format!("GPU memory does not suffice for batches of {from} rows: continuing with {to}, {accumulation} per step"));
         }
-        Event::Rejected { reasons } => reasons.iter().for_each(|reason| say(format!("passed over: {reason}"))),
+        Event::Rejected { reasons } => reasons.iter().for_each(|reason| say(format!("skipped: {reason}"))),
         Event::Conversations(file) => conversations(file).into_iter().for_each(say),
         Event::NoValidation => say("no conversation is held out, so nothing is validated".to_owned()),
         Event::Step(step) => say(step_line(step)),
@@ -46,8 +46,8 @@ pub fn event(event: &Event, json: bool) {
 fn conversations(file: &FileSummary) -> Vec<String> {
     let number = |count: usize| grouped(count as u64);
     let duplicates = match file.duplicates {
-        0 => "none of them twice".to_owned(),
-        count => format!("{} of them the same as one before", number(count)),
+        0 => "no duplicates".to_owned(),
+        count => format!("{} of them duplicates", number(count)),
     };
     let found = format!(
         "{}: {} conversations, {duplicates}, that begin with {} different questions; {} are held out for validation",
@@ -57,11 +57,7 @@ fn conversations(file: &FileSummary) -> Vec<String> {
         number(file.held_out),
     );
     let skipped = file.first_skipped.as_ref().map(|first| {
-        format!(
-            "{}: {} conversations are left out because they cannot be represented; the first: {first}",
-            file.file,
-            grouped(file.skipped)
-        )
+        format!("{}: {} conversations are skipped because they cannot be represented; the first: {first}", file.file, grouped(file.skipped))
     });
     [found].into_iter().chain(skipped).collect()
 }
@@ -115,7 +111,7 @@ pub fn finish(name: &str, outcome: &Outcome, next: &str, context: &Context) -> R
     };
     let left_out = match outcome.left_out {
         0 => String::new(),
-        count => format!("; left out {count} conversations with nothing to learn in a row's length"),
+        count => format!("; skipped {count} conversations with nothing to learn within a row's length"),
     };
     context.finish(
         &value,

@@ -220,7 +220,7 @@ fn fresh(args: Args, base: &Run, context: &Context) -> Result<Plan, Failure> {
     let name = args.model_tag.clone().unwrap_or_else(|| format!("{}-sft", base.name()));
     Run::check_vacant(&context.home, &name).map_err(|error| match error {
         RunError::Exists { name, folder } => Failure::input(format!(
-            "there is a run {name:?} already, in {}: choose another name with --model-tag, or go on with it by `nc-core sft --resume --run {name}`",
+            "there is a run {name:?} already, in {}: choose another name with --model-tag, or resume it with `nc-core sft --resume --run {name}`",
             folder.display()
         )),
         error => error.into(),

@@ -311,7 +311,7 @@ fn not_resumed(error: TrainError, name: &str) -> Failure {
             path.display()
         )),
         TrainError::Data(DataError::OtherData { .. }) => Failure::input(format!(
-            "{error}; give the data that it was trained on (--data PATH), go on with this one all the same, though not to the bit, by `nc-core train --resume --run {name} --changed-data`, or begin a new run with its weights by `nc-core train --from {name} --data PATH`"
+            "{error}; give the data that it was trained on (--data PATH), continue with this one anyway, though not bit for bit, with `nc-core train --resume --run {name} --changed-data`, or begin a new run with its weights by `nc-core train --from {name} --data PATH`"
         )),
         _ => error.into(),
     }

@@ -36,7 +36,7 @@ pub enum DataError {
     },
     /// A folder holds test and validation sets only.
     #[error(
-        "there is nothing to train on: by their names all files are test or validation sets, {} too; name the files one by one to train on them all the same",
+        "there is nothing to train on: by their names all files are test or validation sets, {} too; name the files one by one to train on them anyway",
         .path.display()
     )]
     NothingToTrainOn {
@@ -84,13 +84,13 @@ pub enum DataError {
         stand_in: StandIn,
     },
     /// A file of JSON is an array.
-    #[error("{} is one JSON array, not a JSON object a line; make lines of it with `jq -c '.[]' FILE.json > FILE.jsonl`", .path.display())]
+    #[error("{} is one JSON array, not one JSON object per line; make lines of it with `jq -c '.[]' FILE.json > FILE.jsonl`", .path.display())]
     JsonArray {
         /// The file.
         path: PathBuf,
     },
     /// A compressed file cannot be decompressed.
-    #[error("{} cannot be unpacked ({reason}); fetch it again, or compress it again", .path.display())]
+    #[error("{} cannot be decompressed ({reason}); fetch it again, or compress it again", .path.display())]
     Packed {
         /// The file.
         path: PathBuf,
@@ -115,7 +115,7 @@ pub enum DataError {
         bytes: u64,
     },
     /// A parquet file uses an unsupported feature.
-    #[error("{} is a parquet file of a kind that is not read ({kind}); write it again with pyarrow, pandas or DuckDB", .path.display())]
+    #[error("{} uses a parquet feature that is not supported ({kind}); write it again with pyarrow, pandas or DuckDB", .path.display())]
     ParquetKind {
         /// The file.
         path: PathBuf,
@@ -139,7 +139,7 @@ pub enum DataError {
         columns: String,
     },
     /// The column `text` of a parquet file does not hold one string per row.
-    #[error("the column `text` of {} holds {found}, not one string a row", .path.display())]
+    #[error("the column `text` of {} holds {found}, not one string per row", .path.display())]
     TextColumnType {
         /// The file.
         path: PathBuf,
@@ -154,7 +154,7 @@ pub enum DataError {
     },
     /// The documents of a saved loader state have different tokens than before.
     #[error(
-        "the documents that waited when the run was saved read otherwise now: with another tokenizer, or changed; resume with the run's own tokenizer and data"
+        "the documents that were waiting when the run was saved have other tokens now: the tokenizer or the data has changed; resume with the run's own tokenizer and data"
     )]
     OtherDocuments,
     /// A saved loader state belongs to other conversations.

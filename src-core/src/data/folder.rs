@@ -35,7 +35,7 @@ impl Folder {
             let reason = match Format::of(&path) {
                 _ if path.is_dir() => {
                     if !is_hidden(&path) && holds_data(&path, DEEPEST) {
-                        passed_over.push(PassedOver { path, reason: "is a folder within the folder; name it to read it too" });
+                        passed_over.push(PassedOver { path, reason: "is a subfolder; name it to read it too" });
                     }
                     continue;
                 }
@@ -43,7 +43,7 @@ impl Folder {
                 None => names::advice(&path),
                 Some(_) if is_hidden(&path) => "is hidden",
                 Some(_) if names::is_note(&path) => "is a note by its name",
-                Some(_) if !path.is_file() => "is no file, or a link to none",
+                Some(_) if !path.is_file() => "is not a file, or a broken link",
                 Some(_) if packed && (names.contains(&unpacked) || taken.contains(&unpacked)) => "is a compressed copy of a file beside it",
                 Some(format) => {
                     taken.insert(unpacked);
@@ -133,7 +133,7 @@ mod tests {
         std::os::unix::fs::symlink("gone", dir.path().join("b.txt")).unwrap();
         let folder = Folder::list(dir.path()).unwrap();
         assert_eq!(folder.files, [(dir.path().join("a.txt"), Format::Text)]);
-        assert!(folder.passed_over.iter().any(|over| over.reason.contains("link to none")));
+        assert!(folder.passed_over.iter().any(|over| over.reason.contains("broken link")));
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Tokenizer {
         }
         let by_bytes: HashMap<&[u8], u32> = ranks.iter().copied().collect();
         if by_bytes.len() != ranks.len() {
-            return unusable("a token is there twice");
+            return unusable("a token occurs twice");
         }
         if let Some(byte) = (0..=255u8).find(|&byte| !by_bytes.contains_key([byte].as_slice())) {
             return unusable(&format!("byte {byte} has no token"));

@@ -74,8 +74,8 @@ impl Vocabulary {
             let pair = ordinary.get(&left).zip(ordinary.get(&right)).filter(|_| ordinary.contains_key(&format!("{left}{right}")));
             match pair {
                 Some((&left, &right)) if seen.insert((left, right)) => pairs.push((left, right)),
-                Some(_) => return unusable(format!("merge {rank} is there twice")),
-                None => return unusable(format!("merge {rank} speaks of tokens that are not in the vocabulary")),
+                Some(_) => return unusable(format!("merge {rank} occurs twice")),
+                None => return unusable(format!("merge {rank} refers to tokens that are not in the vocabulary")),
             }
         }
         Ok(Self { tokens, merges: pairs, whole_words: false })

@@ -75,7 +75,7 @@ impl Line {
 }
 
 fn parse(name: &str, rest: &str) -> Result<Command, String> {
-    let none = |command: Command| if rest.is_empty() { Ok(command) } else { Err(format!("/{name} takes nothing after it")) };
+    let none = |command: Command| if rest.is_empty() { Ok(command) } else { Err(format!("/{name} takes no argument")) };
     let file = |command: fn(PathBuf) -> Command| {
         if rest.is_empty() { Err(format!("/{name} needs the name of a file")) } else { Ok(command(at_home(rest))) }
     };
@@ -157,7 +157,7 @@ mod tests {
             ("/temperature NaN", "/temperature needs a number"),
             ("/topk -5", "/topk needs a whole number"),
             ("/seed x", "/seed needs a whole number"),
-            ("/retry now", "/retry takes nothing after it"),
+            ("/retry now", "/retry takes no argument"),
             ("/secret words", "there is no such command; /help lists them"),
             ("/", "there is no such command"),
         ] {

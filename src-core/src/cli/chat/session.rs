@@ -178,7 +178,7 @@ impl<'a> Session<'a> {
             return "there was no answer yet".to_owned();
         };
         format!(
-            "prompt: {} tokens, {} of them in the cache\nanswer: {} tokens, {:.1} a second, the first after {:.0} ms, ended by {}\ncontext: {} of {} tokens",
+            "prompt: {} tokens, {} of them in the cache\nanswer: {} tokens, {:.1} per second, the first after {:.0} ms, ended by {}\ncontext: {} of {} tokens",
             stats.prompt_tokens,
             stats.reused_tokens,
             stats.new_tokens,
@@ -226,7 +226,7 @@ impl Screen {
                 self.piece(&self.dim(&format!(" → {result}]")));
                 self.after_result = true;
             }
-            Event::Cut { messages } => note(&format!("(the context is full: the first {messages} messages are left out)")),
+            Event::Cut { messages } => note(&format!("(the context is full: the first {messages} messages are dropped)")),
             Event::Done { .. } => {}
         }
     }
@@ -283,7 +283,7 @@ fn summary(reply: &Reply) -> String {
     let stats = &reply.stats;
     let end = if reply.reason == Reason::Stop { String::new() } else { format!(", ended by {}", words(reply.reason)) };
     format!(
-        "({} tokens, {:.1} a second, context {} of {}{end})",
+        "({} tokens, {:.1} per second, context {} of {}{end})",
         stats.new_tokens,
         stats.tokens_per_second(),
         stats.context_used,

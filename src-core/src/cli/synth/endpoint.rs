@@ -102,7 +102,7 @@ pub fn run(args: &Server, recipe: &Recipe, path: &Path, count: Option<u32>, seed
         }
     };
     if !gathered.finish()? {
-        return Err(Failure::input("the server gave no conversation of use; try another --model"));
+        return Err(Failure::input("the server gave no usable conversation; try another --model"));
     }
     let value = json!({
         "path": path, "conversations": summary.conversations, "asked": count, "earlier": summary.earlier,
@@ -110,8 +110,8 @@ pub fn run(args: &Server, recipe: &Recipe, path: &Path, count: Option<u32>, seed
     });
     let bad = match (summary.bad_answers, summary.left_out) {
         (0, _) => String::new(),
-        (bad, 0) => format!(" ({bad} answers were of no use and asked for again)"),
-        (bad, left_out) => format!(" ({bad} answers were of no use; {left_out} conversations were left out)"),
+        (bad, 0) => format!(" ({bad} unusable answers were requested again)"),
+        (bad, left_out) => format!(" ({bad} answers were unusable; {left_out} conversations were skipped)"),
     };
     let words = format!("wrote {} conversations to {}{bad}\n{}", summary.conversations, path.display(), super::next(path));
     context.finish(&value, &words)
@@ -120,7 +120,7 @@ pub fn run(args: &Server, recipe: &Recipe, path: &Path, count: Option<u32>, seed
 /// Asks for consent to send.
 fn confirm(host: &str) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Failure::input(format!("nobody is here to agree that this is sent to {host}; add --yes if you do")));
+        return Err(Failure::input(format!("there is no terminal to confirm that this is sent to {host}; add --yes to agree")));
     }
     let mut stderr = std::io::stderr();
     let _ = write!(stderr, "Send to {host}? [y/N] ").and_then(|()| stderr.flush());
@@ -172,7 +172,7 @@ impl Progress {
                 }
                 format!("{conversations} of {} conversations", self.count)
             }
-            Event::Bad { reason } => format!("an answer is of no use: {reason}"),
+            Event::Bad { reason } => format!("an answer is unusable: {reason}"),
             Event::Waiting { reason, wait } => format!("{reason}; trying again in {:.1} s", wait.as_secs_f64()),
         };
         match &self.bar {

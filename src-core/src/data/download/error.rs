@@ -15,7 +15,7 @@ pub enum DownloadError {
         pid: Option<u32>,
     },
     /// The disk is full.
-    #[error("no room is left for {}; free some space and run the same command: it goes on where it stopped", .path.display())]
+    #[error("no room is left for {}; free some space and run the same command: it continues where it stopped", .path.display())]
     NoRoom {
         /// The file that was being written.
         path: PathBuf,
@@ -47,7 +47,7 @@ pub enum DownloadError {
         reason: String,
     },
     /// Too many tries in a row made no progress.
-    #[error("{url} was given up after {tries} tries ({reason}); run the same command later: it goes on where it stopped")]
+    #[error("gave up on {url} after {tries} tries ({reason}); run the same command later: it continues where it stopped")]
     GaveUp {
         /// The file's address.
         url: String,

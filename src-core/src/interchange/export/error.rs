@@ -41,7 +41,7 @@ pub enum ExportError {
         tokenizer: usize,
     },
     /// The place is taken.
-    #[error("{folder} is there already and not an empty folder; choose another, or remove it first", folder = folder.display())]
+    #[error("{folder} already exists and is not an empty folder; choose another, or remove it first", folder = folder.display())]
     Exists {
         /// The place.
         folder: PathBuf,
@@ -75,7 +75,7 @@ pub enum ExportError {
     #[error(
         "the export needs {needed} in {folder}, {free}; make room, or choose another disk",
         needed = megabytes(*needed), folder = folder.display(),
-        free = free.map_or("which has not that much room".to_owned(), |free| format!("where {} are free", megabytes(free)))
+        free = free.map_or("which does not have that much space".to_owned(), |free| format!("where {} are free", megabytes(free)))
     )]
     NoRoom {
         /// Where it was to be written.

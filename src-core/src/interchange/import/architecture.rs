@@ -22,7 +22,7 @@ pub(super) fn of<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Result<Arc
             let there = [(value_embeds, "value embeddings"), (smear, "smear"), (backout, "backout"), (lambdas, "residual lambdas")];
             let list = |wanted| there.iter().filter(|(has, _)| *has == wanted).map(|(_, part)| *part).collect::<Vec<_>>().join(", ");
             Err(format!(
-                "has {} but no {}: it is of the months between the classic and the current nanochat, whose formulas no version reads any more; train it anew, or convert it with the nanochat that made it",
+                "has {} but no {}: it is of the months between the classic and the current nanochat, whose formulas no version reads any more; retrain it, or convert it with the nanochat that made it",
                 list(true),
                 list(false)
             ))

@@ -88,7 +88,7 @@ pub enum ImportError {
     #[error(
         "the imported model needs {needed} in {folder}, {free}: make room and import it again; nothing of it was kept",
         needed = megabytes(*needed), folder = folder.display(),
-        free = free.map_or("which has not that much room".to_owned(), |free| format!("where {} are free", megabytes(free)))
+        free = free.map_or("which does not have that much space".to_owned(), |free| format!("where {} are free", megabytes(free)))
     )]
     NoRoom {
         /// Where it was to go.

@@ -139,7 +139,7 @@ pub(super) fn open(folder: &Path, options: &Options) -> Result<Found, ImportErro
     let mut config = settings.config(&path)?;
     let mut notes = Vec::new();
     if folder.join(GENERATION_FILE).exists() {
-        notes.push(format!("{GENERATION_FILE} was passed over: how to sample is an option of each command"));
+        notes.push(format!("{GENERATION_FILE} is ignored: how to sample is an option of each command"));
     }
     let spelling = find_tokenizer(folder, options)?;
     if let Some(spelling) = &spelling {

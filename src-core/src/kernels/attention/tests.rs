@@ -49,7 +49,7 @@ fn check(dims: Attention, span: f32, ease: f64, seed: u64) {
             let few = dims.seq <= 4 || dims.window == 0;
             let floor = if few { 0.1 * f64::from(span) * (want.len() as f64).sqrt() } else { 0.0 };
             let error = distance(&bench.values(got), want) / norm(want).max(floor);
-            assert!(error <= bar * ease, "{kernel:?} {dims:?}: {name} is out by {error:.2e}");
+            assert!(error <= bar * ease, "{kernel:?} {dims:?}: {name} is off by {error:.2e}");
         }
         let bits = |tensors: &[Tensor; 5]| tensors.each_ref().map(|tensor| bench.values(tensor));
         assert!(bits(&run()) == bits(&results), "{kernel:?} {dims:?} is not reproducible");

@@ -97,7 +97,7 @@ fn snappy(section: impl Read, packed: u64, unpacked: u64) -> io::Result<Vec<u8>>
 
 fn lz4_block(bytes: &[u8], unpacked: u64) -> io::Result<Vec<u8>> {
     check(bytes.len() as u64, unpacked, LZ4_RATIO)?;
-    lz4_flex::block::decompress(bytes, unpacked as usize).map_err(|_| damaged("it cannot be unpacked"))
+    lz4_flex::block::decompress(bytes, unpacked as usize).map_err(|_| damaged("it cannot be decompressed"))
 }
 
 /// Parquet's codec LZ4 is one of three formats: blocks, each preceded by its two lengths, as Hadoop writes them; an LZ4

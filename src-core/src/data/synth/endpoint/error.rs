@@ -53,7 +53,7 @@ pub enum EndpointError {
         status: u16,
     },
     /// Too many tries in a row failed.
-    #[error("{host} was given up after {tries} tries ({reason}); run the same command later")]
+    #[error("gave up on {host} after {tries} tries ({reason}); run the same command later")]
     GaveUp {
         /// The server.
         host: String,

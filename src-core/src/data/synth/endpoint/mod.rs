@@ -248,7 +248,7 @@ impl Work<'_> {
                         self.bad_in_a_row.store(0, Ordering::Relaxed);
                         return Ok(());
                     }
-                    "it repeats a conversation that is there already"
+                    "it duplicates an earlier conversation"
                 }
                 Err(Fault::Bad(reason)) => reason,
                 Err(Fault::Final(error)) => return Err(error),
