@@ -10,7 +10,7 @@ use crate::files::shown::megabytes;
 /// A run could not be made, opened or locked.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The name cannot be a folder's name on every system.
+    /// The name is not a valid folder name on every system.
     #[error("{name:?} cannot be the name of a run: {why}")]
     BadName {
         /// The name as given.
@@ -38,7 +38,7 @@ pub enum RunError {
         /// The closest name, and the runs that exist.
         advice: String,
     },
-    /// Another process holds the run.
+    /// Another process has locked the run.
     #[error(
         "run {name:?} is in use by {holder}: wait until it has finished, or stop it",
         holder = pid.map_or("another process".to_owned(), |pid| format!("the process with pid {pid}"))
@@ -46,7 +46,7 @@ pub enum RunError {
     Busy {
         /// The run.
         name: String,
-        /// The process that holds it, where it is known.
+        /// The pid of that process, if known.
         pid: Option<u32>,
     },
     /// A file of the run is missing or is not what it should be.
@@ -62,11 +62,11 @@ pub enum RunError {
     /// A file or folder could not be read or written.
     #[error("cannot {doing} {path}: {source}", path = path.display())]
     Io {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -78,14 +78,14 @@ impl RunError {
     }
 }
 
-/// A checkpoint that is not loaded because it is half-written, altered, or of another format.
+/// A checkpoint that is rejected because it is incomplete, altered, or of another format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
-    /// The step that the folder's name says.
+    /// The step in the folder's name.
     pub step: u64,
-    /// The file that is at fault.
+    /// The faulty file.
     pub file: PathBuf,
-    /// What is wrong with the file, as a sentence without its subject: "is missing".
+    /// What is wrong with the file, as a predicate: "is missing".
     pub problem: String,
 }
 
@@ -104,20 +104,20 @@ pub enum CheckpointError {
         /// The run.
         run: String,
     },
-    /// The run has no checkpoint of the step that was asked for.
+    /// The run has no checkpoint of the requested step.
     #[error("run {run:?} has no checkpoint of step {step}; it has {have}")]
     NoSuchStep {
         /// The run.
         run: String,
-        /// The step as asked.
+        /// The requested step.
         step: u64,
-        /// The steps that it has, in words.
+        /// The steps that it has, as text.
         have: String,
     },
-    /// The checkpoint is half-written, altered, or of another format.
+    /// The checkpoint is incomplete, altered, or of another format.
     #[error("{0}; choose another step, or resume, which goes back to the newest intact one")]
     Rejected(Rejected),
-    /// Every checkpoint of the run was refused.
+    /// Every checkpoint of the run was rejected.
     #[error("run {run:?} has no intact checkpoint: {list}", list = rejected.iter().map(Rejected::to_string).collect::<Vec<_>>().join("; "))]
     NoneGood {
         /// The run.
@@ -125,7 +125,7 @@ pub enum CheckpointError {
         /// Each one and why, newest first.
         rejected: Vec<Rejected>,
     },
-    /// The disk has no room for a checkpoint. The ones before it are untouched.
+    /// The disk is full. Earlier checkpoints are untouched.
     #[error(
         "the checkpoint of step {step} needs {needed} in {folder}, {free}: make room and resume; the checkpoints before it are untouched",
         needed = megabytes(*needed), folder = folder.display(),
@@ -134,14 +134,14 @@ pub enum CheckpointError {
     NoRoom {
         /// The step that was to be saved.
         step: u64,
-        /// Where it was to be saved.
+        /// The target folder.
         folder: PathBuf,
-        /// Bytes that the checkpoint takes.
+        /// Bytes that the checkpoint needs.
         needed: u64,
-        /// Bytes that are free, where the system says.
+        /// Free bytes, if the system reports them.
         free: Option<u64>,
     },
-    /// What was to be saved does not fit the format.
+    /// The content does not fit the format.
     #[error("the checkpoint of step {step} cannot be written: {problem}")]
     Unwritable {
         /// The step that was to be saved.
@@ -149,24 +149,24 @@ pub enum CheckpointError {
         /// Why not.
         problem: String,
     },
-    /// A tensor could not be had from where it lives.
+    /// A tensor could not be read from its source.
     #[error("tensor {name} could not be read for the checkpoint of step {step}: {source}")]
     Source {
         /// The step that was to be saved.
         step: u64,
         /// The tensor.
         name: String,
-        /// What its source said.
+        /// The source's error.
         source: SourceError,
     },
     /// A file or folder could not be read or written.
     #[error("cannot {doing} {path}: {source}", path = path.display())]
     Io {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

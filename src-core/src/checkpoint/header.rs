@@ -1,7 +1,7 @@
-//! The header of a safetensors file: 8 bytes of length, then JSON that gives each tensor's type, shape and place.
+//! The header of a safetensors file: 8 bytes of length, then JSON with each tensor's type, shape and offsets.
 //!
-//! A header comes from outside: it may be cut short, altered or hostile. Everything it claims is checked against the
-//! file's length before anything is allocated by it. Format: <https://huggingface.co/docs/safetensors>.
+//! A header is untrusted: it may be truncated, altered or malicious. Everything it claims is checked against the
+//! file's length before anything is allocated. Format: <https://huggingface.co/docs/safetensors>.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -18,13 +18,13 @@ pub(crate) const PREFIX: u64 = 8;
 /// The longest header that is read or written: room for about 40,000 tensors, hundreds of times what a model has.
 pub(crate) const LONGEST: u64 = 4 << 20;
 
-/// The longest shape that is read.
+/// The most axes of a shape.
 const MOST_AXES: usize = 8;
 
-/// The key that the format keeps for free text.
+/// The key that the format reserves for metadata.
 const METADATA: &str = "__metadata__";
 
-/// Name and shape of a tensor. Elements are f32, the only type that checkpoints hold.
+/// Name and shape of a tensor. Elements are f32, the only type in checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
     /// Unique in its file.
@@ -34,7 +34,7 @@ pub struct TensorSpec {
 }
 
 impl TensorSpec {
-    /// The number of elements, if it can be counted at all.
+    /// The number of elements, if it does not overflow.
     pub fn elements(&self) -> Option<usize> {
         self.shape.iter().try_fold(1usize, |product, &length| product.checked_mul(length))
     }
@@ -45,7 +45,7 @@ impl TensorSpec {
     }
 }
 
-/// Why a file is not a safetensors file of f32 tensors; reads on after the file's name.
+/// Why a file is not a safetensors file of f32 tensors; continues a sentence after the file's name.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     /// There is not even a header length.
@@ -54,7 +54,7 @@ pub enum FormatError {
     /// The header's length does not fit the file.
     #[error("claims a header of {claimed} bytes, but only {left} follow")]
     HeaderOutOfFile {
-        /// Bytes by the first 8 bytes.
+        /// Bytes according to the first 8 bytes.
         claimed: u64,
         /// Bytes in the file after those 8.
         left: u64,
@@ -62,33 +62,33 @@ pub enum FormatError {
     /// The header is unreasonably long.
     #[error("claims a header of {0} bytes, more than the {LONGEST} that are read")]
     HeaderTooLong(u64),
-    /// It is no safetensors file at all.
+    /// It is not a safetensors file at all.
     #[error("{0}")]
     StandIn(StandIn),
-    /// The header is not the JSON it should be, or names a tensor twice.
+    /// The header is not the expected JSON, or has a tensor twice.
     #[error("has a header that cannot be read: {0}")]
     Header(serde_json::Error),
-    /// A tensor is of a type that is not read.
+    /// A tensor has an unsupported type.
     #[error("holds tensor {name} in {dtype}; only {} is read", read.iter().map(Dtype::to_string).collect::<Vec<_>>().join(", "))]
     Dtype {
         /// The tensor.
         name: String,
         /// Its type.
         dtype: Dtype,
-        /// The types that are read.
+        /// The supported types.
         read: &'static [Dtype],
     },
-    /// A shape has more axes or elements than memory can have.
+    /// A shape has too many axes or elements.
     #[error("gives tensor {0} a shape that is too large")]
     Shape(String),
-    /// A tensor's place is not as long as its shape needs.
+    /// A tensor's data does not have the length of its shape.
     #[error("gives tensor {name} {given} bytes where its shape needs {needed}")]
     Size {
         /// The tensor.
         name: String,
         /// Bytes between its offsets.
         given: u64,
-        /// Bytes by its shape.
+        /// Bytes according to its shape.
         needed: u64,
     },
     /// A tensor does not start where the one before it ends.
@@ -96,15 +96,15 @@ pub enum FormatError {
     Place {
         /// The tensor.
         name: String,
-        /// Where it says that it starts.
+        /// Its claimed start.
         start: u64,
-        /// Where the tensor before it ends.
+        /// The end of the previous tensor.
         expected: u64,
     },
     /// The tensors do not end where the file ends.
     #[error("has {present} bytes of tensors where its header says {claimed}")]
     DataLength {
-        /// Bytes by the header.
+        /// Bytes according to the header.
         claimed: u64,
         /// Bytes in the file.
         present: u64,
@@ -138,7 +138,7 @@ pub(crate) struct Placed {
     pub start: u64,
 }
 
-/// The tensors of a header in the order in which they lie, if all are of types in `read`. `data_bytes` is what the file
+/// The tensors of a header in the order of their data, if all have types in `read`. `data_bytes` is what the file
 /// has after the header.
 pub(crate) fn parse_as(header: &[u8], data_bytes: u64, read: &'static [Dtype]) -> Result<Vec<Placed>, FormatError> {
     let Entries(mut entries) = serde_json::from_slice(header).map_err(FormatError::Header)?;
@@ -152,7 +152,7 @@ pub(crate) fn parse_as(header: &[u8], data_bytes: u64, read: &'static [Dtype]) -
             return Err(FormatError::Dtype { name: short(&name), dtype, read });
         }
         let spec = TensorSpec { name, shape: info.shape };
-        // None of a wider type than f32 is ever asked for, so nothing overflows that has room as f32.
+        // No type wider than f32 is ever requested, so a shape that fits as f32 does not overflow.
         let room = spec.bytes().filter(|_| spec.shape.len() <= MOST_AXES).ok_or_else(|| FormatError::Shape(short(&spec.name)))?;
         let needed = room as u64 * dtype.bitsize() as u64 / Dtype::F32.bitsize() as u64;
         let (start, stop) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);

@@ -1,13 +1,13 @@
-//! Where nc-core keeps things: runs, downloaded data and caches under one root.
+//! Where nc-core stores its files: runs, downloaded data and caches under one root.
 
 use std::path::{Path, PathBuf};
 
-/// No place to keep files could be found.
+/// There is no folder for files.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no home folder to keep runs in; set NC_HOME to a folder that you can write to")]
 pub struct NoHome;
 
-/// The root of all that nc-core keeps: `$NC_HOME`, or the platform's data folder for `nc-core`.
+/// The root of all files of nc-core: `$NC_HOME`, or the platform's data folder for `nc-core`.
 #[derive(Clone, Debug)]
 pub struct Home {
     root: PathBuf,
@@ -35,7 +35,7 @@ impl Home {
         &self.root
     }
 
-    /// `runs/`: a folder per run.
+    /// `runs/`: one folder per run.
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
     }
@@ -55,7 +55,7 @@ impl Home {
         self.root.join("tokenizer.json")
     }
 
-    /// `cache/`: what can be made again, such as the autotuner's choices.
+    /// `cache/`: what can be recreated, such as the autotuner's choices.
     pub fn cache(&self) -> PathBuf {
         self.root.join("cache")
     }

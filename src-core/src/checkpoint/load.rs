@@ -1,4 +1,4 @@
-//! Loading a checkpoint: every file is held against the length and hash in `state.json` before any of it is used.
+//! Loads a checkpoint: every file is checked against the length and hash in `state.json` before any of it is used.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -14,20 +14,20 @@ use super::{MODEL_FILE, OPTIMIZER_FILE, STATE_FILE};
 use crate::files::digest::sha256_of;
 use crate::files::plain::open_regular;
 
-/// A whole checkpoint, checked, its tensors ready to be read one at a time.
+/// A verified checkpoint, whose tensors can be read one at a time.
 #[derive(Debug)]
 pub struct Checkpoint {
     /// Steps done when it was saved.
     pub step: u64,
     /// The weights.
     pub model: TensorFile,
-    /// The optimizer's moments; none where the weights were imported.
+    /// The optimizer's moments; none if the weights were imported.
     pub optimizer: Option<TensorFile>,
     /// What was saved as [`Snapshot::state`](super::Snapshot::state).
     pub state: Box<RawValue>,
 }
 
-/// The weights of a checkpoint, checked.
+/// The verified weights of a checkpoint.
 #[derive(Debug)]
 pub struct ModelCheckpoint {
     /// Steps done when it was saved.
@@ -36,12 +36,12 @@ pub struct ModelCheckpoint {
     pub model: TensorFile,
 }
 
-/// Loads the checkpoint of `step`, or the newest; one that is not whole is refused by the file and what is wrong with it.
+/// Loads the checkpoint of `step`, or the newest; the error for a damaged one names the file and what is wrong with it.
 pub fn load(run: &Run, step: Option<u64>) -> Result<Checkpoint, CheckpointError> {
     load_step(run, find(run, step)?)
 }
 
-/// Loads the newest checkpoint that is whole, to resume from, and tells which newer ones were refused and why.
+/// Loads the newest intact checkpoint, to resume from, and returns which newer ones were rejected and why.
 pub fn load_latest_good(run: &Run) -> Result<(Checkpoint, Vec<Rejected>), CheckpointError> {
     let mut rejected = Vec::new();
     for step in steps(run)?.into_iter().rev() {
@@ -77,7 +77,7 @@ fn steps(run: &Run) -> Result<Vec<u64>, CheckpointError> {
     if steps.is_empty() { Err(CheckpointError::Empty { run: run.name().to_owned() }) } else { Ok(steps) }
 }
 
-/// The step that is asked for, or the newest.
+/// The requested step, or the newest.
 fn find(run: &Run, step: Option<u64>) -> Result<u64, CheckpointError> {
     const SHOWN: usize = 8;
     let steps = steps(run)?;
@@ -142,8 +142,8 @@ fn open_tensors(run: &Run, step: u64, manifest: &Manifest, name: &str) -> Result
     })
 }
 
-/// Opens a file of a checkpoint and gives its length. That it is missing condemns the checkpoint; that the system
-/// cannot read it does not.
+/// Opens a file of a checkpoint and returns its length. If it is missing, the checkpoint is rejected; if the system
+/// cannot read it, it is not.
 fn open(path: &Path, step: u64) -> Result<(File, u64), CheckpointError> {
     open_regular(path).and_then(|file| file.metadata().map(|data| (file, data.len()))).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {

@@ -1,6 +1,6 @@
-//! One writer a run: a lock on a file, which the system lets go when the process ends, however it ends.
+//! One writer per run: a file lock, which the system releases when the process ends, however it ends.
 //!
-//! The locked file is `lock`; the holder's pid is in `lock.pid` beside it, because Windows lets nobody read a locked file.
+//! The locked file is `lock`; the holder's pid is in `lock.pid`, because on Windows a locked file cannot be read.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -20,7 +20,7 @@ pub(super) const UNFINISHED: &str = ".tmp-";
 /// Entries of `checkpoints/` that a new checkpoint of the same step is about to replace.
 pub(super) const REPLACED: &str = ".replaced-";
 
-/// Leave to write to a run, held until it is dropped.
+/// Permission to write to a run, held until it is dropped.
 #[derive(Debug)]
 pub struct RunLock {
     run: Run,
@@ -60,12 +60,12 @@ impl RunLock {
         Ok(Self { run: run.clone(), tokenizer_sha256, pid_path, _file: file })
     }
 
-    /// The run that is held.
+    /// The locked run.
     pub fn run(&self) -> &Run {
         &self.run
     }
 
-    /// Writes `config.json` anew, whole or not at all.
+    /// Rewrites `config.json`, whole or not at all.
     pub fn replace_config(&self, config: &Value) -> Result<(), RunError> {
         let (path, new) = (self.run.config_path(), self.run.folder().join(".config.json.new"));
         let replace = || {
@@ -80,7 +80,7 @@ impl RunLock {
         replace().map_err(RunError::io("write", &path))
     }
 
-    /// The hash of `tokenizer.json` when the lock was taken; none where the run has no tokenizer.
+    /// The hash of `tokenizer.json` when the lock was taken; none if the run has no tokenizer.
     pub(super) fn tokenizer_sha256(&self) -> Option<&str> {
         self.tokenizer_sha256.as_deref()
     }
@@ -88,13 +88,13 @@ impl RunLock {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // Emptied while still locked, so that it never names a process that has let go.
+        // Cleared while still locked, so that it never names a process that has released the lock.
         let _ = fs::write(&self.pid_path, "");
     }
 }
 
-/// Whether the run in `folder` was locked once and nobody has held it for a while: whoever did was killed. One that lets
-/// go in an orderly way touches the file with its pid, and is given the time for what it does next.
+/// Whether the run in `folder` was once locked but has not been for a while: then its process was killed. A process that
+/// releases the lock properly touches the pid file, and gets time for what it does next.
 pub(super) fn is_abandoned(folder: &Path) -> bool {
     const A_WHILE: Duration = Duration::from_secs(60);
     let held = |file: File| file.try_lock().is_err();
@@ -102,8 +102,8 @@ pub(super) fn is_abandoned(folder: &Path) -> bool {
     touched.is_some_and(|age| age > A_WHILE) && File::options().write(true).open(folder.join("lock")).is_ok_and(|file| !held(file))
 }
 
-/// The pid of the process that holds the lock. The file may lag behind by the moment between lock and pid, so an
-/// empty one, or a dead process's, is looked at again.
+/// The pid of the process that holds the lock. The file is written shortly after the lock is taken, so an
+/// empty one, or that of a dead process, is read again.
 fn holder(pid_path: &Path) -> Option<u32> {
     for _ in 0..25 {
         let pid = fs::read_to_string(pid_path).ok().and_then(|text| text.trim().parse().ok());
@@ -115,7 +115,7 @@ fn holder(pid_path: &Path) -> Option<u32> {
     None
 }
 
-/// Whether a process exists, where it can be asked.
+/// Whether a process exists, if the system can tell.
 fn is_alive(pid: u32) -> bool {
     #[cfg(unix)]
     {
@@ -129,7 +129,7 @@ fn is_alive(pid: u32) -> bool {
     }
 }
 
-/// Removes what a killed writer left in `checkpoints/`, and puts a checkpoint back whose replacement never came.
+/// Removes what a killed writer left in `checkpoints/`, and restores a checkpoint whose replacement was not completed.
 fn clean_up(checkpoints: &Path) -> io::Result<()> {
     fs::create_dir_all(checkpoints)?;
     for entry in fs::read_dir(checkpoints)? {

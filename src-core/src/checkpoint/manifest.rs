@@ -1,7 +1,8 @@
-//! `state.json`: the last file of a checkpoint to be written, and the one that vouches for the others.
+//! `state.json`: the last file of a checkpoint to be written, with the hashes of the others.
 //!
 //! `{"sha256": …, "format": 1, "step": …, "files": {NAME: {"sha256": …, "bytes": …}}, "tokenizer_sha256": …, "state": …}`.
-//! `tokenizer_sha256` is null where the run has no tokenizer. The first field is the hash of every byte after its own closing quote, so that this file vouches for itself too.
+//! `tokenizer_sha256` is null if the run has no tokenizer. The first field is the hash of every byte after its own closing quote,
+//! so that this file is verified too.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +15,20 @@ use crate::files::digest::hex;
 /// The format that this version writes and reads.
 const FORMAT: u64 = 1;
 
-/// The longest `state.json`: older ones hold the token ids of the documents that waited.
+/// The longest `state.json`: older ones contain the token ids of the waiting documents.
 pub(super) const LONGEST: u64 = 256 << 20;
 
-/// The bytes in front of the file's own hash.
+/// The bytes before the file's own hash.
 const OPENING: &[u8] = b"{\"sha256\":\"";
 
-/// What `state.json` says.
+/// The content of `state.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Manifest {
     format: u64,
     pub step: u64,
     pub files: BTreeMap<String, FileRecord>,
     pub tokenizer_sha256: Option<String>,
-    /// As it was written: only the loader knows what it says, and it may be long.
+    /// As raw text: only the loader interprets it, and it may be long.
     pub state: Box<RawValue>,
 }
 
@@ -52,13 +53,13 @@ impl Manifest {
         Ok([OPENING, digest(&rest).as_bytes(), &rest].concat())
     }
 
-    /// Reads `state.json`; the error reads on after the file's name.
+    /// Parses `state.json`; the error continues a sentence after the file's name.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
         let whole = || {
             let (claimed, rest) = bytes.strip_prefix(OPENING)?.split_at_checked(64)?;
             (digest(rest).as_bytes() == claimed).then_some(())
         };
-        // A later format may vouch for itself in another way, so its number is looked at even when the hash is wrong.
+        // A later format may be verified in another way, so its number is checked even if the hash is wrong.
         #[derive(Deserialize)]
         struct Format {
             format: u64,

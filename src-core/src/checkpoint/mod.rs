@@ -1,9 +1,9 @@
-//! Runs on disk: where they live, their checkpoints, and who holds them.
+//! Runs on disk: their folders, checkpoints, and locks.
 //!
 //! A run is a folder `runs/NAME` with `config.json`, `tokenizer.json`, `metrics.jsonl`, TensorBoard event files in
 //! `tensorboard/`, and `checkpoints/NNNNNN/{model.safetensors, optimizer.safetensors, state.json}`. Training can be
-//! killed at any moment, disks fill up and files are damaged: so a checkpoint appears whole or not at all, carries a
-//! hash of each of its files, and gives back every byte that it was given.
+//! killed at any moment, disks fill up and files get damaged: so a checkpoint appears whole or not at all, has a
+//! hash of each of its files, and returns every byte that was saved.
 
 mod create;
 mod error;

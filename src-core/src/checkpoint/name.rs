@@ -1,9 +1,9 @@
-//! Names of runs: folder names that mean the same on every system, and the closest one to a name that does not exist.
+//! Names of runs: folder names that are valid on every system, and suggestions for a name that does not exist.
 
 /// The longest name of a run, in characters.
 const LONGEST: usize = 64;
 
-/// Names that Windows keeps for devices, with any extension.
+/// Names that Windows reserves for devices, with any extension.
 const DEVICES: [&str; 22] = [
     "con", "prn", "aux", "nul", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8", "com9", "lpt1", "lpt2", "lpt3", "lpt4",
     "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
@@ -29,7 +29,7 @@ pub(super) fn check(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// What to tell someone who asked for `name` when there are only `existing` (sorted).
+/// Advice for an unknown `name` when there are only `existing` (sorted).
 pub(super) fn advice(name: &str, existing: &[String]) -> String {
     const LISTED: usize = 12;
     if existing.is_empty() {

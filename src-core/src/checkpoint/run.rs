@@ -26,12 +26,12 @@ pub struct Run {
     config: Value,
 }
 
-/// A run as a list shows it.
+/// A run in a list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunSummary {
     /// The run's name.
     pub name: String,
-    /// Steps of its checkpoints, ascending. Whether they are whole is not looked at.
+    /// Steps of its checkpoints, ascending. They are not verified.
     pub steps: Vec<u64>,
     /// Its `config.json`, or why it cannot be read.
     pub config: Result<Value, String>,
@@ -43,7 +43,7 @@ impl Run {
         Self { name: name.to_owned(), folder, config }
     }
 
-    /// Reads a run that lies in `folder`, which may be anywhere. It is named by its folder.
+    /// Reads a run in `folder`, which may be anywhere. Its name is that of the folder.
     pub fn at(folder: &Path) -> Result<Self, RunError> {
         let name = folder.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned());
         let damaged = |problem| RunError::Damaged { name: name.clone(), file: CONFIG_FILE, problem };
@@ -51,7 +51,7 @@ impl Run {
         Ok(Self { name, folder: folder.to_path_buf(), config })
     }
 
-    /// Finds a run; the error for a missing one names those that exist.
+    /// Finds a run; the error for a missing one lists those that exist.
     pub fn open(home: &Home, name: &str) -> Result<Self, RunError> {
         let folder = home.run(name);
         if name::check(name).is_err() || !folder.is_dir() {
@@ -81,7 +81,7 @@ impl Run {
             let Some(name) = entry.file_name().to_str().filter(|name| name::check(name).is_ok()).map(str::to_owned) else { continue };
             let folder = entry.path();
             if folder.is_dir() {
-                // One that cannot be read hides no other.
+                // One that cannot be read must not hide others.
                 let steps = steps_in(&folder.join("checkpoints")).map_err(|error| format!("its checkpoints cannot be read: {error}"));
                 let (steps, config) = match steps {
                     Ok(steps) => (steps, read_config(&folder)),
@@ -139,7 +139,7 @@ impl Run {
         self.checkpoints_path().join(step_name(step))
     }
 
-    /// Steps of the checkpoints, ascending. Whether they are whole is not looked at.
+    /// Steps of the checkpoints, ascending. They are not verified.
     pub fn steps(&self) -> io::Result<Vec<u64>> {
         steps_in(&self.checkpoints_path())
     }
@@ -150,7 +150,7 @@ pub(super) fn step_name(step: u64) -> String {
     format!("{step:06}")
 }
 
-/// Steps of the checkpoints in a folder, ascending; other entries are passed over.
+/// Steps of the checkpoints in a folder, ascending; other entries are ignored.
 fn steps_in(checkpoints: &Path) -> io::Result<Vec<u64>> {
     let entries = match fs::read_dir(checkpoints) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

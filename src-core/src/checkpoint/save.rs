@@ -1,7 +1,7 @@
-//! Saving a checkpoint so that it appears whole or not at all, and never at the cost of an older one.
+//! Saves a checkpoint so that it appears whole or not at all, and never damages an older one.
 //!
-//! It is written to a temporary folder beside its place, each file synced and `state.json` last; then the folder is
-//! synced, renamed to its place, and the rename synced. Only then are older ones removed.
+//! It is written to a temporary folder, each file synced and `state.json` last; then the folder is
+//! synced, renamed to its final name, and the rename synced. Only then are older ones removed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,10 +20,10 @@ use super::tensor_source::{self, TensorSource, WriteError};
 use super::{MODEL_FILE, OPTIMIZER_FILE, STATE_FILE};
 use crate::files::durable::{CHUNK, HashingWriter, free_bytes, is_out_of_room, remove_folder, sync_folder, write_new};
 
-/// Room that is asked for beyond the files' own bytes: folders, and files rounded up to whole blocks.
+/// Space that is required in addition to the files' bytes: for folders, and for rounding up to whole blocks.
 const SLACK: u64 = 64 << 10;
 
-/// All that a checkpoint holds.
+/// The content of a checkpoint.
 pub struct Snapshot<'a> {
     /// Steps done so far; names the folder.
     pub step: u64,
@@ -39,7 +39,7 @@ pub struct Snapshot<'a> {
 /// Saves a checkpoint of the locked run and returns its folder; then removes all but the newest `keep_last` of those
 /// up to this step. One that has the same step is replaced.
 ///
-/// When it fails, for want of room or for whatever reason, the checkpoints before it are as they were.
+/// If it fails, for lack of space or any other reason, earlier checkpoints are unchanged.
 pub fn save(lock: &RunLock, snapshot: Snapshot<'_>, keep_last: Option<NonZeroUsize>) -> Result<PathBuf, CheckpointError> {
     let run = lock.run();
     let step = snapshot.step;
@@ -51,7 +51,7 @@ pub fn save(lock: &RunLock, snapshot: Snapshot<'_>, keep_last: Option<NonZeroUsi
         Some(source) => Some((Plan::new(source).map_err(unwritable)?, source)),
         None => None,
     };
-    // Made twice, because the hashes come last; here only its length counts.
+    // Encoded twice, because the hashes come last; here only its length matters.
     let mut manifest = Manifest::new(step, BTreeMap::new(), lock.tokenizer_sha256().map(str::to_owned), snapshot.state.to_owned());
     let state_bytes = manifest.encode().map_err(|error| unwritable(error.to_string()))?.len() as u64;
     if state_bytes + SLACK > manifest::LONGEST {
@@ -116,7 +116,7 @@ impl Plan {
     }
 }
 
-/// A checkpoint's folder while it is written; removed when it does not get to its place.
+/// The temporary folder of a checkpoint; removed if it is not renamed.
 struct Unfinished {
     path: PathBuf,
     in_place: bool,
@@ -128,8 +128,8 @@ impl Unfinished {
         Ok(Self { path, in_place: false })
     }
 
-    /// Renames the folder to its place. No system replaces a folder in one move, so one that is there steps aside
-    /// first; if the power goes between the two moves, the next lock puts it back.
+    /// Renames the folder to its final name. No system replaces a folder atomically, so an existing one is renamed
+    /// first; after a power failure between the two renames, the next lock restores it.
     fn put_in_place(&mut self, checkpoints: &Path, step: u64) -> Result<PathBuf, CheckpointError> {
         let place = checkpoints.join(step_name(step));
         let aside = checkpoints.join(format!("{REPLACED}{}", step_name(step)));
@@ -160,8 +160,8 @@ impl Drop for Unfinished {
     }
 }
 
-/// Removes all but the newest `keep` checkpoints up to `step`. Later ones are not this training's: a resume passed over
-/// them because they are damaged, or was asked to. The new checkpoint is in place, so no failure here is one of saving.
+/// Removes all but the newest `keep` checkpoints up to `step`. Later ones do not belong to this training: a resume skipped
+/// them because they are damaged, or on request. The new checkpoint is in place, so failures here are not failures of saving.
 fn remove_old(lock: &RunLock, step: u64, keep: usize) {
     let run = lock.run();
     let steps = match run.steps() {

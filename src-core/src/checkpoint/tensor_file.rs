@@ -1,4 +1,4 @@
-//! Reading a safetensors file one tensor at a time, so that a model goes to the GPU without lying in memory whole.
+//! Reads a safetensors file one tensor at a time, so that a model is uploaded to the GPU without being in memory as a whole.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ pub struct TensorFile {
     file: File,
     /// In the order of the file.
     specs: Vec<TensorSpec>,
-    /// Where the data of each of `specs` starts, from the start of the file.
+    /// The offset of the data of each of `specs` in the file.
     starts: Vec<u64>,
     index: HashMap<String, usize>,
 }
@@ -50,12 +50,12 @@ pub enum TensorFileError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// A file's tensors are not those of the model at hand: the checkpoint is of another config.
+/// A file's tensors are not those of the model: the checkpoint is of another config.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Mismatch {
     /// The file.
@@ -95,7 +95,7 @@ impl TensorFile {
         Self::from_file(file, path)
     }
 
-    /// The same for a file that is open already, wherever it was read to.
+    /// The same for an open file, at any position.
     pub(super) fn from_file(mut file: File, path: &Path) -> Result<Self, TensorFileError> {
         let failed = |source| TensorFileError::Io { path: path.to_path_buf(), source };
         let format = |problem| TensorFileError::Format { path: path.to_path_buf(), problem };
@@ -146,11 +146,11 @@ impl TensorFile {
         if same { Ok(()) } else { Err(mismatch) }
     }
 
-    /// Reads a tensor: its elements, row-major, bit for bit as they were written.
+    /// Reads a tensor: its elements, row-major, exactly as they were written.
     pub fn read(&mut self, name: &str) -> Result<Vec<f32>, TensorFileError> {
         let no_such = || TensorFileError::NoSuchTensor { path: self.path.clone(), name: short(name) };
         let index = *self.index.get(name).ok_or_else(no_such)?;
-        // The header's check made sure that the count exists and that the file is that long.
+        // The header's check ensures that the count does not overflow and that the file is that long.
         let mut data = vec![0f32; self.specs[index].elements().unwrap_or(0)];
         self.file
             .seek(SeekFrom::Start(self.starts[index]))

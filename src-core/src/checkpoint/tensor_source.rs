@@ -1,6 +1,6 @@
-//! Where the tensors of a checkpoint come from. They are asked for one at a time, so that those of a GPU are read back
-//! one at a time and the model is never in memory twice; a source that reads a file hands on a piece at a time, so that
-//! not even one tensor need be in memory whole.
+//! Sources of the tensors of a checkpoint. They are requested one at a time, so that those of a GPU are read back
+//! one at a time and the model is never in memory twice; a source that reads a file streams pieces, so that
+//! not even one tensor need be in memory as a whole.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use super::header::TensorSpec;
 use crate::files::shown::short;
 
-/// Why a source could not give a tensor.
+/// Why a source could not provide a tensor.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Tensors that are fetched one at a time, in order.
@@ -19,23 +19,23 @@ pub trait TensorSource {
     /// The elements of tensor `index` of [`specs`](Self::specs), row-major: as many as its shape says.
     fn fetch(&mut self, index: usize) -> Result<Cow<'_, [f32]>, SourceError>;
 
-    /// Hands the same elements to `sink`, in order, a piece at a time.
+    /// Streams the same elements to `sink`, in order.
     fn stream(&mut self, index: usize, sink: &mut Sink<'_>) -> Result<(), StreamError> {
         let data = self.fetch(index).map_err(StreamError::Source)?;
         sink(&data).map_err(StreamError::Sink)
     }
 }
 
-/// What takes the elements of a tensor, piece by piece.
+/// A consumer of the elements of a tensor, piece by piece.
 pub type Sink<'a> = dyn FnMut(&[f32]) -> io::Result<()> + 'a;
 
-/// Why a tensor did not get through.
+/// Why streaming a tensor failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     /// The source failed.
     #[error(transparent)]
     Source(SourceError),
-    /// What it was handed to could not take it.
+    /// The consumer failed.
     #[error(transparent)]
     Sink(io::Error),
 }
@@ -63,13 +63,13 @@ impl TensorSource for &[TensorRef<'_>] {
 
 /// Why tensors could not be written.
 pub(super) enum WriteError {
-    /// The source failed, or gave another number of elements than it announced.
+    /// The source failed, or provided another number of elements than it announced.
     Source { name: String, source: SourceError },
     /// The file could not be written.
     Io(std::io::Error),
 }
 
-// Tensors go to the file as they lie in memory; the format is little-endian, and so is every machine that wgpu runs on.
+// Tensors are written in memory order; the format is little-endian, and so is every machine that wgpu runs on.
 const _: () = assert!(cfg!(target_endian = "little"));
 
 /// Writes a safetensors file: `header` as built from `specs`, then each tensor of `source`.

@@ -1,4 +1,4 @@
-//! Writing so that a crash or a power cut loses nothing that was reported as written, and asking for room beforehand.
+//! Durable writes: a crash or power failure loses nothing that was reported as written. Also checks for free space.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -81,7 +81,7 @@ impl<W: Write> HashingWriter<W> {
 
 impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // In chunks, so that the copy to the file finds in the cache what the hash has just read.
+        // In chunks, so that the copy to the file uses data that the hash has just brought into the cache.
         let written = self.inner.write(&bytes[..bytes.len().min(CHUNK)])?;
         self.hash.update(&bytes[..written]);
         self.bytes += written as u64;

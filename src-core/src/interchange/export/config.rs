@@ -9,7 +9,7 @@ use crate::tokenizer::Tokenizer;
 /// The version of the folder that `docs/FORMAT.md` describes.
 const FORMAT_VERSION: u32 = 1;
 
-/// The special tokens that other programs have to know.
+/// The special tokens that other programs need.
 pub(super) struct Ids {
     bos: u32,
     /// What ends an answer; a tokenizer without chat tokens has only `<|bos|>`, which ends a document.
@@ -49,7 +49,7 @@ fn shortest(number: f32) -> f64 {
     number.to_string().parse().unwrap_or(f64::from(number))
 }
 
-/// `config.json` as transformers writes it for the model type `nanochat`, but for its own version.
+/// `config.json` as transformers writes it for the model type `nanochat`, except for its version.
 pub(super) fn hugging_face(config: &Config, ids: &Ids, number_type: NumberType) -> Value {
     let parts = &config.architecture;
     json!({
@@ -78,7 +78,7 @@ pub(super) fn hugging_face(config: &Config, ids: &Ids, number_type: NumberType) 
     })
 }
 
-/// `generation_config.json`: where transformers stops. As here, a document ends where the next one begins.
+/// `generation_config.json`: the stop tokens for transformers. As here, a document ends where the next one begins.
 pub(super) fn generation(ids: &Ids) -> Value {
     json!({ "bos_token_id": ids.bos, "eos_token_id": ids.ends(), "pad_token_id": ids.eos })
 }
@@ -105,10 +105,10 @@ pub(super) fn ours(
     step: u64,
 ) -> Result<Value, ExportError> {
     let unwritable = |error: serde_json::Error| ExportError::Unwritable(error.to_string());
-    // By way of text, in which floats are the shortest decimals that are read back as the same floats.
+    // Through text, in which floats are the shortest decimals that read back as the same floats.
     let through_text = |text: Result<String, _>| text.and_then(|text| serde_json::from_str::<Value>(&text)).map_err(unwritable);
     let mut model = through_text(serde_json::to_string(config))?;
-    // Spelled out even where a run leaves it out, so that a reader need not know which one is meant then.
+    // Explicit even if a run omits it, so that a reader need not know the default.
     model["architecture"] = through_text(serde_json::to_string(&config.architecture))?;
     Ok(json!({
         "model_type": "nc-core",

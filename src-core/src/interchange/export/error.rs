@@ -11,12 +11,12 @@ use crate::files::shown::megabytes;
 /// A model could not be exported. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The model has parts that transformers does not know.
+    /// The model has parts that transformers does not support.
     #[error(
         "transformers knows only the classic architecture under the name nanochat, and this model is of another one; the format safetensors has every architecture"
     )]
     NotClassic,
-    /// A layer does not see the whole context.
+    /// A layer does not have full attention.
     #[error(
         "the model type nanochat of transformers sees the whole context in every layer, and this model has a layer that sees {window} of {sequence_len} tokens back; the format safetensors has such layers, too"
     )]
@@ -40,16 +40,16 @@ pub enum ExportError {
         /// Ids of the tokenizer.
         tokenizer: usize,
     },
-    /// The place is taken.
+    /// The folder already exists.
     #[error("{folder} already exists and is not an empty folder; choose another, or remove it first", folder = folder.display())]
     Exists {
-        /// The place.
+        /// The path.
         folder: PathBuf,
     },
-    /// The place has no name, or its parent is not there.
+    /// The path has no name, or its parent does not exist.
     #[error("{folder} cannot be made: {why}", folder = folder.display())]
     Place {
-        /// The place.
+        /// The path.
         folder: PathBuf,
         /// Why not.
         why: String,
@@ -60,7 +60,7 @@ pub enum ExportError {
     /// The checkpoint could not be read.
     #[error(transparent)]
     Source(SourceError),
-    /// The format cannot hold the model.
+    /// The format cannot represent the model.
     #[error("this model cannot be exported: {0}")]
     Unwritable(String),
     /// A number is beyond what its new type can hold.
@@ -71,28 +71,28 @@ pub enum ExportError {
         /// The type.
         number_type: &'static str,
     },
-    /// The disk has no room.
+    /// The disk is full.
     #[error(
         "the export needs {needed} in {folder}, {free}; make room, or choose another disk",
         needed = megabytes(*needed), folder = folder.display(),
         free = free.map_or("which does not have that much space".to_owned(), |free| format!("where {} are free", megabytes(free)))
     )]
     NoRoom {
-        /// Where it was to be written.
+        /// The target folder.
         folder: PathBuf,
-        /// Bytes that it takes.
+        /// Bytes that it needs.
         needed: u64,
-        /// Bytes that are free, where the system says.
+        /// Free bytes, if the system reports them.
         free: Option<u64>,
     },
     /// A file or folder could not be read or written.
     #[error("cannot {doing} {path}: {source}", path = path.display())]
     Io {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -103,7 +103,7 @@ impl ExportError {
         move |source| Self::Io { doing, path: path.to_path_buf(), source }
     }
 
-    /// The same error, or that there is no room where that is behind it.
+    /// The same error, or "disk full" if that is the cause.
     pub(super) fn for_want_of_room(self, folder: &Path, needed: u64) -> Self {
         match self {
             Self::Io { source, .. } if is_out_of_room(&source) => Self::NoRoom { folder: folder.to_owned(), needed, free: None },

@@ -1,4 +1,4 @@
-//! The folder of an export: filled beside its place under another name, and moved there in one step when it is whole.
+//! The folder of an export: written under a temporary name, and renamed when it is complete.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,19 +11,19 @@ use tempfile::TempDir;
 use super::ExportError;
 use crate::files::durable::{remove_folder, sync_folder, write_new};
 
-/// Nobody adds no file to an export for this long: a folder that is older is what a killed process left.
+/// An export always adds files faster than this: an older temporary folder was left by a killed process.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-/// A place where a folder can be made.
+/// The path of a folder that can be created.
 pub(super) struct Target {
     place: PathBuf,
     parent: PathBuf,
-    /// How the names of folders begin that are on their way there.
+    /// The prefix of temporary folders for it.
     unfinished: OsString,
 }
 
 impl Target {
-    /// Checks that the place is free: not there, or an empty folder.
+    /// Checks that the path is free: nothing, or an empty folder.
     pub fn prepare(to: &Path) -> Result<Self, ExportError> {
         let nowhere = |why: &str| ExportError::Place { folder: to.to_owned(), why: why.to_owned() };
         let exists = || ExportError::Exists { folder: to.to_owned() };
@@ -34,7 +34,7 @@ impl Target {
                 if entries.next().is_some() {
                     return Err(exists());
                 }
-                // What stands for an empty folder, be it `.` or a link, gives way to that folder's own name.
+                // If the path is `.` or a link to an empty folder, use that folder's own name.
                 to.canonicalize().map_err(ExportError::io("read", to))?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && to.symlink_metadata().is_err() => to.to_owned(),
@@ -55,17 +55,17 @@ impl Target {
         Ok(Self { place, parent, unfinished })
     }
 
-    /// Where the folder will be.
+    /// The final path.
     pub fn place(&self) -> &Path {
         &self.place
     }
 
-    /// The folder that it will be in.
+    /// Its parent folder.
     pub fn parent(&self) -> &Path {
         &self.parent
     }
 
-    /// Makes an empty folder beside the place.
+    /// Creates an empty temporary folder next to the path.
     pub fn begin(&self) -> Result<Unfinished<'_>, ExportError> {
         self.remove_abandoned();
         let mut builder = tempfile::Builder::new();
@@ -75,7 +75,7 @@ impl Target {
         Ok(Unfinished { target: self, folder: folder.map_err(ExportError::io("make a folder in", &self.parent))? })
     }
 
-    /// Removes folders that killed processes left on their way to this place. What cannot be removed does no harm.
+    /// Removes temporary folders that killed processes left for this path. What cannot be removed does no harm.
     fn remove_abandoned(&self) {
         let Ok(entries) = fs::read_dir(&self.parent) else { return };
         let begins = |name: &OsString| name.as_encoded_bytes().starts_with(self.unfinished.as_encoded_bytes());
@@ -88,14 +88,14 @@ impl Target {
     }
 }
 
-/// A folder while it is filled; removed when it does not get to its place.
+/// A temporary folder; removed if it is not renamed.
 pub(super) struct Unfinished<'a> {
     target: &'a Target,
     folder: TempDir,
 }
 
 impl Unfinished<'_> {
-    /// Where it is now.
+    /// Its current path.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -106,13 +106,13 @@ impl Unfinished<'_> {
         write_new(&path, text.as_bytes()).map_err(ExportError::io("write", &path))
     }
 
-    /// Moves the folder to its place; gives the bytes of its files.
+    /// Renames the folder to its final path; returns the bytes of its files.
     pub fn finish(self) -> Result<u64, ExportError> {
         let Target { place, parent, .. } = self.target;
         let measure = || fs::read_dir(self.path())?.try_fold(0, |sum, entry| Ok(sum + entry?.metadata()?.len()));
         let bytes = measure().map_err(ExportError::io("read", self.path()))?;
         sync_folder(self.path()).map_err(ExportError::io("write", self.path()))?;
-        // An empty folder may be there, and fills up only by somebody else's doing.
+        // An empty folder may exist there; only another process could have filled it.
         match fs::remove_dir(place) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(ExportError::Exists { folder: place.clone() }),
             _ => {}
@@ -160,7 +160,7 @@ mod tests {
             folder.add("a", "text").unwrap();
         }
         first.finish().unwrap();
-        // Whoever comes second finds the place taken.
+        // If another process was faster, the path is taken.
         assert!(matches!(second.finish(), Err(ExportError::Exists { .. })));
         assert!(matches!(Target::prepare(&place), Err(ExportError::Exists { .. })));
         assert!(matches!(Target::prepare(&place.join("a")), Err(ExportError::Exists { .. })));

@@ -1,7 +1,7 @@
-//! Writing a model for other programs: a folder that Hugging Face's transformers loads, or the same weights under nanochat's
-//! names with all that is needed to compute with them (`docs/FORMAT.md`).
+//! Exports a model for other programs: a folder that Hugging Face's transformers loads, or the same weights under nanochat's
+//! names with everything that is needed to use them (`docs/FORMAT.md`).
 //!
-//! The folder appears whole or not at all, as checkpoints do. Weights pass through in pieces, so that a model of any size
+//! The folder appears whole or not at all, like checkpoints. Weights are streamed, so that a model of any size
 //! needs no more memory than a small one.
 
 mod config;
@@ -24,7 +24,7 @@ use weights::{Outgoing, Plan};
 /// The largest file of weights in a folder for Hugging Face's libraries, in bytes, unless one tensor alone is larger.
 pub const SHARD_BYTES: u64 = 5_000_000_000;
 
-/// What is asked for beyond the weights' bytes: the other files, of which the tokenizer's is the largest.
+/// Space that is required in addition to the weights: for the other files, of which the tokenizer's is the largest.
 const SLACK: u64 = 64 << 10;
 
 /// The layout of an exported folder.
@@ -39,12 +39,12 @@ pub enum Format {
 /// The type of exported numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NumberType {
-    /// As they were trained, bit for bit.
+    /// Unchanged, bit for bit.
     #[default]
     F32,
     /// Rounded to 8 bits of precision.
     Bf16,
-    /// Rounded to 11 bits of precision; numbers beyond 65504 are refused.
+    /// Rounded to 11 bits of precision; numbers beyond 65504 are rejected.
     F16,
 }
 
@@ -59,12 +59,12 @@ pub struct Options {
     pub shard_bytes: u64,
 }
 
-/// Where exported weights come from, for whoever wonders later.
+/// The origin of exported weights, for the record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Origin {
     /// The run.
     pub run: String,
-    /// Validation bits per byte at the checkpoint's step, where they were measured.
+    /// Validation bits per byte at the checkpoint's step, if measured.
     pub val_bpb: Option<f64>,
 }
 
@@ -79,8 +79,8 @@ pub struct Exported {
     pub bytes: u64,
 }
 
-/// Refuses what [`export`] would refuse before it reads any weights: a model that the format has no place for, and a folder
-/// that is there already.
+/// Rejects what [`export`] would reject before it reads any weights: a model that the format cannot represent, and a folder
+/// that already exists.
 pub fn check(config: &Config, format: Format, to: &Path) -> Result<(), ExportError> {
     if format == Format::HuggingFace {
         check_classic(config)?;
@@ -88,10 +88,10 @@ pub fn check(config: &Config, format: Format, to: &Path) -> Result<(), ExportErr
     Target::prepare(to).map(drop)
 }
 
-/// Writes `checkpoint`, a model of `config`, into the folder `to`, which must be empty or not there.
+/// Writes `checkpoint`, a model of `config`, into the folder `to`, which must be empty or not exist.
 ///
 /// # Errors
-/// When the format has no place for the model, the checkpoint is of another config, `to` is there already, the disk is
+/// If the format cannot represent the model, the checkpoint is of another config, `to` already exists, the disk is
 /// full, or a number does not fit its type. Then nothing is written.
 pub fn export(
     checkpoint: &mut ModelCheckpoint,
@@ -137,7 +137,7 @@ pub fn export(
     Ok(Exported { folder: target.place().to_owned(), files, bytes })
 }
 
-/// Names and texts of all files but the weights.
+/// Names and contents of all files but the weights.
 fn texts(
     step: u64,
     config: &Config,
@@ -168,7 +168,7 @@ fn texts(
     Ok(texts)
 }
 
-/// Refuses what the model type `nanochat` of transformers would compute otherwise.
+/// Rejects what the model type `nanochat` of transformers would compute differently.
 fn check_classic(config: &Config) -> Result<(), ExportError> {
     if !config.architecture.is_classic() {
         return Err(ExportError::NotClassic);

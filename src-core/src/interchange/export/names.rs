@@ -1,10 +1,10 @@
-//! The names that Hugging Face's model type `nanochat` has for the tensors of the classic architecture.
+//! The tensor names of Hugging Face's model type `nanochat` for the classic architecture.
 
 use super::ExportError;
 use super::weights::Outgoing;
 use crate::model::{Config, ParamSpec};
 
-/// Names inside a layer, ours and theirs.
+/// Names inside a layer: ours and those of transformers.
 const IN_A_LAYER: [(&str, &str); 6] = [
     ("attn.c_q", "self_attn.q_proj"),
     ("attn.c_k", "self_attn.k_proj"),
@@ -14,8 +14,8 @@ const IN_A_LAYER: [(&str, &str); 6] = [
     ("mlp.c_proj", "mlp.fc2"),
 ];
 
-/// The tensors of a classic model under their names, sorted by them. The embedding tables lose the rows that pad the
-/// vocabulary: transformers would take them for ids that can be written.
+/// The tensors of a classic model under transformers' names, sorted by them. The embedding tables lose the rows that pad the
+/// vocabulary: transformers would treat them as ids that can be generated.
 pub(super) fn hugging_face(config: &Config, specs: &[ParamSpec]) -> Result<Vec<Outgoing>, ExportError> {
     let mut tensors = Vec::with_capacity(specs.len());
     for ParamSpec { name, shape, .. } in specs {

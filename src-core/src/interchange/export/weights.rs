@@ -1,4 +1,4 @@
-//! The weights of an export: which tensor goes into which file, and writing them in the type that was asked for.
+//! The weights of an export: assigns tensors to files, and writes them in the requested type.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -17,16 +17,16 @@ use crate::checkpoint::{StreamError, TensorSource};
 use crate::files::durable::CHUNK;
 use crate::files::shown::short;
 
-/// The file that lists what is where, when the weights are in more than one.
+/// The index file, if the weights are in more than one file.
 pub(super) const INDEX_FILE: &str = "model.safetensors.index.json";
 
-/// A tensor on its way out.
+/// A tensor to export.
 pub(super) struct Outgoing {
     /// Its name in the checkpoint.
     pub source: String,
     /// Its name in the export.
     pub name: String,
-    /// Its shape in the export: the first rows of what the checkpoint has.
+    /// Its shape in the export: the first rows of that in the checkpoint.
     pub shape: Vec<usize>,
 }
 
@@ -44,14 +44,14 @@ pub(super) struct Plan {
 
 struct Planned {
     name: String,
-    /// Length and JSON, as they begin the file.
+    /// Length and JSON at the start of the file.
     header: Vec<u8>,
     tensors: Vec<Outgoing>,
 }
 
 impl Plan {
-    /// Shares `tensors` out in their order among files of at most `most` bytes of data; a tensor that is larger gets one
-    /// of its own.
+    /// Distributes `tensors` in their order among files of at most `most` bytes of data; a larger tensor gets its own
+    /// file.
     pub fn new(tensors: Vec<Outgoing>, number_type: NumberType, most: u64) -> Result<Self, ExportError> {
         let mut groups: Vec<(u64, Vec<Outgoing>)> = Vec::new();
         let mut names = HashSet::new();
@@ -90,7 +90,7 @@ impl Plan {
         self.files.iter().map(|file| file.header.len() as u64 + self.data_bytes(file)).sum()
     }
 
-    /// What [`INDEX_FILE`] says; nothing where there is one file.
+    /// The content of [`INDEX_FILE`]; none if there is only one file.
     pub fn index(&self) -> Option<Value> {
         (self.files.len() > 1).then(|| {
             let places = self.files.iter().flat_map(|file| file.tensors.iter().map(|tensor| (tensor.name.clone(), json!(file.name))));
@@ -146,7 +146,7 @@ impl Plan {
     }
 }
 
-/// The bytes in front of the tensors, which follow in this order.
+/// The bytes before the tensors, which follow in this order.
 fn header(tensors: &[Outgoing], number_type: NumberType) -> Result<Vec<u8>, ExportError> {
     let unwritable = |error: &dyn std::fmt::Display| ExportError::Unwritable(error.to_string());
     let mut end = 0;
@@ -156,7 +156,7 @@ fn header(tensors: &[Outgoing], number_type: NumberType) -> Result<Vec<u8>, Expo
         let info = TensorInfo { dtype: number_type.dtype(), shape: tensor.shape.clone(), data_offsets: (start, end) };
         (tensor.name.clone(), info)
     });
-    // transformers refuses a file that does not name the framework whose layout its tensors have.
+    // transformers rejects a file that does not name the framework of its tensors.
     let framework = [("format".to_owned(), "pt".to_owned())].into();
     let metadata = Metadata::new(Some(framework), infos.collect()).map_err(|error| unwritable(&error))?;
     let mut json = serde_json::to_vec(&metadata).map_err(|error| unwritable(&error))?;
@@ -164,11 +164,11 @@ fn header(tensors: &[Outgoing], number_type: NumberType) -> Result<Vec<u8>, Expo
     Ok([&(json.len() as u64).to_le_bytes()[..], &json].concat())
 }
 
-// Numbers go to the file as they lie in memory; the format is little-endian, and so is every machine that wgpu runs on.
+// Numbers are written in memory order; the format is little-endian, and so is every machine that wgpu runs on.
 const _: () = assert!(cfg!(target_endian = "little"));
 
 impl NumberType {
-    /// Its name at the command line.
+    /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -192,7 +192,7 @@ impl NumberType {
         }
     }
 
-    /// The bytes of `values`, rounded to the nearest, ties to even; nothing if a number would become infinite.
+    /// The bytes of `values`, rounded to nearest, ties to even; none if a number would become infinite.
     fn encode(self, values: &[f32]) -> Option<Cow<'_, [u8]>> {
         fn narrow<T: bytemuck::NoUninit>(values: &[f32], to: fn(f32) -> T, is_finite: fn(T) -> bool) -> Option<Cow<'static, [u8]>> {
             let narrowed: Vec<T> = values.iter().map(|&value| to(value)).collect();

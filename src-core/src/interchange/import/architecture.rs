@@ -1,16 +1,16 @@
-//! Which architecture a checkpoint of nanochat is of. Nothing in it says so: it shows in which tensors there are.
+//! Detects the architecture of a nanochat checkpoint. It is not recorded, but follows from the tensors.
 //!
-//! nanochat's formulas changed between October 2025 and March 2026, some of them without leaving a trace in the
-//! checkpoint: the base of the rotary embedding, the gain of queries and keys, the gates of the value embeddings. Those of
-//! the first months are the classic architecture's, and those since smear and backout came (14 March 2026) the current
-//! one's. What lies between is refused, because no checkpoint tells which formulas it was trained with.
+//! nanochat's formulas changed between October 2025 and March 2026, some of them without a trace in the
+//! checkpoint: the base of the rotary embedding, the gain of queries and keys, the gates of the value embeddings. Checkpoints of
+//! the first months have the classic architecture, and those since smear and backout (14 March 2026) the current
+//! one. Those in between are rejected, because they do not record the formulas that they were trained with.
 
 use crate::model::{Architecture, Config};
 
-/// Parameters that the reference fills in where they are missing, with their values.
+/// Parameters that the reference fills in if they are missing, with their values.
 pub(super) const FILLED: [(&str, f32); 2] = [("resid_lambdas", 1.0), ("x0_lambdas", 0.0)];
 
-/// The architecture of a checkpoint with these tensors; or why there is none, reading on after the file's name.
+/// The architecture of a checkpoint with these tensors; or why there is none, continuing a sentence after the file's name.
 pub(super) fn of<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Result<Architecture, String> {
     let has = |part: &str| names.clone().any(|name| name.contains(part));
     let value_embeds = has("value_embeds.") || has("ve_gate");
@@ -30,8 +30,8 @@ pub(super) fn of<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Result<Arc
     }
 }
 
-/// Checks that windows of the sizes that `config` gives are those that the model was trained with: while lambdas were all
-/// that a checkpoint had beyond the classic parts (January 2026), a short window was half the context.
+/// Checks that the windows of `config` are those that the model was trained with: when checkpoints had only lambdas
+/// in addition to the classic parts (January 2026), a short window was half the context.
 pub(super) fn check_windows(config: &Config) -> Result<(), String> {
     let all_full = config.window_sizes().iter().all(|&window| window >= config.sequence_len);
     let half = config.sequence_len / 2;

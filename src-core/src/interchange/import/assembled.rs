@@ -1,5 +1,5 @@
-//! The parameters of a model, put together from the tensors of foreign files: under other names, in narrower types,
-//! sometimes a few rows short. They are converted on the way, a piece at a time.
+//! Assembles the parameters of a model from the tensors of imported files, which may have other names, narrower types,
+//! or fewer rows. They are converted while they are streamed.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,24 +9,24 @@ use super::ImportError;
 use crate::checkpoint::{Mismatch, Sink, SourceError, StreamError, TensorSource, TensorSpec};
 use crate::model::{Config, Group};
 
-/// Elements that are made up at a time.
+/// Elements that are generated at a time.
 const PIECE: usize = 1 << 16;
 
-/// Files of foreign tensors, open for reading.
+/// Imported tensor files, open for reading.
 pub(super) trait ForeignTensors {
-    /// What messages call them.
+    /// Their name in messages.
     fn path(&self) -> &Path;
 
     /// Names and shapes.
     fn specs(&self) -> Vec<TensorSpec>;
 
-    /// Hands the elements of tensor `index` of [`specs`](Self::specs) to `sink` as f32, row-major, a piece at a time.
+    /// Streams the elements of tensor `index` of [`specs`](Self::specs) to `sink` as f32, row-major.
     fn stream(&mut self, index: usize, sink: &mut Sink<'_>) -> Result<(), StreamError>;
 }
 
-/// Where a parameter comes from.
+/// The source of a parameter.
 enum Origin {
-    /// Tensor `index`, and behind it so many elements of 0.
+    /// Tensor `index`, followed by this many zeros.
     Stored { index: usize, padding: usize },
     /// The same value everywhere.
     Filled(f32),
@@ -39,18 +39,18 @@ pub(super) struct Assembled {
     tensors: Box<dyn ForeignTensors>,
 }
 
-/// How the tensors of a file are to be understood.
+/// How to interpret the tensors of a file.
 pub(super) struct Reading<'a> {
-    /// Our name for a tensor; none for one that is to be passed over.
+    /// Our name for a tensor; none to ignore it.
     pub rename: &'a dyn Fn(&str) -> Option<String>,
-    /// Parameters that may be missing, and their value then.
+    /// Parameters that may be missing, with their default values.
     pub filled: &'a [(&'a str, f32)],
-    /// Parameters that may be missing, and the one whose tensor they share then.
+    /// Parameters that may be missing, with the one whose tensor they share.
     pub shared: &'a [(&'a str, &'a str)],
 }
 
 impl Assembled {
-    /// Finds the tensor of every parameter of `config`, which is valid. Nothing else may be there.
+    /// Finds the tensor of every parameter of `config`, which is valid. There must be no others.
     pub fn new(config: &Config, tensors: Box<dyn ForeignTensors>, reading: &Reading<'_>) -> Result<Self, ImportError> {
         let path = tensors.path().to_path_buf();
         let stored = tensors.specs();
@@ -96,12 +96,12 @@ impl Assembled {
         }
     }
 
-    /// Names of the parameters that no file holds.
+    /// Names of the parameters that are in no file.
     pub fn filled(&self) -> impl Iterator<Item = &str> {
         self.specs.iter().zip(&self.origins).filter(|(_, origin)| matches!(origin, Origin::Filled(_))).map(|(spec, _)| spec.name.as_str())
     }
 
-    /// Whether any parameter gets rows of zeros.
+    /// Whether any parameter is padded with rows of zeros.
     pub fn is_padded(&self) -> bool {
         self.origins.iter().any(|origin| matches!(origin, Origin::Stored { padding: 1.., .. }))
     }
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
     use crate::model::Architecture;
 
-    /// Tensors whose elements are their numbers.
+    /// Tensors whose elements are their indices.
     struct Made(Vec<TensorSpec>);
 
     impl ForeignTensors for Made {
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    /// Tensors as a nanochat from before padding saves them, without lambdas, behind the prefix of a compiled model.
+    /// Tensors as older versions of nanochat save them: without padding and lambdas, with the prefix of a compiled model.
     fn stored(edit: impl Fn(&mut Vec<TensorSpec>)) -> Result<Assembled, ImportError> {
         let params = config().param_specs().into_iter().filter(|param| !param.name.contains("lambda"));
         let mut specs: Vec<TensorSpec> = params

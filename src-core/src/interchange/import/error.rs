@@ -12,7 +12,7 @@ use crate::tokenizer::TokenizerError;
 /// A model could not be imported. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The path holds nothing that is known.
+    /// The path contains no known model.
     #[error("{path} holds no model that nc-core can import: {found}; it looks for model_NNNNNN.pt and meta_NNNNNN.json of nanochat, for config.json with safetensors of Hugging Face, and for config.json with checkpoints/ of nc-core", path = path.display())]
     Unknown {
         /// The path.
@@ -20,15 +20,15 @@ pub enum ImportError {
         /// What is there instead.
         found: String,
     },
-    /// A file says something that cannot be used, or lacks something that is needed.
+    /// A file is unusable, or lacks something that is needed.
     #[error("{path} {problem}", path = path.display())]
     Refused {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong, reading on after its name.
+        /// What is wrong, continuing a sentence after its name.
         problem: String,
     },
-    /// An option that the source has no use for.
+    /// An option does not apply to the source.
     #[error("{option} does not apply to {kind}")]
     NotApplicable {
         /// The option, as a field of [`Options`](super::Options).
@@ -36,7 +36,7 @@ pub enum ImportError {
         /// What the source is.
         kind: &'static str,
     },
-    /// A configuration describes no model.
+    /// A configuration is invalid.
     #[error("{path} describes a model that nc-core cannot run: {source}", path = path.display())]
     Config {
         /// The file.
@@ -55,21 +55,21 @@ pub enum ImportError {
     /// The weights are not those of the configuration.
     #[error(transparent)]
     Mismatch(#[from] Mismatch),
-    /// A file that torch or tiktoken wrote is refused.
+    /// A file of torch or tiktoken is rejected.
     #[error(transparent)]
     Torch(#[from] TorchError),
     /// The tokenizer cannot be read.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// The tokenizer is that of another model.
+    /// The tokenizer belongs to another model.
     #[error("{tokenizer} does not belong to this model: {why}", tokenizer = tokenizer.display())]
     OtherTokenizer {
         /// The tokenizer's file.
         tokenizer: PathBuf,
-        /// How that shows.
+        /// How it was detected.
         why: String,
     },
-    /// The run to copy, or the one to make.
+    /// An error of the run to copy, or of the one to create.
     #[error(transparent)]
     Run(RunError),
     /// There is a run of that name.
@@ -78,24 +78,24 @@ pub enum ImportError {
         /// The name.
         name: String,
     },
-    /// The checkpoint to copy, or the one to write.
+    /// An error of the checkpoint to copy, or of the one to write.
     #[error(transparent)]
     Checkpoint(CheckpointError),
     /// The run to copy is damaged in its tensors.
     #[error(transparent)]
     Tensors(#[from] TensorFileError),
-    /// The disk has no room for the run.
+    /// The disk is full.
     #[error(
         "the imported model needs {needed} in {folder}, {free}: make room and import it again; nothing of it was kept",
         needed = megabytes(*needed), folder = folder.display(),
         free = free.map_or("which does not have that much space".to_owned(), |free| format!("where {} are free", megabytes(free)))
     )]
     NoRoom {
-        /// Where it was to go.
+        /// The target folder.
         folder: PathBuf,
-        /// Bytes that it takes.
+        /// Bytes that it needs.
         needed: u64,
-        /// Bytes that are free, where the system says.
+        /// Free bytes, if the system reports them.
         free: Option<u64>,
     },
     /// A file or folder could not be read.
@@ -103,7 +103,7 @@ pub enum ImportError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -132,7 +132,7 @@ impl From<RunError> for ImportError {
 impl From<CheckpointError> for ImportError {
     fn from(error: CheckpointError) -> Self {
         match error {
-            // The checkpoint was in a folder of its run, whose name nobody knows yet.
+            // The checkpoint was in a temporary folder, whose name would mean nothing to the user.
             CheckpointError::NoRoom { folder, needed, free, .. } => {
                 Self::NoRoom { folder: folder.ancestors().nth(2).unwrap_or(&folder).to_path_buf(), needed, free }
             }

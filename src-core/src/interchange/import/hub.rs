@@ -1,4 +1,4 @@
-//! Models on the Hugging Face hub: fetched into the cache, and from there imported like any other folder.
+//! Models on the Hugging Face hub: fetched into the cache, and imported from there like any other folder.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::data::download::hub::{self, Listing, RepoKind, Unlisted, is_plain};
 use crate::data::download::{Content, Download, DownloadError, Event, Patience};
 use crate::files::json;
 
-/// How many files are fetched at a time.
+/// Files fetched in parallel.
 const WORKERS: usize = 4;
 
 /// The hub, or a mirror of it.
@@ -17,11 +17,11 @@ const WORKERS: usize = 4;
 pub struct Hub {
     /// Its address.
     pub endpoint: String,
-    /// The folder that holds what was fetched.
+    /// The folder of fetched files.
     pub folder: PathBuf,
-    /// Whether it must not be asked.
+    /// Whether requests are forbidden.
     pub offline: bool,
-    /// How much is borne.
+    /// Timeouts and retries.
     pub patience: Patience,
 }
 
@@ -30,7 +30,7 @@ pub struct Hub {
 pub struct Fetched {
     /// The folder with its files.
     pub folder: PathBuf,
-    /// A name for the run, after the repository.
+    /// A name for the run, from the repository.
     pub name: String,
 }
 
@@ -40,7 +40,7 @@ pub enum HubError {
     /// It is not the name of a repository.
     #[error("{0:?} names no repository of the hub: write hub:OWNER/NAME, or hub:OWNER/NAME@REVISION")]
     Name(String),
-    /// The hub does not say which files there are.
+    /// The hub does not list the files.
     #[error("{endpoint} cannot be asked for the files of {repo} ({reason}); {advice}")]
     Listing {
         /// The hub's address.
@@ -57,15 +57,15 @@ pub enum HubError {
     Offline {
         /// The repository.
         repo: String,
-        /// Where it would be.
+        /// The folder in the cache.
         folder: PathBuf,
     },
-    /// The repository holds no model that is known.
+    /// The repository contains no known model.
     #[error("{repo} on the hub holds no model that nc-core can import: it has neither config.json with model.safetensors nor model_NNNNNN.pt with meta_NNNNNN.json{step}, but {found}", step = step.map(|step| format!(" of step {step}")).unwrap_or_default())]
     NoModel {
         /// The repository.
         repo: String,
-        /// The step that was asked for.
+        /// The requested step.
         step: Option<u64>,
         /// What it has.
         found: String,
@@ -83,19 +83,19 @@ pub enum HubError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }
 
 impl Hub {
-    /// The hub at `$HF_ENDPOINT`, or the public one, with its files below `cache`.
+    /// The hub at `$HF_ENDPOINT`, or the public one, with its files under `cache`.
     pub fn new(cache: &Path, offline: bool) -> Self {
         Self { endpoint: hub::endpoint(), folder: cache.join("hub"), offline, patience: Patience::default() }
     }
 
-    /// Fetches the model that `repo` (`OWNER/NAME` or `OWNER/NAME@REVISION`) names, unless it is in the cache. `tell` hears
-    /// which files are fetched before the first of them, and `report` what becomes of each.
+    /// Fetches the model `repo` (`OWNER/NAME` or `OWNER/NAME@REVISION`), unless it is in the cache. `tell` receives the
+    /// list of files before the first is fetched, and `report` the progress of each.
     pub fn fetch(
         &self,
         repo: &str,
@@ -116,7 +116,7 @@ impl Hub {
         };
         let home = folder.join(&listing.revision);
         self.get(repo, &listing, &home, needed(repo, &listing.files, options)?, tell, report)?;
-        // An index names the files that it speaks of.
+        // An index lists further files.
         if let Some(shards) = sharded(&home, &listing.files) {
             self.get(repo, &listing, &home, shards, tell, report)?;
         }
@@ -172,7 +172,7 @@ fn parse(text: &str) -> Result<(&str, Option<&str>), HubError> {
     }
 }
 
-/// The files of a repository that are needed, but for those that only an index names.
+/// The files of a repository that are needed, except for those that are only in an index.
 fn needed(repo: &str, files: &[String], options: &Options) -> Result<Vec<String>, HubError> {
     let has = |name: &str| files.iter().any(|file| file == name);
     let those = |names: &[&str]| names.iter().filter(|name| has(name)).map(|name| name.to_string()).collect::<Vec<_>>();
@@ -180,7 +180,7 @@ fn needed(repo: &str, files: &[String], options: &Options) -> Result<Vec<String>
     if let Some(weights) = weights.filter(|_| has(hugging_face::CONFIG_FILE)) {
         return Ok(those(&[hugging_face::CONFIG_FILE, weights, "tokenizer.json", "generation_config.json"]));
     }
-    // The name again holds the step: files of other spellings of it are not a checkpoint's.
+    // The canonical name of the step: files with other spellings do not belong to a checkpoint.
     let of_checkpoint = |file: &String| nanochat::step_of(Path::new(file)).filter(|step| *file == format!("model_{step:06}.pt"));
     let mut steps: Vec<u64> = files.iter().filter_map(of_checkpoint).collect();
     steps.sort_unstable();
@@ -199,14 +199,14 @@ fn needed(repo: &str, files: &[String], options: &Options) -> Result<Vec<String>
     }
 }
 
-/// The safetensors files that an index which was fetched goes with. What it says of them is checked when they are opened.
+/// The safetensors files in a fetched index. Its content is checked when they are opened.
 fn sharded(home: &Path, files: &[String]) -> Option<Vec<String>> {
     let single = home.join(SINGLE).exists();
     let beside = |file: &&String| file.ends_with(".safetensors") && !file.contains('/') && is_plain(file);
     (!single && home.join(INDEX).exists()).then(|| files.iter().filter(beside).cloned().collect())
 }
 
-/// What is wrong with a fetched file, if anything is that shows without reading it whole. What it is, its first bytes tell.
+/// What is wrong with a fetched file, if it can be detected without reading it all. Its type follows from its first bytes.
 fn check(path: &Path) -> Result<(), String> {
     use std::io::{Read, Seek, SeekFrom};
     const END_OF_ZIP: u64 = 22 + u16::MAX as u64;

@@ -1,5 +1,5 @@
-//! A folder in the form of Hugging Face's transformers, of the model type `nanochat`: the classic architecture under other
-//! names. And the folders that nc-core exports, which have the same files and our own names.
+//! Folders of Hugging Face's transformers with the model type `nanochat`: the classic architecture under other
+//! names. Also the folders that nc-core exports, which have the same files and our own names.
 
 use std::path::Path;
 
@@ -16,10 +16,10 @@ use crate::model::{Architecture, Config};
 /// The file of settings.
 pub(super) const CONFIG_FILE: &str = "config.json";
 
-/// What says how a model should generate: temperatures and the like, which are options here.
+/// The file of generation settings, such as temperature, which are options here.
 const GENERATION_FILE: &str = "generation_config.json";
 
-/// What the key `model_type` says.
+/// The value of the key `model_type`.
 #[derive(Deserialize)]
 pub(super) struct ModelType {
     pub model_type: Option<String>,
@@ -69,12 +69,12 @@ fn softcap() -> Option<f64> {
     Some(f64::from(Architecture::CLASSIC.softcap))
 }
 
-/// Keys that older versions of the library had, and what they are called now.
+/// Keys of older versions of the library, and their new names.
 const LEGACY: [(&str, &str); 3] =
     [("logits_soft_cap", "final_logit_softcapping"), ("qkv_bias", "attention_bias"), ("rope_scaling", "rope_parameters")];
 
 impl Settings {
-    /// The settings in a file of any version; where it has a key under both names, the newer one counts.
+    /// The settings in a file of any version; if it has a key under both names, the new one is used.
     fn of(mut keys: Map<String, Value>) -> Result<Self, JsonError> {
         for (old, new) in LEGACY {
             if let Some(value) = keys.remove(old) {
@@ -84,7 +84,7 @@ impl Settings {
         from_value(&Value::Object(keys))
     }
 
-    /// The same as a configuration of ours, with the vocabulary as `vocab_size` says.
+    /// The same as our configuration, with the given `vocab_size`.
     fn config(&self, path: &Path) -> Result<Config, ImportError> {
         let refused = |problem: String| Err(ImportError::refused(path, problem));
         if self.attention_bias {
@@ -156,7 +156,7 @@ pub(super) fn open(folder: &Path, options: &Options) -> Result<Found, ImportErro
 /// The version of exported folders that is read; `docs/FORMAT.md` describes it.
 const FORMAT_VERSION: u64 = 1;
 
-/// The settings of an exported folder: ours, whole, under a key of their own.
+/// The settings of an exported folder: our complete configuration, under one key.
 #[derive(Deserialize)]
 struct Exported {
     format_version: u64,
@@ -229,7 +229,7 @@ fn finish(
     }
 }
 
-/// The reference's name of a tensor. One that has none keeps its own, and is then refused as not the model's.
+/// The reference's name of a tensor. An unknown one keeps its name, and is then rejected as not part of the model.
 fn our_name(name: &str) -> String {
     match name {
         "model.embed_tokens.weight" => return "transformer.wte.weight".to_owned(),

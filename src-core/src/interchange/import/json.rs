@@ -1,4 +1,4 @@
-//! Reading the small JSON files of strangers: bounded, with Python's `NaN` where nobody reads it, and with the file's name
+//! Reads small untrusted JSON files: with a size limit, with Python's `NaN` in unused fields, and with the file's name
 //! in every error.
 
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::ImportError;
 use crate::files::plain::read_at_most;
 use crate::files::{StandIn, json};
 
-/// The longest file of settings that is read: a thousand times what one has.
+/// The longest settings file that is read: a thousand times the usual size.
 const LONGEST: u64 = 4 << 20;
 
 /// Reads a JSON file of at most 4 MiB.

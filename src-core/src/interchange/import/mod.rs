@@ -1,10 +1,10 @@
-//! Importing: models that were made elsewhere become runs.
+//! Import: makes runs of models from elsewhere.
 //!
-//! A path may hold nanochat's own checkpoints, a folder in the form of Hugging Face's transformers or of our own export,
-//! or a run from another machine. [`open`] finds out which, and checks all that can be checked without reading weights:
-//! names, shapes, types, the tokenizer. [`Found::write`] then copies the weights piece by piece, so that the largest model
-//! needs no more memory than the smallest. Files come from strangers: nothing in them is run, and nothing is allocated
-//! by their word alone.
+//! A path may contain nanochat's own checkpoints, a folder of Hugging Face's transformers or of our own export,
+//! or a run from another machine. [`open`] detects which, and checks everything that can be checked without reading weights:
+//! names, shapes, types, the tokenizer. [`Found::write`] then streams the weights, so that the largest model
+//! needs no more memory than the smallest. Files are untrusted: nothing in them is executed, and nothing is allocated
+//! based on their claims alone.
 
 use std::path::{Path, PathBuf};
 
@@ -41,26 +41,26 @@ pub use write::Progress;
 use assembled::Assembled;
 use own_run::OwnRun;
 
-/// What to import where a path holds more than one model.
+/// What to import if a path contains more than one model.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The checkpoint's step; the newest where it is not said.
+    /// The checkpoint's step; by default the newest.
     pub step: Option<u64>,
     /// The stage of a nanochat base folder or experiment; the last one that it has where it is not said.
     pub source: Option<Stage>,
     /// The model among those of a nanochat base folder or experiment; the deepest where it is not said.
     pub model_tag: Option<String>,
-    /// A `tokenizer.pkl` or `tokenizer.json` that is not where it is looked for.
+    /// A `tokenizer.pkl` or `tokenizer.json` in another place.
     pub tokenizer: Option<PathBuf>,
 }
 
-/// What kind of thing was imported.
+/// The kind of source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A checkpoint of nanochat.
     Nanochat,
-    /// A folder in the form of Hugging Face's transformers.
+    /// A folder of Hugging Face's transformers.
     HuggingFace,
     /// A folder that nc-core exported.
     NcCore,
@@ -76,17 +76,17 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// Where imported weights come from, as the run's `config.json` records it.
+/// The origin of imported weights, as recorded in the run's `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
     /// The kind of source.
     pub kind: Kind,
-    /// The names of the files that hold the weights.
+    /// The names of the weight files.
     pub files: Vec<String>,
-    /// The step at which they were saved, where the source tells.
+    /// The step at which they were saved, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u64>,
-    /// Their bits per byte on the source's own validation data, where it tells.
+    /// Their bits per byte on the source's own validation data, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val_bpb: Option<f64>,
 }
@@ -112,9 +112,9 @@ pub struct Found {
 
 /// The weights of a found model.
 enum Weights {
-    /// Of a foreign one, to be renamed and converted on the way.
+    /// From another program, to be renamed and converted.
     Foreign(Assembled, Provenance),
-    /// Of a run of ours, to be copied with all else that it has.
+    /// From a run of nc-core, to be copied with everything else.
     Own(Box<OwnRun>),
 }
 
@@ -143,12 +143,12 @@ impl Found {
         Self { name, ..self }
     }
 
-    /// A name for the run, after the folder that it was found in.
+    /// A name for the run, from its folder.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What somebody who imports it should know: what was chosen, filled in, or left out. Each is a sentence.
+    /// Notes for the user: what was chosen, filled in, or ignored. Each is a sentence.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -166,7 +166,7 @@ impl Found {
         }
     }
 
-    /// The `config.json` of a run of ours.
+    /// The `config.json` of a run of nc-core.
     pub fn own_config(&self) -> Option<&Value> {
         match &self.weights {
             Weights::Foreign(..) => None,
@@ -174,7 +174,7 @@ impl Found {
         }
     }
 
-    /// Whether the training that it comes from can be gone on with.
+    /// Whether its training can be resumed.
     pub fn resumes(&self) -> bool {
         matches!(&self.weights, Weights::Own(run) if run.checkpoint.optimizer.is_some())
     }
@@ -188,7 +188,7 @@ impl Found {
     }
 }
 
-/// The last part of a path, for people.
+/// The last component of a path, for messages.
 fn shown_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

@@ -38,17 +38,17 @@ impl Model {
     }
 }
 
-/// Whether a folder holds stages.
+/// Whether a folder contains stages.
 pub(super) fn is_base(folder: &Path) -> bool {
     Stage::ALL.iter().any(|stage| folder.join(stage.folder()).is_dir())
 }
 
-/// Whether a folder holds checkpoints of one model.
+/// Whether a folder contains checkpoints of one model.
 pub(super) fn is_model(folder: &Path) -> bool {
     steps(folder).is_ok_and(|steps| !steps.is_empty())
 }
 
-/// Whether a folder holds folders of models.
+/// Whether a folder contains folders of models.
 pub(super) fn is_stage(folder: &Path) -> bool {
     models_in(folder, None).is_ok_and(|models| !models.is_empty())
 }
@@ -208,7 +208,7 @@ fn open_at(model: &Model, step: Option<u64>, options: &Options) -> Result<Found,
     })
 }
 
-/// A word on rows of zeros, where there are any.
+/// A note about rows of zeros, if there are any.
 pub(super) fn padding_note(weights: &Assembled) -> Vec<String> {
     let note = || "the vocabulary's tables were padded with rows of zeros, which no token uses".to_owned();
     weights.is_padded().then(note).into_iter().collect()

@@ -1,4 +1,4 @@
-//! A run of ours from elsewhere: its folder has everything, so it is copied, every hash on the way checked.
+//! A run of nc-core from elsewhere: its folder has everything, so it is copied, and every hash is checked.
 
 use std::path::Path;
 
@@ -11,15 +11,15 @@ use crate::files::plain::read_at_most;
 use crate::model::Config;
 use crate::tokenizer::{LARGEST_FILE, Tokenizer};
 
-/// The longest `state.json` that is copied, in bytes: four times what a thousand waiting documents of web text take. A run's
-/// own may be longer, and is resumed from all the same.
+/// The longest `state.json` that is copied, in bytes: four times the size with a thousand waiting documents of web text. Resuming
+/// a run also accepts longer ones.
 const LONGEST_STATE: u64 = 24 << 20;
 
 /// A run and its checkpoint, open.
 pub(super) struct OwnRun {
     run: Run,
     pub checkpoint: Checkpoint,
-    /// `tokenizer.json`, byte for byte: its hash is in the checkpoint.
+    /// `tokenizer.json`, unchanged: its hash is in the checkpoint.
     pub tokenizer_json: Option<String>,
 }
 
@@ -33,7 +33,7 @@ impl OwnRun {
     }
 }
 
-/// Opens a run's folder: the checkpoint of `--step`, or the newest whole one.
+/// Opens a run's folder: the checkpoint of `--step`, or the newest intact one.
 pub(super) fn open(folder: &Path, options: &Options) -> Result<Found, ImportError> {
     const KIND: &str = "a run of nc-core";
     let unused = [("source", options.source.is_some()), ("model_tag", options.model_tag.is_some())];
@@ -103,7 +103,7 @@ pub(super) fn open(folder: &Path, options: &Options) -> Result<Found, ImportErro
     })
 }
 
-/// Checks that no `state.json` would take more memory than all the rest. What else is wrong with one shows later.
+/// Checks that no `state.json` needs more memory than everything else. Other errors are detected later.
 fn check_states(run: &Run) -> Result<(), ImportError> {
     for step in run.steps().map_err(ImportError::io(&run.checkpoints_path()))? {
         let path = run.checkpoint_path(step).join(STATE_FILE);

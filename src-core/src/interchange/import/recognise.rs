@@ -1,4 +1,4 @@
-//! What a path holds.
+//! Detects what a path contains.
 
 use std::fs;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use super::shards::Shards;
 use super::{Found, ImportError, Options, experiment, hugging_face, json, nanochat, own_run};
 
-/// Finds the model at `path` and checks it, but for its weights' values. Writes nothing.
+/// Finds the model at `path` and checks it, except for the values of its weights. Writes nothing.
 ///
 /// # Errors
-/// When there is no model, it is not one that nc-core can run, a file is damaged, the tokenizer is another model's, or an
+/// If there is no model, nc-core cannot run it, a file is damaged, the tokenizer belongs to another model, or an
 /// option does not apply.
 pub fn open(path: &Path, options: &Options) -> Result<Found, ImportError> {
     let data = fs::metadata(path).map_err(ImportError::io(path))?;
@@ -58,7 +58,7 @@ fn unknown(path: &Path, found: &str) -> ImportError {
     ImportError::Unknown { path: path.to_path_buf(), found: found.to_owned() }
 }
 
-/// What is in a folder, in words.
+/// The contents of a folder, as text.
 fn contents(folder: &Path) -> Result<String, ImportError> {
     const SHOWN: usize = 5;
     let mut names = Vec::new();

@@ -1,4 +1,4 @@
-//! The safetensors files of a Hugging Face folder: one, or several with an index that says which tensor is where.
+//! The safetensors files of a Hugging Face folder: one, or several with an index of their tensors.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,23 +20,23 @@ use crate::files::durable::CHUNK;
 use crate::files::plain::open_regular;
 use crate::files::shown::short;
 
-/// The file of a model that is in one.
+/// The file of a model in a single file.
 pub(super) const SINGLE: &str = "model.safetensors";
 
-/// What says where the tensors of a model in several files are.
+/// The index of a model in several files.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 
-/// The types that are read; all have a place in f32.
+/// The supported types; all convert to f32 exactly.
 const READ: &[Dtype] = &[Dtype::F32, Dtype::BF16, Dtype::F16];
 
-/// The most files that one model is in.
+/// The most files of one model.
 const MOST_FILES: usize = 1000;
 
 /// The tensors of a model in safetensors files, their headers checked.
 pub(super) struct Shards {
     folder: PathBuf,
     files: Vec<Shard>,
-    /// By file, and in it by place.
+    /// By file, and in each by offset.
     tensors: Vec<(usize, Placed)>,
 }
 
@@ -52,12 +52,12 @@ struct Index {
 }
 
 impl Shards {
-    /// Whether a folder has any.
+    /// Whether a folder has such files.
     pub fn are_in(folder: &Path) -> bool {
         folder.join(SINGLE).symlink_metadata().is_ok() || folder.join(INDEX).symlink_metadata().is_ok()
     }
 
-    /// Opens `model.safetensors`, or else the files that the index names.
+    /// Opens `model.safetensors`, or else the files in the index.
     pub fn open(folder: &Path) -> Result<Self, ImportError> {
         let mut shards = Self { folder: folder.to_path_buf(), files: Vec::new(), tensors: Vec::new() };
         if folder.join(SINGLE).symlink_metadata().is_ok() {
@@ -108,7 +108,7 @@ impl Shards {
                 None => return refused(format!("does not name tensor {} of {}", short(&placed.spec.name), self.files[*file].name)),
             }
         }
-        // What is listed for a file and not held by it.
+        // A tensor that is listed for a file but not in it.
         let of_file = |file: usize| listed.values().filter(|listed| **listed == file).count();
         if let Some(file) = (0..names.len()).find(|&file| held[file] != of_file(file)) {
             let missing = listed.iter().find(|(name, listed)| **listed == file && !self.holds(file, name)).map_or("", |(name, _)| *name);
@@ -149,7 +149,7 @@ impl Shards {
     }
 }
 
-/// Whether a name from a file is that of a safetensors file beside it, and leads nowhere else.
+/// Whether a name from the index is that of a safetensors file in the same folder, and not a path elsewhere.
 fn is_beside(name: &str) -> bool {
     name.ends_with(".safetensors") && !name.starts_with('.') && !name.contains(['/', '\\', ':', '\0'])
 }

@@ -1,4 +1,4 @@
-//! The tokenizer of a model that is imported: where it is, and whether it is that model's.
+//! Finds the tokenizer of an imported model, and checks that it belongs to the model.
 
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use crate::interchange::torch::{TorchFile, read_tiktoken};
 use crate::model::Config;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
-/// The files that a tokenizer may be in, the first being preferred.
+/// The possible files of a tokenizer; the first is preferred.
 pub(super) const FILES: [&str; 2] = ["tokenizer.pkl", "tokenizer.json"];
 
-/// How many bytes each token has, as nanochat counts them.
+/// nanochat's file with the number of bytes of each token.
 const BYTES_FILE: &str = "token_bytes.pt";
 
 /// A tokenizer and the file that it was read from.
@@ -35,8 +35,8 @@ impl Spelling {
         Ok(Self { tokenizer, path: path.to_path_buf() })
     }
 
-    /// Checks that it is the tokenizer of a model: as many ids, and as many bytes for each as `token_bytes.pt` beside it
-    /// says, if that is there.
+    /// Checks that it is the tokenizer of a model: the same number of ids, and for each as many bytes as in `token_bytes.pt`
+    /// next to it, if that exists.
     pub fn fit(&self, config: &Config) -> Result<(), ImportError> {
         let (has, wants) = (self.tokenizer.vocab_size(), config.vocab_size);
         if has != wants {
@@ -45,7 +45,7 @@ impl Spelling {
         self.check_bytes()
     }
 
-    /// Checks that it is the tokenizer of this hash, where one is known.
+    /// Checks that it has this hash, if one is known.
     pub fn check_hash(&self, sha256: Option<&str>) -> Result<(), ImportError> {
         match sha256 {
             Some(sha256) if sha256 != self.tokenizer.hash() => {
@@ -55,7 +55,7 @@ impl Spelling {
         }
     }
 
-    /// Holds it against nanochat's own count of the bytes of each token.
+    /// Compares it with nanochat's own count of the bytes of each token.
     fn check_bytes(&self) -> Result<(), ImportError> {
         let path = self.path.with_file_name(BYTES_FILE);
         if path.symlink_metadata().is_err() {
@@ -78,8 +78,8 @@ impl Spelling {
         }
     }
 
-    /// The same for a table that may have been saved with its padding: the ids of the padding are no tokens, and are
-    /// taken from the vocabulary. Says so where it was done.
+    /// The same for a table that may have been saved with its padding: ids of the padding are not tokens, and are
+    /// removed from the vocabulary. Returns a note if so.
     pub fn fit_padded(&self, config: &mut Config) -> Result<Option<String>, ImportError> {
         let (has, rows) = (self.tokenizer.vocab_size(), config.vocab_size);
         let unpadded = Config { vocab_size: has, ..config.clone() };
@@ -96,7 +96,7 @@ impl Spelling {
     }
 }
 
-/// Whether a file is a pickle: by its first byte, which protocols from 2 on have, or else by its name.
+/// Whether a file is a pickle: by the first byte of protocols from 2 on, or else by its name.
 fn is_pickle(path: &Path) -> Result<bool, ImportError> {
     let mut head = Vec::new();
     open_regular(path).and_then(|file| file.take(64).read_to_end(&mut head)).map_err(ImportError::io(path))?;
@@ -104,11 +104,11 @@ fn is_pickle(path: &Path) -> Result<bool, ImportError> {
     Ok(head.first() == Some(&0x80) || named && head.trim_ascii_start().first() != Some(&b'{'))
 }
 
-/// Reads the tokenizer of a file that somebody names: a `tokenizer.json`, or a `tokenizer.pkl` as nanochat saves it. Nothing
-/// in the pickle is run. A folder stands for the one in it.
+/// Reads the tokenizer of a given file: a `tokenizer.json`, or a `tokenizer.pkl` as nanochat saves it. Nothing
+/// in the pickle is executed. A folder means the tokenizer in it.
 ///
 /// # Errors
-/// When there is no such file, or it holds no tokenizer that nc-core can use.
+/// If there is no such file, or it contains no tokenizer that nc-core can use.
 pub fn open_tokenizer(path: &Path) -> Result<Tokenizer, ImportError> {
     match path.metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => Err(TokenizerError::Missing { path: path.to_path_buf() }.into()),

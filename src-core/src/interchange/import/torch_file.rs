@@ -1,4 +1,4 @@
-//! nanochat's `.pt` files as foreign tensors.
+//! nanochat's `.pt` files as imported tensors.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ impl ForeignTensors for TorchFile {
     }
 }
 
-/// Opens a checkpoint's weights. A tensor that holds no floats is refused now, not in the middle of writing.
+/// Opens a checkpoint's weights. A tensor without floats is rejected now, not in the middle of writing.
 pub(super) fn open(path: &Path) -> Result<Box<dyn ForeignTensors>, ImportError> {
     let file = TorchFile::open(path)?;
     if let Some(tensor) = file.tensors().iter().find(|tensor| !FLOATS.contains(&tensor.dtype)) {

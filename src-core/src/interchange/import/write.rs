@@ -1,4 +1,4 @@
-//! Writing an imported model as a run: whole or not at all, and never with a tensor in memory whole.
+//! Writes an imported model as a run: whole or not at all, and without ever holding a whole tensor in memory.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -10,20 +10,20 @@ use super::{Found, ImportError, Weights};
 use crate::checkpoint::home::Home;
 use crate::checkpoint::{Run, Sink, Snapshot, SourceError, StreamError, TensorSource, TensorSpec, save};
 
-/// How far writing is.
+/// Progress of writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of tensors that are written.
+    /// Bytes of tensors written so far.
     pub done: u64,
-    /// Bytes of tensors in all.
+    /// Total bytes of tensors.
     pub total: u64,
 }
 
 impl Found {
-    /// Writes the run `name`; `config` is its `config.json`, and `tell` hears how far it is.
+    /// Writes the run `name`; `config` is its `config.json`, and `tell` receives the progress.
     ///
     /// # Errors
-    /// When a run of that name exists, a file cannot be read to its end, or there is no room. Then there is no such run.
+    /// If a run of that name exists, a file cannot be read completely, or the disk is full. Then no run is created.
     pub fn write(self, home: &Home, name: &str, config: &Value, tell: &mut dyn FnMut(Progress)) -> Result<Run, ImportError> {
         let step = self.step();
         let bar = RefCell::new(Bar { progress: Progress { done: 0, total: 0 }, tell });
@@ -50,13 +50,13 @@ impl Found {
     }
 }
 
-/// Progress, and who hears of it.
+/// Progress, and its listener.
 struct Bar<'a> {
     progress: Progress,
     tell: &'a mut dyn FnMut(Progress),
 }
 
-/// A source whose tensors are counted as they pass.
+/// A source that counts the bytes of its tensors.
 struct Told<'a, 'b> {
     source: &'a mut dyn TensorSource,
     bar: &'a RefCell<Bar<'b>>,

@@ -1,4 +1,4 @@
-//! What can be wrong with a file that torch or Python wrote, each as one sentence that names the file.
+//! What can be wrong with a file of torch or Python, each as one sentence that names the file.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,10 +15,10 @@ pub enum TorchError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// It is something else, left in the file's place.
+    /// The file is a stand-in for another file.
     #[error("{path} {found}", path = path.display())]
     StandIn {
         /// The file.
@@ -34,17 +34,17 @@ pub enum TorchError {
         /// What is wrong with it.
         problem: ZipProblem,
     },
-    /// Its pickle is refused. Nothing of it was run.
+    /// Its pickle is rejected. Nothing in it was executed.
     #[error("{path} is refused: at byte {offset} its pickle {problem}", path = path.display())]
     Pickle {
         /// The file.
         path: PathBuf,
-        /// Where in the pickle the opcode at fault is: in `data.pkl` of a `.pt` file.
+        /// The offset of the faulty opcode in the pickle: in `data.pkl` of a `.pt` file.
         offset: usize,
-        /// What is wrong with it; reads on after "its pickle".
+        /// What is wrong with it; continues a sentence after "its pickle".
         problem: PickleProblem,
     },
-    /// A tensor is not where or what it should be.
+    /// A tensor is invalid.
     #[error("{path} is refused: tensor {name}{place} {problem}", path = path.display(),
         place = offset.map_or(String::new(), |offset| format!(", made at byte {offset} of data.pkl,")))]
     Tensor {
@@ -52,12 +52,12 @@ pub enum TorchError {
         path: PathBuf,
         /// The tensor, quoted.
         name: String,
-        /// Where in the pickle it is put together, if it is.
+        /// The offset in the pickle where it is built, if it is.
         offset: Option<usize>,
-        /// What is wrong with it; reads on after its name.
+        /// What is wrong with it; continues a sentence after its name.
         problem: TensorProblem,
     },
-    /// The pickle is well-formed, and what it holds makes no tokenizer.
+    /// The pickle is well-formed, but does not contain a tokenizer.
     #[error("{path}: {source}", path = path.display())]
     Tokenizer {
         /// The file.
@@ -65,18 +65,18 @@ pub enum TorchError {
         /// What is wrong with it.
         source: TokenizerError,
     },
-    /// What the elements were handed to failed.
+    /// The consumer of the elements failed.
     #[error(transparent)]
     Sink(io::Error),
 }
 
-/// Why a file is not a zip archive as `torch.save` writes it; reads on after the file's name.
+/// Why a file is not a zip archive as `torch.save` writes it; continues a sentence after the file's name.
 #[derive(Debug, thiserror::Error)]
 pub enum ZipProblem {
     /// It begins with something else.
     #[error("is not a file of torch.save: it does not begin as a zip archive")]
     NotZip,
-    /// It begins as files did before torch 1.6.
+    /// It has the format from before torch 1.6.
     #[error("is in the format that torch wrote before version 1.6: load it with a current torch and save it again")]
     Legacy,
     /// It does not end as a zip archive.
@@ -113,10 +113,10 @@ pub enum ZipProblem {
     /// Two entries have one name.
     #[error("has two entries {0}")]
     Duplicate(String),
-    /// An entry does not lie in front of the directory, or lies on top of another one.
+    /// An entry is not before the directory, or overlaps another one.
     #[error("has entry {0} where it overlaps another, or the directory, or the file's end")]
     Place(String),
-    /// An entry's own header says other than the directory.
+    /// An entry's own header differs from the directory.
     #[error("has entry {0} whose header differs from the directory")]
     Local(String),
     /// An entry is longer than such an entry can be.
@@ -135,7 +135,7 @@ pub enum ZipProblem {
     /// It has no pickle of tensors.
     #[error("is not a file of torch.save: it has no entry data.pkl")]
     NoPickle,
-    /// It holds a program.
+    /// It is a program.
     #[error("is a TorchScript program; only weights that torch.save wrote are read")]
     TorchScript,
     /// Its numbers are not little-endian.
@@ -143,13 +143,13 @@ pub enum ZipProblem {
     ByteOrder(String),
 }
 
-/// Why a pickle is refused; reads on after "its pickle".
+/// Why a pickle is rejected; continues a sentence after "its pickle".
 #[derive(Debug, thiserror::Error)]
 pub enum PickleProblem {
     /// It is too long to be such a file.
     #[error("goes on past {0} bytes, which is more than such a file has")]
     TooLong(usize),
-    /// It does not say which protocol it is in, or says one that is not read.
+    /// Its protocol is missing or unsupported.
     #[error("does not begin with a protocol from 2 to 5")]
     Protocol,
     /// An opcode that these files do not use.
@@ -175,10 +175,10 @@ pub enum PickleProblem {
     /// A frame is longer than the file, or inside another.
     #[error("has a frame of {0} bytes, which do not fit here")]
     Frame(u64),
-    /// An opcode takes more from the stack than is there.
+    /// An opcode pops more than the stack contains.
     #[error("has opcode {0} with too little on the stack")]
     Underflow(&'static str),
-    /// An opcode finds something on the stack that it cannot take.
+    /// An opcode finds something of the wrong type on the stack.
     #[error("has opcode {opcode} where the stack has no {needs}")]
     Operand {
         /// The opcode.
@@ -202,7 +202,7 @@ pub enum PickleProblem {
         /// How many there are.
         count: usize,
     },
-    /// There is more of something than such a file has.
+    /// A limit is exceeded.
     #[error("has more than {most} {what}, which is more than such a file has")]
     TooMany {
         /// What there is too much of.
@@ -216,7 +216,7 @@ pub enum PickleProblem {
     /// A whole number does not fit 64 bits.
     #[error("has a whole number of {0} bytes; at most 8 are read")]
     Wide(u8),
-    /// A dict's key is something that no such file has for a key.
+    /// A dict's key has an unsupported type.
     #[error("has a dict key that is neither text nor bytes nor a whole number")]
     Key,
     /// A dict has a key twice, and readers would differ in which value they keep.
@@ -225,15 +225,15 @@ pub enum PickleProblem {
     /// Something is left over at the end.
     #[error("does not end with one value and the end of the file")]
     End,
-    /// It is no dict of tensors, and no tensor.
+    /// It is neither a dict of tensors nor a tensor.
     #[error("holds neither tensors by name nor a tensor")]
     NoTensors,
-    /// It is no tiktoken encoding.
+    /// It is not a tiktoken encoding.
     #[error("holds no tiktoken encoding: {0}")]
     NoEncoding(String),
 }
 
-/// Why a tensor is refused; reads on after its name.
+/// Why a tensor is rejected; continues a sentence after its name.
 #[derive(Debug, thiserror::Error)]
 pub enum TensorProblem {
     /// There is something else under its name.
@@ -248,7 +248,7 @@ pub enum TensorProblem {
     /// Its storage has another length than the file gives it.
     #[error("says that its storage has {elements} elements of {dtype}; the file has {bytes} bytes there")]
     StorageLength {
-        /// Elements by the pickle.
+        /// Elements according to the pickle.
         elements: i64,
         /// Their type.
         dtype: TorchDtype,
@@ -264,16 +264,16 @@ pub enum TensorProblem {
     /// It reaches out of its storage.
     #[error("reaches out of its storage of {0} elements")]
     OutOfStorage(u64),
-    /// Its elements do not lie in row-major order.
+    /// Its elements are not in row-major order.
     #[error("is a view whose elements do not lie row by row: save a contiguous copy of it")]
     View,
     /// It shares some elements of its storage with another tensor.
     #[error("overlaps tensor {0} without being the same")]
     Overlap(String),
-    /// Its elements cannot be had as f32.
+    /// Its elements cannot be converted to f32.
     #[error("is of {0}; only float32, float16 and bfloat16 are read as weights")]
     NotFloat(TorchDtype),
-    /// Its elements cannot be had as whole numbers.
+    /// Its elements are not integers.
     #[error("is of {0} instead of whole numbers")]
     NotInteger(TorchDtype),
     /// It is too long to be read at once.

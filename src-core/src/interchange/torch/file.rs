@@ -1,5 +1,5 @@
-//! A `.pt` file open for reading its tensors, one at a time and in pieces, so that a model of any size passes through
-//! in little memory.
+//! A `.pt` file open for reading its tensors, one at a time and streamed, so that a model of any size
+//! needs little memory.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -16,13 +16,13 @@ use crate::files::StandIn;
 use crate::files::plain::open_regular;
 use crate::files::shown::short;
 
-/// The most elements that [`TorchFile::stream`] hands over at once: 512 KiB of f32.
+/// The most elements that [`TorchFile::stream`] passes on at once: 512 KiB of f32.
 pub const LONGEST_PIECE: usize = 1 << 17;
 
 /// The most elements that [`TorchFile::integers`] reads.
 pub const MOST_INTEGERS: u64 = 1 << 22;
 
-/// A file of `torch.save` that holds tensors by name, or a single one. Its directory and its pickle have been checked.
+/// A file of `torch.save` with tensors by name, or a single one. Its directory and its pickle have been checked.
 #[derive(Debug)]
 pub struct TorchFile<R = File> {
     path: PathBuf,
@@ -32,7 +32,7 @@ pub struct TorchFile<R = File> {
 }
 
 impl TorchFile {
-    /// Opens a file: reads its directory and its pickle, and no tensor.
+    /// Opens a file: reads its directory and its pickle, but no tensor.
     pub fn open(path: &Path) -> Result<Self, TorchError> {
         let io = |source| TorchError::Io { path: path.to_path_buf(), source };
         let mut file = open_regular(path).map_err(io)?;
@@ -44,7 +44,7 @@ impl TorchFile {
 }
 
 impl<R: Read + Seek> TorchFile<R> {
-    /// The same for what is open already; errors call it `path`.
+    /// The same for an open file; errors refer to it as `path`.
     pub fn from_reader(reader: R, path: &Path) -> Result<Self, TorchError> {
         let zip = |error| zip_error(path, error);
         let problem = |problem| zip_error(path, ZipError::Problem(problem));
@@ -52,7 +52,7 @@ impl<R: Read + Seek> TorchFile<R> {
         if archive.find("constants.pkl").is_some() {
             return Err(problem(ZipProblem::TorchScript));
         }
-        // Torch before 2.1 noted no byte order.
+        // Torch before 2.1 did not record the byte order.
         if let Some(entry) = archive.find("byteorder") {
             const LONGEST_WORD: u64 = 16;
             let order = archive.read(entry, LONGEST_WORD).map_err(zip)?;
@@ -83,15 +83,15 @@ impl<R: Read + Seek> TorchFile<R> {
         &self.tensors
     }
 
-    /// Hands the elements of the tensor [`Self::tensors`]`[index]` to `sink` as f32, row-major, in pieces of at most
-    /// [`LONGEST_PIECE`]. Every float16 and bfloat16 is an f32, so nothing is rounded.
+    /// Streams the elements of the tensor [`Self::tensors`]`[index]` to `sink` as f32, row-major, in pieces of at most
+    /// [`LONGEST_PIECE`]. Every float16 and bfloat16 is representable in f32, so nothing is rounded.
     ///
     /// # Errors
-    /// When the tensor is not of one of these three types, the file cannot be read or was altered, or `sink` fails. That
-    /// a file was altered comes out at the end of a tensor: on an error, what `sink` was given may have been wrong.
+    /// If the tensor is not of one of these three types, the file cannot be read or was altered, or `sink` fails. An
+    /// alteration is only detected at the end of a tensor: on an error, what `sink` received may have been wrong.
     ///
     /// # Panics
-    /// When there is no such tensor.
+    /// If there is no such tensor.
     pub fn stream(&mut self, index: usize, sink: &mut dyn FnMut(&[f32]) -> io::Result<()>) -> Result<(), TorchError> {
         let decode: fn(&[u8], &mut Vec<f32>) = match self.tensors[index].dtype {
             TorchDtype::F32 => |bytes, out| out.extend(elements(bytes).map(f32::from_le_bytes)),
@@ -107,10 +107,10 @@ impl<R: Read + Seek> TorchFile<R> {
         })
     }
 
-    /// The elements of a tensor of whole numbers, row-major.
+    /// The elements of an integer tensor, row-major.
     ///
     /// # Errors
-    /// When the tensor is of another type or longer than [`MOST_INTEGERS`], or the file cannot be read or was altered.
+    /// If the tensor is of another type or longer than [`MOST_INTEGERS`], or the file cannot be read or was altered.
     ///
     /// # Panics
     /// When there is no such tensor.
@@ -136,7 +136,7 @@ impl<R: Read + Seek> TorchFile<R> {
         Ok(integers)
     }
 
-    /// Hands the bytes of a tensor to `each` in pieces of whole elements.
+    /// Passes the bytes of a tensor to `each` in pieces of whole elements.
     fn pieces(&mut self, index: usize, each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<(), TorchError> {
         let Place { entry, start, bytes } = self.places[index];
         let result = self.archive.stream(entry, start, bytes, |piece| each(piece).map_err(Failed::Sink));
@@ -156,7 +156,7 @@ fn elements<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
     bytes.as_chunks().0.iter().copied()
 }
 
-/// Reading failed, or what was read had nowhere to go.
+/// Reading failed, or the consumer did.
 enum Failed {
     Zip(ZipError),
     Sink(io::Error),

@@ -1,11 +1,11 @@
-//! Weights that `torch.save` wrote, and the tokenizer that Python pickled beside them, read without running anything.
+//! Reads weights of `torch.save`, and tokenizers pickled by Python, without executing anything.
 //!
-//! A pickle is a program: what loads it may do whatever its author wished. Files of strangers are what an import is
-//! for, so they are read by a reader that has no way to call anything. It knows the one layout of zip that torch writes
-//! (stored entries), the two dozen opcodes and the handful of globals that these files use, and refuses everything
-//! else by name and by byte. That closed set is the reason why this is not left to a library: one for zip files unpacks
-//! more than torch packs, one for pickles reads more than a state dict says, and either is a larger surface than these
-//! few hundred lines. Nothing is allocated by what a file claims before the claim is held against the file's length.
+//! A pickle is a program: loading it can do anything that its author wanted. Imports are about files from
+//! strangers, so this reader has no way to call anything. It supports the one zip layout that torch writes
+//! (stored entries), the two dozen opcodes and the few globals that these files use, and rejects everything
+//! else by name and offset. That closed set is the reason for not using a library: one for zip files decompresses
+//! more than torch writes, one for pickles reads more than a state dict contains, and either is a larger attack surface than these
+//! few hundred lines. Nothing is allocated based on a file's claims before they are checked against its length.
 
 mod dtype;
 mod error;

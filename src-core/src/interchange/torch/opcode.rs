@@ -1,10 +1,10 @@
-//! The opcodes of pickle by their names in Python's `pickletools`: those that are read, and the rest to refuse by name.
+//! The opcodes of pickle with their names in Python's `pickletools`: the supported ones, and the rest to reject by name.
 
 macro_rules! opcodes {
     (read { $($read:ident = $byte:literal,)* } refused { $($refused:ident = $other:literal,)* }) => {
         $(pub(super) const $read: u8 = $byte;)*
 
-        /// The name of an opcode; `None` if no protocol has it.
+        /// The name of an opcode; `None` if it is in no protocol.
         pub(super) fn name(byte: u8) -> Option<&'static str> {
             match byte {
                 $($byte => Some(stringify!($read)),)*

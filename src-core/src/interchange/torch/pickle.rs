@@ -1,8 +1,8 @@
-//! A pickle read as data. The reader keeps the stack and the memo that the format asks for, and where a pickle would
-//! have something called, it writes down what, with which arguments, and goes on: there is no code here that calls.
+//! Reads a pickle as data. The reader implements the stack and the memo of the format. Where a pickle would
+//! call something, it records what, with which arguments, and continues: no code here calls anything.
 //!
-//! Text and bytes stay where they are in the file and values are copied by reference to them, so memory is bounded by
-//! the limits below whatever the pickle does, and no value is ever walked deeper than its reader asks.
+//! Text and bytes are references into the file, so memory is bounded by
+//! the limits below whatever the pickle does, and values are only traversed as deep as their reader asks.
 //! Format: Python's `Lib/pickletools.py`, protocols 2 to 5.
 
 use std::collections::HashSet;
@@ -11,7 +11,7 @@ use super::error::PickleProblem;
 use super::opcode;
 use crate::files::shown::short;
 
-/// The longest pickle that is read, in bytes: five times what a vocabulary of 200,000 takes.
+/// The longest pickle that is read, in bytes: five times the size for a vocabulary of 200,000.
 pub(super) const LONGEST: usize = 16 << 20;
 
 /// The most values on the stack. Python writes items in batches of 1,000.
@@ -25,7 +25,7 @@ const MOST_OBJECTS: usize = 1 << 17;
 /// The longest line of text in an opcode.
 const LONGEST_LINE: usize = 255;
 
-/// A global that a pickle may name.
+/// A global that a pickle may use.
 #[derive(Debug)]
 pub(super) struct Global {
     pub(super) module: &'static str,
@@ -33,16 +33,16 @@ pub(super) struct Global {
     pub(super) usage: Usage,
 }
 
-/// How the writers of these files use a global; any other use is refused.
+/// How these files use a global; any other use is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Usage {
-    /// Called without arguments, it gives an empty dict.
+    /// Called without arguments, it returns an empty dict.
     Dict,
     /// Called with arguments.
     Function,
-    /// Made without arguments, then given a state.
+    /// Created without arguments, then given a state.
     Class,
-    /// Only named.
+    /// Only referenced.
     Name,
 }
 
@@ -50,16 +50,16 @@ pub(super) enum Usage {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'a> {
     None,
-    /// A truth value; nothing that is read depends on which.
+    /// A boolean; its value is not needed.
     Bool,
     Int(i64),
-    /// A number with a fraction; nothing that is read depends on which.
+    /// A float; its value is not needed.
     Float,
     Text(&'a str),
     Bytes(&'a [u8]),
     Tuple(Span),
     Global(&'static Global),
-    /// A place in [`Pickle::object`].
+    /// An index for [`Pickle::object`].
     Object(usize),
 }
 
@@ -70,18 +70,18 @@ pub(super) struct Span {
     length: usize,
 }
 
-/// What has an identity: it may be changed after it was put into something else.
+/// An object with an identity: it may be changed after it was put into another one.
 #[derive(Debug)]
 pub(super) enum Object<'a> {
-    /// Items in the order of the file; no key is there twice.
+    /// Items in the order of the file, without duplicate keys.
     Dict { items: Vec<(Value<'a>, Value<'a>)>, keys: HashSet<Key<'a>> },
     /// Items in the order of the file.
     List(Vec<Value<'a>>),
-    /// A call that was not made.
+    /// A call, which was not executed.
     Call { global: &'static Global, arguments: Span },
-    /// An object that was not made, and its state.
+    /// An object, which was not created, and its state.
     Instance { state: Option<Value<'a>> },
-    /// Something that lies outside of the pickle, by what identifies it.
+    /// Something outside the pickle, by its identifier.
     Persistent(Value<'a>),
 }
 
@@ -94,7 +94,7 @@ pub(super) enum Key<'a> {
 }
 
 impl Key<'_> {
-    /// As it may stand in a message.
+    /// For messages.
     fn shown(&self) -> String {
         match self {
             Self::Text(text) => short(text),
@@ -104,7 +104,7 @@ impl Key<'_> {
     }
 }
 
-/// A pickle that was read to its end.
+/// A completely read pickle.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
     /// The items of all tuples.
@@ -114,16 +114,16 @@ pub(super) struct Pickle<'a> {
     root: Value<'a>,
 }
 
-/// A pickle that is refused.
+/// A rejected pickle.
 #[derive(Debug)]
 pub(super) struct Refused {
-    /// The first byte of the opcode at fault.
+    /// The offset of the faulty opcode.
     pub(super) offset: usize,
     pub(super) problem: PickleProblem,
 }
 
 impl<'a> Pickle<'a> {
-    /// Reads a pickle that names no other globals than `globals`.
+    /// Reads a pickle that uses no other globals than `globals`.
     pub(super) fn read(bytes: &'a [u8], globals: &'static [Global]) -> Result<Self, Refused> {
         if bytes.len() > LONGEST {
             return Err(Refused { offset: LONGEST, problem: PickleProblem::TooLong(LONGEST) });
@@ -131,7 +131,7 @@ impl<'a> Pickle<'a> {
         Reader::new(bytes, globals).run()
     }
 
-    /// What the pickle stands for.
+    /// The value of the pickle.
     pub(super) fn root(&self) -> Value<'a> {
         self.root
     }
@@ -167,11 +167,11 @@ struct Reader<'a> {
     at: usize,
     /// Where the last frame ends.
     frame_end: usize,
-    /// Where the opcode at hand begins, and its name.
+    /// The offset of the current opcode, and its name.
     start: usize,
     opcode: &'static str,
     stack: Vec<Value<'a>>,
-    /// How high the stack was at each open mark.
+    /// The height of the stack at each open mark.
     marks: Vec<usize>,
     memo: Vec<Value<'a>>,
     tuples: Vec<Value<'a>>,
@@ -297,7 +297,7 @@ impl<'a> Reader<'a> {
         Ok(line)
     }
 
-    /// A frame says how many bytes belong together, for readers that fetch them at once. It may not lie.
+    /// A frame gives the number of bytes that belong together, for readers that fetch them at once. It must be correct.
     fn frame(&mut self) -> Step {
         let inside = self.at < self.frame_end;
         let length = u64::from_le_bytes(self.array()?);
@@ -337,7 +337,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Takes the last mark away, and says how many values were above it.
+    /// Removes the last mark, and returns how many values were above it.
     fn since_mark(&mut self) -> Step<usize> {
         let mark = self.marks.pop().ok_or(PickleProblem::Underflow(self.opcode))?;
         Ok(self.stack.len() - mark)
@@ -447,7 +447,7 @@ impl<'a> Reader<'a> {
 
     // The memo.
 
-    /// Every writer numbers the entries as it makes them, so a new one can only come after the last.
+    /// Every writer numbers the entries consecutively, so a new one can only follow the last.
     fn put(&mut self, index: u32) -> Step {
         let count = self.memo.len();
         if count >= MOST_VALUES {
@@ -466,7 +466,7 @@ impl<'a> Reader<'a> {
         self.push(value)
     }
 
-    // What a pickle would run.
+    // What a pickle would execute.
 
     fn find(&mut self, module: &str, name: &str) -> Step {
         let known = self.globals.iter().find(|global| global.module == module && global.name == name);
@@ -515,8 +515,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Torch notes the versions of a model's modules as the state of the dict of its weights: that says nothing about
-    /// them, and is dropped.
+    /// Torch stores the versions of a model's modules as the state of the dict of its weights: that is not needed
+    /// and is dropped.
     fn build(&mut self) -> Step {
         let opcode = self.opcode;
         let given = self.pop()?;

@@ -1,14 +1,14 @@
-//! What the pickle of a `.pt` file says about its tensors: names, shapes, types, and where the elements are.
+//! The tensors in the pickle of a `.pt` file: names, shapes, types, and where the elements are.
 //!
-//! Torch writes a tensor as a call of `_rebuild_tensor_v2` with a storage, an offset, a shape and strides. None of these
-//! is believed before it is held against the length of the storage in the archive.
+//! Torch writes a tensor as a call to `_rebuild_tensor_v2` with a storage, an offset, a shape and strides. All of these
+//! are checked against the length of the storage in the archive.
 
 use super::dtype::TorchDtype;
 use super::error::{PickleProblem, TensorProblem};
 use super::pickle::{Global, Object, Pickle, Usage, Value};
 use crate::files::shown::short;
 
-/// The longest shape that is read.
+/// The most axes of a shape.
 const MOST_AXES: usize = 8;
 
 const REBUILD: &str = "_rebuild_tensor_v2";
@@ -18,7 +18,7 @@ const fn storage(name: &'static str) -> Global {
     Global { module: "torch", name, usage: Usage::Name }
 }
 
-/// The globals that a dict of tensors names.
+/// The globals that a dict of tensors uses.
 pub(super) const GLOBALS: &[Global] = &[
     Global { module: "collections", name: "OrderedDict", usage: Usage::Dict },
     Global { module: "torch._utils", name: REBUILD, usage: Usage::Function },
@@ -51,19 +51,19 @@ pub struct TorchTensor {
 pub(super) struct Place {
     /// The archive's entry.
     pub(super) entry: usize,
-    /// The first byte in the entry, and how many there are.
+    /// The offset in the entry, and the number of bytes.
     pub(super) start: u64,
     pub(super) bytes: u64,
 }
 
-/// A refusal of the pickle as a whole, or of one tensor.
+/// A rejection of the whole pickle, or of one tensor.
 #[derive(Debug)]
 pub(super) enum Refusal {
     Pickle(PickleProblem),
     Tensor { name: String, offset: Option<usize>, problem: TensorProblem },
 }
 
-/// The tensors of a pickle in the order of the file. `find` gives the number and length of an archive's entry.
+/// The tensors of a pickle in the order of the file. `find` returns the index and length of an archive's entry.
 pub(super) fn tensors(pickle: &Pickle, find: impl Fn(&str) -> Option<(usize, u64)>) -> Result<Vec<(TorchTensor, Place)>, Refusal> {
     let alone = [(Value::Text(""), pickle.root())];
     let named = match pickle.root() {
@@ -92,7 +92,7 @@ fn made_at(pickle: &Pickle, value: Value) -> Option<usize> {
     }
 }
 
-/// The arguments of a call of the function `name`.
+/// The arguments of a call to the function `name`.
 fn arguments<'p, 'a>(pickle: &'p Pickle<'a>, value: Value<'a>, name: &str) -> Option<&'p [Value<'a>]> {
     let Value::Object(index) = value else { return None };
     match pickle.object(index) {
@@ -150,7 +150,7 @@ fn find_storage(
     let wrong = || TensorProblem::Arguments("a storage by class, key, device and length");
     let Value::Object(index) = value else { return Err(wrong()) };
     let (_, Object::Persistent(Value::Tuple(parts))) = pickle.object(index) else { return Err(wrong()) };
-    // The device is where the tensor was when it was saved, and of no interest here.
+    // The device of the tensor when it was saved does not matter here.
     let &[Value::Text("storage"), Value::Global(class), Value::Text(key), Value::Text(_device), Value::Int(elements)] =
         pickle.tuple(*parts)
     else {
@@ -164,7 +164,7 @@ fn find_storage(
     }
 }
 
-/// Lengths or strides: whole numbers from 0 on, no more than [`MOST_AXES`].
+/// Lengths or strides: at most [`MOST_AXES`] non-negative integers.
 fn lengths(values: &[Value]) -> Option<Vec<u64>> {
     if values.len() > MOST_AXES {
         return None;
@@ -176,7 +176,7 @@ fn lengths(values: &[Value]) -> Option<Vec<u64>> {
     values.iter().map(length).collect()
 }
 
-/// Whether elements lie row-major and without gaps. The stride of an axis of length 1 is never used and may be anything.
+/// Whether elements are row-major and contiguous. The stride of an axis of length 1 is never used and may be anything.
 fn is_contiguous(shape: &[u64], strides: &[u64]) -> bool {
     let mut expected = 1;
     shape.contains(&0)
@@ -187,7 +187,7 @@ fn is_contiguous(shape: &[u64], strides: &[u64]) -> bool {
         })
 }
 
-/// Two names may stand for one tensor, as tied weights do; two tensors may not share a part.
+/// Two names may refer to one tensor, as tied weights do; two tensors must not partly overlap.
 fn check_overlaps(tensors: &[(TorchTensor, Place)]) -> Result<(), Refusal> {
     let mut places: Vec<_> = tensors.iter().filter(|(_, place)| place.bytes > 0).collect();
     places.sort_by_key(|(_, place)| (place.entry, place.start, place.bytes));
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// The last axis moves fastest: the nth element in row-major order is the nth of the storage.
+        /// The last axis varies fastest: the nth element in row-major order is the nth of the storage.
         #[test]
         fn contiguous_is_what_lies_row_by_row(axes in prop::collection::vec((0u64..4, 0u64..14), 0..4)) {
             let (shape, strides): (Vec<u64>, Vec<u64>) = axes.into_iter().unzip();

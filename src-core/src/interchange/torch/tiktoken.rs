@@ -11,13 +11,13 @@ use crate::files::plain::open_regular;
 use crate::files::shown::short;
 use crate::tokenizer::Tokenizer;
 
-/// The one global that such a pickle names.
+/// The only global that such a pickle uses.
 const GLOBALS: &[Global] = &[Global { module: "tiktoken.core", name: "Encoding", usage: Usage::Class }];
 
-/// Reads the tokenizer that nanochat keeps beside its checkpoints as `tokenizer.pkl`.
+/// Reads the tokenizer that nanochat stores with its checkpoints as `tokenizer.pkl`.
 ///
 /// # Errors
-/// When the file cannot be read, is not such a pickle, or holds a tokenizer that [`Tokenizer::from_ranks`] refuses.
+/// If the file cannot be read, is not such a pickle, or contains a tokenizer that [`Tokenizer::from_ranks`] rejects.
 pub fn read_tiktoken(path: &Path) -> Result<Tokenizer, TorchError> {
     let io = |source| TorchError::Io { path: path.to_path_buf(), source };
     let mut bytes = Vec::new();
@@ -28,7 +28,7 @@ pub fn read_tiktoken(path: &Path) -> Result<Tokenizer, TorchError> {
     }
 }
 
-/// The same for bytes that are at hand; errors call them `path`.
+/// The same for bytes in memory; errors refer to them as `path`.
 pub fn tiktoken_from_bytes(bytes: &[u8], path: &Path) -> Result<Tokenizer, TorchError> {
     let refused = |offset, problem| TorchError::Pickle { path: path.to_path_buf(), offset, problem };
     let pickle = Pickle::read(bytes, GLOBALS).map_err(|error| refused(error.offset, error.problem))?;
@@ -52,7 +52,7 @@ fn encoding<'a>(pickle: &Pickle<'a>) -> Result<Encoding<'a>, String> {
         },
         _ => return Err("it holds something else".to_owned()),
     };
-    // An encoding that tiktoken itself knows is pickled as its name.
+    // An encoding that is built into tiktoken is pickled as its name.
     let parts = pickle.dict(state).ok_or("it has no parts of its own")?;
     let part = |wanted: &str| {
         let found = parts.iter().find(|(key, _)| matches!(key, Value::Text(key) if *key == wanted));

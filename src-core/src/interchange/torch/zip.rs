@@ -1,9 +1,9 @@
-//! The part of the zip format that `torch.save` writes: one folder of stored entries, each with a CRC-32, and a
-//! directory at the file's end, with 64-bit fields where a file needs them.
+//! The subset of the zip format that `torch.save` writes: one folder of stored entries, each with a CRC-32, and a
+//! directory at the end of the file, with 64-bit fields if needed.
 //!
-//! Zip says most things twice, and readers that believe different halves can be shown different files. So both are read
-//! and have to agree, every byte range has to lie inside the file, and none may overlap another. The CRC is not the
-//! one that checkpoints of nc-core carry: zip's is the older polynomial.
+//! Zip stores most information twice, and readers that trust different copies can see different files. So both are read
+//! and must agree, every byte range must be inside the file, and none may overlap another. The CRC is not the
+//! one of TensorBoard files: zip uses an older polynomial.
 //! Format: <https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT>.
 
 use std::collections::{HashMap, HashSet};
@@ -30,7 +30,7 @@ const END_SIGNATURE: u32 = 0x0605_4b50;
 const LOCATOR_64_SIGNATURE: u32 = 0x0706_4b50;
 const END_64_SIGNATURE: u32 = 0x0606_4b50;
 
-/// The pickled number that every file began with before torch wrote zip archives.
+/// The pickled magic number at the start of files from before torch wrote zip archives.
 const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19";
 
 /// Flags of an entry: it is encrypted; its sizes follow its data; its name is UTF-8.
@@ -74,7 +74,7 @@ pub(super) struct Archive<R> {
 struct Entry {
     /// With the folder.
     name: String,
-    /// Where its own header begins, and where its data does.
+    /// The offsets of its header and of its data.
     header: u64,
     data: u64,
     bytes: u64,
@@ -104,7 +104,7 @@ impl<R: Read + Seek> Archive<R> {
         Ok(Self { reader, entries, index })
     }
 
-    /// The number of the entry of this name in the archive's folder.
+    /// The index of the entry with this name in the archive's folder.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
         self.index.get(name).copied()
     }
@@ -129,9 +129,9 @@ impl<R: Read + Seek> Archive<R> {
         Ok(data)
     }
 
-    /// Hands `count` bytes of an entry, from its byte `start` on, to `each` in pieces of at most [`PIECE`] bytes, all but
-    /// the last of that length. The range has to be in the entry. The CRC is known at the end only: on an error, what
-    /// was handed out may have been wrong.
+    /// Passes `count` bytes of an entry, from its byte `start` on, to `each` in pieces of at most [`PIECE`] bytes, all but
+    /// the last of that length. The range must be in the entry. The CRC is only known at the end: on an error, what
+    /// was passed on may have been wrong.
     pub(super) fn stream<E: From<ZipError>>(
         &mut self,
         entry: usize,
@@ -144,13 +144,13 @@ impl<R: Read + Seek> Archive<R> {
             let crc = self.range(entry, start, count, each)?;
             return Ok(self.check_crc(entry, crc)?);
         }
-        // A part of an entry has no CRC of its own.
+        // A part of an entry has no CRC.
         let crc = self.range(entry, 0, bytes, |_| Ok::<_, ZipError>(()))?;
         self.check_crc(entry, crc)?;
         self.range(entry, start, count, each).map(drop)
     }
 
-    /// The same without a check; gives the CRC of the range.
+    /// The same without a check; returns the CRC of the range.
     fn range<E: From<ZipError>>(
         &mut self,
         entry: usize,
@@ -193,7 +193,7 @@ fn check_beginning(reader: &mut (impl Read + Seek), length: u64) -> Result<(), Z
     Ok(())
 }
 
-/// Where the directory is, by the records behind it.
+/// The position of the directory, from the records after it.
 struct Directory {
     start: u64,
     bytes: u64,
@@ -212,7 +212,7 @@ fn find_directory(reader: &mut (impl Read + Seek), length: u64) -> Result<Direct
     let signature = end.u32()?;
     let (disk, directory_disk, entries_here, entries) = (end.u16()?, end.u16()?, end.u16()?, end.u16()?);
     let (bytes, start, comment) = (end.u32()?, end.u32()?, end.u16()?);
-    // No comment: so the record is in the last bytes of the file, and nowhere else.
+    // Comments are not supported, so the record must be the last bytes of the file.
     if signature != END_SIGNATURE || comment != 0 {
         return Err(ZipProblem::End.into());
     }
@@ -246,7 +246,7 @@ fn find_directory(reader: &mut (impl Read + Seek), length: u64) -> Result<Direct
     Ok(directory)
 }
 
-/// The 64-bit end record and the locator that points at it, from the bytes in front of the end record.
+/// The 64-bit end record and the locator that points to it, from the bytes before the end record.
 fn find_directory_64(before: &[u8], before_start: u64) -> Result<Option<Directory>, ZipProblem> {
     let Some(split) = before.len().checked_sub(LOCATOR_64 as usize) else { return Ok(None) };
     let (record, locator) = before.split_at(split);
@@ -272,7 +272,7 @@ fn find_directory_64(before: &[u8], before_start: u64) -> Result<Option<Director
 
 /// The entries as the directory lists them; [`Entry::data`] is not known yet.
 fn read_directory(reader: &mut (impl Read + Seek), directory: &Directory) -> Result<Vec<Entry>, ZipError> {
-    // The directory lies inside the file, so this is no more than the file has.
+    // The directory is inside the file, so this is not larger than the file.
     let mut listed = vec![0; directory.bytes as usize];
     reader.seek(SeekFrom::Start(directory.start))?;
     reader.read_exact(&mut listed)?;
@@ -324,7 +324,7 @@ fn read_entry(fields: &mut Fields) -> Result<Entry, ZipProblem> {
     Ok(Entry { name, header, data: 0, bytes, crc, flags })
 }
 
-/// Replaces those of an entry's length, packed length and place that do not fit 32 bits by the 64-bit ones.
+/// Replaces an entry's length, compressed length and offset by the 64-bit ones if they do not fit in 32 bits.
 fn read_zip64(extra: &[u8], sizes: &mut [u64; 3]) -> Result<(), ZipProblem> {
     const ZIP64: u16 = 1;
     let mut needed: Vec<&mut u64> = sizes.iter_mut().filter(|size| **size == u64::from(u32::MAX)).collect();
@@ -341,7 +341,7 @@ fn read_zip64(extra: &[u8], sizes: &mut [u64; 3]) -> Result<(), ZipProblem> {
     Ok(())
 }
 
-/// Holds an entry's own header against the directory, and gives where its data begins. The data ends in front of
+/// Compares an entry's own header with the directory, and returns the offset of its data. The data ends before
 /// `limit`, where the directory begins.
 fn check_local(reader: &mut (impl Read + Seek), entry: &Entry, limit: u64) -> Result<u64, ZipError> {
     let place = || ZipProblem::Place(short(&entry.name));
@@ -360,7 +360,7 @@ fn check_local(reader: &mut (impl Read + Seek), entry: &Entry, limit: u64) -> Re
 
     let brief = u32::try_from(entry.bytes).unwrap_or(u32::MAX);
     let same = (crc, packed, bytes) == (entry.crc, brief, brief);
-    // An entry whose sizes follow its data need not know them in front of it.
+    // An entry whose sizes follow its data may omit them before it.
     let unknown = flags & SIZES_FOLLOW != 0 && (crc, packed, bytes) == (0, 0, 0);
     let agrees = signature == LOCAL_SIGNATURE && flags == entry.flags && method == 0 && (same || unknown);
     if !agrees || usize::from(name) != entry.name.len() || fields.0 != entry.name.as_bytes() {
