@@ -15,7 +15,7 @@ pub enum FilesError {
         /// Its path.
         path: PathBuf,
     },
-    /// The folder takes no files.
+    /// The folder is not writable.
     #[error("cannot write to the folder {folder}: {source}", folder = folder.display())]
     Refused {
         /// The folder.

@@ -14,14 +14,14 @@ use super::name;
 use super::run::{CONFIG_FILE, Run, TOKENIZER_FILE};
 use crate::files::durable::{remove_folder, sync_folder, write_new};
 
-/// Folders that are being made, below `runs/`. A run's name never starts with a dot.
+/// The prefix of temporary folders under `runs/`. A run's name never starts with a dot.
 const UNFINISHED: &str = ".new-";
 
-/// Nobody takes this long to begin a run's folder: one that is older and not locked is what a killed process left.
+/// Creating a run's folder never takes this long: an older one that is not locked was left by a killed process.
 const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
 
 impl Run {
-    /// Checks that a run of this name can be made: for refusing early what [`create`](Self::create) would refuse.
+    /// Checks that a run of this name can be created: to reject early what [`create`](Self::create) would reject.
     pub fn check_vacant(home: &Home, name: &str) -> Result<(), RunError> {
         name::check(name).map_err(|why| RunError::BadName { name: name.to_owned(), why })?;
         let folder = home.run(name);
@@ -31,14 +31,14 @@ impl Run {
         Ok(())
     }
 
-    /// Makes the folder of a new run, whole or not at all, and refuses a name that exists. `config` and
-    /// `tokenizer_json` are kept as they are.
+    /// Creates the folder of a new run, whole or not at all, and rejects a name that exists. `config` and
+    /// `tokenizer_json` are stored unchanged.
     pub fn create(home: &Home, name: &str, config: &Value, tokenizer_json: &str) -> Result<Self, RunError> {
         Self::create_with(home, name, config, Some(tokenizer_json), |_| Ok(()))
     }
 
-    /// The same for a run that has a checkpoint from the beginning, and maybe no tokenizer: `save` writes it, before
-    /// the run has its name. Where that fails there is no run.
+    /// The same for a run that has a checkpoint from the beginning, and perhaps no tokenizer: `save` writes it, before
+    /// the run gets its name. If that fails, no run is created.
     pub fn create_with<E: From<RunError>>(
         home: &Home,
         name: &str,
@@ -51,7 +51,7 @@ impl Run {
         Ok(Self::of(name, Self::put_in_place(home, name, unfinished)?, config.clone()))
     }
 
-    /// Makes a folder below `runs/` that holds a run's files but is none yet.
+    /// Creates a temporary folder under `runs/` with a run's files.
     fn begin(home: &Home, name: &str, config: &Value, tokenizer_json: Option<&str>) -> Result<tempfile::TempDir, RunError> {
         Self::check_vacant(home, name)?;
         let runs = home.runs();
@@ -84,7 +84,7 @@ impl Run {
     }
 }
 
-/// Removes folders that killed processes left while they made a run. What cannot be removed does no harm.
+/// Removes temporary folders that killed processes left. What cannot be removed does no harm.
 fn remove_abandoned(runs: &Path) {
     let Ok(entries) = fs::read_dir(runs) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED)) {
@@ -97,12 +97,12 @@ fn remove_abandoned(runs: &Path) {
     }
 }
 
-/// Temporary folders are private to their maker; a run is as open as any folder that the user makes.
+/// Temporary folders are private; a run gets the user's default permissions.
 fn open_to_others(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // The folder inside was made with the user's own mask.
+        // The folder inside was created with the user's umask.
         let mode = fs::metadata(folder.join("checkpoints"))?.permissions().mode();
         fs::set_permissions(folder, fs::Permissions::from_mode(mode))?;
     }

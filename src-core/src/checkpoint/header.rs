@@ -12,10 +12,10 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use crate::files::StandIn;
 use crate::files::shown::short;
 
-/// Bytes of the length in front of the header.
+/// Bytes of the length before the header.
 pub(crate) const PREFIX: u64 = 8;
 
-/// The longest header that is read or written: room for about 40,000 tensors, hundreds of times what a model has.
+/// The longest header that is read or written: enough for about 40,000 tensors, hundreds of times as many as a model has.
 pub(crate) const LONGEST: u64 = 4 << 20;
 
 /// The most axes of a shape.
@@ -172,7 +172,7 @@ pub(crate) fn parse_as(header: &[u8], data_bytes: u64, read: &'static [Dtype]) -
     Ok(tensors)
 }
 
-/// The bytes in front of the data of `specs` in this order, and the bytes of the whole file; or why it cannot be.
+/// The bytes before the data of `specs` in this order, and the size of the whole file; or why it is impossible.
 pub(crate) fn build(specs: &[TensorSpec]) -> Result<(Vec<u8>, u64), String> {
     let mut names = HashSet::new();
     let mut infos = Vec::with_capacity(specs.len());
@@ -198,7 +198,7 @@ pub(crate) fn build(specs: &[TensorSpec]) -> Result<(Vec<u8>, u64), String> {
     Ok((header, total))
 }
 
-/// A header's entries in the order of the file. A map would quietly keep one of two tensors of the same name.
+/// A header's entries in the order of the file. A map would silently keep one of two tensors with the same name.
 struct Entries(Vec<(String, TensorInfo)>);
 
 impl<'de> Deserialize<'de> for Entries {

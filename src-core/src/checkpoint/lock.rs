@@ -31,7 +31,7 @@ pub struct RunLock {
 }
 
 impl Run {
-    /// Takes the run for writing until the lock is dropped or the process ends, however it ends.
+    /// Locks the run for writing until the lock is dropped or the process ends, however it ends.
     pub fn lock(&self) -> Result<RunLock, RunError> {
         RunLock::take(self)
     }

@@ -22,7 +22,7 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Fetch shards of karpathy/climbmix-400b-shuffle; goes on where it was stopped
+    /// Fetch shards of karpathy/climbmix-400b-shuffle; continues where it was stopped
     Download(download::Args),
     /// Read all of the data as training would, and count the files, bytes and documents of each split
     Info(InfoArgs),

@@ -57,7 +57,7 @@ impl<E: Error + 'static> From<E> for Failure {
     }
 }
 
-/// Whether the program or the device failed, rather than something that the user can mend.
+/// Whether the program or the device failed, rather than something that the user can fix.
 fn is_internal(error: &(dyn Error + 'static)) -> bool {
     let error = advice::speaker(error);
     matches!(error.downcast_ref::<GpuError>(), Some(GpuError::Lost { .. } | GpuError::Refused { .. }))

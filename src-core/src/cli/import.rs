@@ -76,7 +76,7 @@ fn fetched(repo: &str, options: &Options, offline: bool, context: &Context) -> R
     Ok(import::open(&fetched.folder, options)?.named(fetched.name))
 }
 
-/// The `config.json` of a run of foreign weights.
+/// The `config.json` of a run with imported weights.
 fn config_of(found: &Found) -> Result<Value, Failure> {
     let provenance = found.provenance().cloned().ok_or_else(|| Failure::input("the source says nothing of itself"))?;
     let config = RunConfig { model: found.model().clone(), training: Training::Imported(provenance), from: None };
@@ -171,7 +171,7 @@ fn choose(choice: Choice) -> &'static str {
     }
 }
 
-/// A bar of what is written, on a terminal.
+/// A progress bar for writing, on a terminal.
 struct Bar(Option<ProgressBar>);
 
 impl Bar {

@@ -41,7 +41,7 @@ pub fn read_conversation(line: &[u8]) -> Result<Conversation, LineError> {
     line::parse(line)
 }
 
-/// What becomes of conversations that cannot be represented: with calls of tools, images, other roles.
+/// What happens to conversations that cannot be represented: with tool calls, images, other roles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unsupported {
     /// Reading fails at the first one.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// The half of the data: what is trained on, or what is only measured.
+/// A split of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
@@ -24,7 +24,7 @@ impl fmt::Display for Split {
     }
 }
 
-/// How documents lie in a file; known by its name. Lines and text may be compressed with gzip or zstd.
+/// The format of a file, from its name. JSON Lines and text may be compressed with gzip or zstd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -33,7 +33,7 @@ pub enum Format {
     /// JSON Lines (`.jsonl`, `.ndjson`; compressed also `.json.gz`): a document is the field `text` of the object on a
     /// line.
     JsonLines,
-    /// A `.txt` file: documents end at form feeds, at `<|endoftext|>`, and else at a blank line within 2048 bytes.
+    /// A `.txt` file: documents end at form feeds, at `<|endoftext|>`, else at a blank line within 2048 bytes.
     /// See [`super::format::text`] for why.
     Text,
 }
@@ -43,17 +43,17 @@ pub enum Format {
 pub struct DataFile {
     /// Where it is.
     pub path: PathBuf,
-    /// How documents lie in it.
+    /// Its format.
     pub format: Format,
     /// Its size on disk.
     pub bytes: u64,
 }
 
-/// Something that was found beside the data and is not read.
+/// Something that was found next to the data and is not read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PassedOver {
     /// Where it is.
     pub path: PathBuf,
-    /// Why it is not read; the end of a sentence that begins with its name.
+    /// Why it is not read; the rest of a sentence that begins with its name.
     pub reason: &'static str,
 }

@@ -46,18 +46,18 @@ pub(super) enum Role {
 }
 
 impl Format {
-    /// The format that the name of `path` says, in any case of letters.
+    /// The format by the name of `path`, ignoring case.
     pub fn of(path: &Path) -> Option<Self> {
         format(path).map(|(format, _)| format)
     }
 
-    /// The name of `path` in small letters, without the endings that say its format; nothing where they say none.
+    /// The name of `path` in lower case, without the extensions of its format; nothing if it has no known format.
     pub fn stem_of(path: &Path) -> Option<String> {
         format(path).map(|(_, stem)| stem)
     }
 }
 
-/// The format that a name says, and the name without the endings that say it; any case of letters will do.
+/// The format of a name, and the name without the extensions; ignores case.
 pub(super) fn format(path: &Path) -> Option<(Format, String)> {
     let name = path.file_name()?.to_str()?.to_lowercase();
     let (stem, ending) = name.rsplit_once('.')?;

@@ -22,7 +22,7 @@ use crate::files::digest::hex;
 /// Texts are tokenised as soon as they have this many bytes in total, so that few surplus token ids are held at a time.
 const ENCODED_AT_ONCE: usize = 4 << 20;
 
-/// Fewer documents than this never wait while a row is packed: more to choose from, less cropped.
+/// The fewest waiting documents while a row is packed: with more to choose from, less is cropped.
 pub(super) const WAITING: usize = 1000;
 
 /// A document that waits to be packed. Clones share its tokens.

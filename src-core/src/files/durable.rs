@@ -18,7 +18,7 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes created, renamed and removed entries of a folder durable. Windows has no such call and journals them itself.
+/// Makes created, renamed and removed entries of a folder durable. Windows has no such call and journals them.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
@@ -27,7 +27,7 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes a folder and what is in it; a folder that is not there is fine.
+/// Removes a folder and its contents; a missing folder is not an error.
 pub(crate) fn remove_folder(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -35,7 +35,7 @@ pub(crate) fn remove_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Bytes that an ordinary user may still write on the file system of `folder`; `None` where it cannot be asked.
+/// Bytes available to an ordinary user on the file system of `folder`; `None` if unknown.
 pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
@@ -56,7 +56,7 @@ pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     }
 }
 
-/// Whether writing failed for want of room: the disk, a quota, or a limit on the size of a file.
+/// Whether writing failed for lack of space: the disk, a quota, or a limit on the file size.
 pub(crate) fn is_out_of_room(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }

@@ -1,6 +1,6 @@
 //! How names and sizes stand in messages.
 
-/// A tensor's name as it may stand in a message: quoted, and not longer than a line.
+/// A tensor's name for messages: quoted, and not longer than a line.
 pub(crate) fn short(name: &str) -> String {
     const SHOWN: usize = 80;
     let mut shown: String = name.chars().take(SHOWN).collect();
@@ -10,7 +10,7 @@ pub(crate) fn short(name: &str) -> String {
     format!("{shown:?}")
 }
 
-/// A number of bytes as a person reads it, rounded up: "12.4 MB".
+/// A readable number of bytes, rounded up: "12.4 MB".
 pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{}.{} MB", bytes.div_ceil(100_000) / 10, bytes.div_ceil(100_000) % 10)
 }

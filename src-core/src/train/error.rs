@@ -111,7 +111,7 @@ pub enum TrainError {
         /// The run.
         run: String,
     },
-    /// There is no training to go on with.
+    /// There is no training to continue.
     #[error("run {run} was imported, and has no training to go on with; begin a new run with its weights")]
     Imported {
         /// The run.

@@ -10,11 +10,11 @@ use crate::tokenizer::Tokenizer;
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// The step that this process began with. Equal to `step` where the run was complete already.
+    /// The step that this process began with. Equal to `step` if the run was already complete.
     pub first_step: u64,
     /// Steps done.
     pub step: u64,
-    /// Steps of the run, where they are known.
+    /// Total steps of the run, if known.
     pub num_iterations: Option<u64>,
     /// Whether it was interrupted before its last step.
     pub interrupted: bool,
@@ -26,15 +26,15 @@ pub struct Outcome {
     pub first_val_bpb: Option<f64>,
     /// Smoothed loss in nats.
     pub loss: Option<f64>,
-    /// Rows of data that there was nothing to learn from.
+    /// Rows of data with nothing to learn from.
     pub left_out: u64,
     /// Seconds spent in steps.
     pub training_seconds: f64,
-    /// Most bytes of GPU memory ever in use.
+    /// Peak bytes of GPU memory.
     pub peak_memory: u64,
 }
 
-/// What a run is trained with.
+/// The environment of a run.
 #[derive(Clone, Copy)]
 pub struct Setting<'a> {
     /// The device.
@@ -43,6 +43,6 @@ pub struct Setting<'a> {
     pub home: &'a Home,
     /// The run's tokenizer.
     pub tokenizer: &'a Arc<Tokenizer>,
-    /// Set when the run shall finish the step in progress, save, and end.
+    /// Set to make the run finish the step in progress, save, and end.
     pub interrupt: &'a AtomicBool,
 }

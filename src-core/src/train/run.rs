@@ -41,7 +41,7 @@ pub struct Resume {
     pub changes: Changes,
 }
 
-/// Trains the run `name` until its last step, or until it is interrupted. `tell` hears of everything as it happens.
+/// Trains the run `name` until its last step, or until it is interrupted. `tell` receives all events as they happen.
 pub fn train(setting: Setting<'_>, name: &str, start: Start, tell: &mut dyn FnMut(Event)) -> Result<Outcome, TrainError> {
     match start {
         Start::Fresh { config, origin } => match config.training.clone() {

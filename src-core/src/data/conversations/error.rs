@@ -38,7 +38,7 @@ pub enum ConversationFileError {
         /// Why the first one was.
         first: Box<ConversationFileError>,
     },
-    /// A line that is no usable conversation.
+    /// A line is not a usable conversation.
     #[error("{}, line {line}: {source}", .path.display())]
     Line {
         /// The file.
@@ -51,7 +51,7 @@ pub enum ConversationFileError {
     /// The file cannot be read, or not unpacked, or is something else left in its place.
     #[error(transparent)]
     File(DataError),
-    /// The operating system refused.
+    /// An I/O error.
     #[error("cannot read {}", .path.display())]
     Io {
         /// The file or folder.
@@ -173,7 +173,7 @@ pub enum LineError {
         /// The key, if it is one short word.
         key: Option<String>,
     },
-    /// A key that says something which a conversation here cannot hold.
+    /// A key with content that a conversation here cannot represent.
     #[error("{place} has {}, which cannot be represented and would be lost", .key.as_ref().map_or_else(|| "a key that is not known".to_owned(), |key| format!("`{key}`")))]
     Unsupported {
         /// Where it is.

@@ -9,12 +9,12 @@ use super::Patience;
 
 const MOST_REDIRECTS: usize = 10;
 
-/// An HTTP client with the timeouts that `patience` asks for.
+/// An HTTP client with the timeouts of `patience`.
 pub fn agent(base_url: &str, patience: &Patience) -> Agent {
     let stall = Some(patience.stall);
     let config = Agent::config_builder()
         .http_status_as_error(false)
-        // A redirect must not lead from a safe address to an open one.
+        // A redirect must not lead from https to http.
         .https_only(base_url.starts_with("https://"))
         // Redirects are followed here, not there: see [`get`].
         .max_redirects(0)
@@ -25,7 +25,7 @@ pub fn agent(base_url: &str, patience: &Patience) -> Agent {
         .timeout_recv_response(stall)
         .timeout_per_read(stall)
         .user_agent(concat!("nc-core/", env!("CARGO_PKG_VERSION")));
-    // A proxy cannot know what this machine calls itself.
+    // A proxy cannot resolve this machine's own names.
     let config = if is_this_machine(base_url) { config.proxy(None) } else { config };
     config.build().new_agent()
 }
@@ -63,7 +63,7 @@ pub fn get(agent: &Agent, url: &str, headers: &[(&str, String)], seen: &mut dyn 
     Err(Unanswered::Address("it leads from one address to the next without end".to_owned()))
 }
 
-/// The address that `location`, met at `url`, stands for.
+/// Resolves `location` relative to `url`.
 fn join(url: &str, location: &str) -> String {
     if location.contains("://") {
         return location.to_owned();

@@ -17,7 +17,7 @@ const ENDPOINT: &str = "https://huggingface.co";
 /// The longest listing that is read, in bytes: room for about half a million files.
 const LONGEST_LISTING: u64 = 64 << 20;
 
-/// What a repository holds.
+/// The kind of a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RepoKind {
     /// Data.

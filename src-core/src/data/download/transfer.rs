@@ -148,7 +148,7 @@ impl Transfer<'_> {
 
     /// Requests what is missing. Returns the answer, and the file's SHA-256 if a redirect gave it.
     ///
-    /// The hub answers with a redirect to where the bytes are, and only that redirect tells the file's digest, in
+    /// The hub answers with a redirect to the storage, and only that redirect has the file's digest, in
     /// `X-Linked-ETag`.
     fn request(&self, partial: &Partial) -> Result<(Response<Body>, Option<String>), Fault> {
         let mut headers = vec![("Accept-Encoding", "identity".to_owned())];

@@ -18,7 +18,7 @@ impl Recipe {
     /// The first of a larger count are those of a smaller one.
     ///
     /// # Errors
-    /// When the calculator cannot compute a result that the recipe asks for.
+    /// If the calculator cannot compute a result that the recipe needs.
     pub fn conversations(&self, count: usize, seed: u64) -> Result<Vec<Conversation>, SynthError> {
         let mut dice = Dice::new(seed, 0);
         let mut distinct = Distinct::default();

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use sha2::{Digest, Sha256};
 
-/// Remembers which conversations there are.
+/// The set of conversations so far.
 #[derive(Default)]
 pub struct Distinct(HashSet<[u8; 32]>);
 
 impl Distinct {
-    /// Whether `line` is new. It is known from now on.
+    /// Whether `line` is new. Adds it.
     pub fn is_new(&mut self, line: &str) -> bool {
         self.0.insert(Sha256::digest(line.as_bytes()).into())
     }

@@ -63,7 +63,7 @@ pub enum ExportError {
     /// The format cannot represent the model.
     #[error("this model cannot be exported: {0}")]
     Unwritable(String),
-    /// A number is beyond what its new type can hold.
+    /// A number is out of range for its new type.
     #[error("tensor {tensor} holds numbers too large for {number_type}; bf16 and f32 hold larger ones")]
     TooLarge {
         /// The tensor, quoted.

@@ -72,7 +72,7 @@ pub enum ImportError {
     /// An error of the run to copy, or of the one to create.
     #[error(transparent)]
     Run(RunError),
-    /// There is a run of that name.
+    /// A run of that name exists.
     #[error("there is a run {name:?} already: give the import another name")]
     Exists {
         /// The name.

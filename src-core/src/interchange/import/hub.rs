@@ -52,7 +52,7 @@ pub enum HubError {
         /// What to do.
         advice: &'static str,
     },
-    /// It was never fetched, and must not be now.
+    /// It is not in the cache, and must not be fetched.
     #[error("{repo} is not in the cache ({folder}) and may not be fetched", folder = folder.display())]
     Offline {
         /// The repository.

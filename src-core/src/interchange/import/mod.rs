@@ -158,7 +158,7 @@ impl Found {
         &self.choices
     }
 
-    /// Where the weights come from; `None` for a run of ours, which keeps its own `config.json`.
+    /// The origin of the weights; `None` for a run of nc-core, which keeps its own `config.json`.
     pub fn provenance(&self) -> Option<&Provenance> {
         match &self.weights {
             Weights::Foreign(_, provenance) => Some(provenance),

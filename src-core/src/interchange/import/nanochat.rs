@@ -15,7 +15,7 @@ use super::{Choice, Found, ImportError, Kind, Options, Provenance, Weights, arch
 use crate::files::json::from_value;
 use crate::model::{Architecture, Config};
 
-/// `meta_NNNNNN.json`, as far as a model needs it. All else is how it was trained.
+/// The parts of `meta_NNNNNN.json` that define the model. The rest is about its training.
 #[derive(Deserialize)]
 struct Meta {
     model_config: Map<String, Value>,
@@ -105,7 +105,7 @@ fn models_in(folder: &Path, stage: Option<Stage>) -> std::io::Result<Vec<Model>>
     Ok(models)
 }
 
-/// The model that the reference takes of several: the deepest by its name `dN`, else the one changed last.
+/// The model that the reference chooses among several: the deepest by its name `dN`, else the most recent.
 fn largest(models: &[Model]) -> Option<&Model> {
     let depth = |model: &Model| -> Option<u64> {
         let digits: String = model.tag().strip_prefix('d')?.chars().take_while(char::is_ascii_digit).collect();
@@ -169,7 +169,7 @@ fn open_at(model: &Model, step: Option<u64>, options: &Options) -> Result<Found,
     let meta: Meta = json::read(&meta_path)?;
     let mut notes = Vec::new();
     if has_optimizer(folder, step) {
-        notes.push("the optimizer's shards (optim_*.pt) were passed over: training begins with fresh moments".to_owned());
+        notes.push("the optimizer's shards (optim_*.pt) are ignored: training begins with fresh moments".to_owned());
     }
 
     let tensors: Box<dyn ForeignTensors> = super::torch_file::open(&weights_path)?;
@@ -224,7 +224,7 @@ fn has_optimizer(folder: &Path, step: u64) -> bool {
     fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)))
 }
 
-/// The configuration that a meta file gives, with the parts that the tensors show.
+/// The configuration of a meta file, with the architecture that follows from the tensors.
 fn config_of(meta: &Meta, architecture: Architecture, path: &Path) -> Result<Config, ImportError> {
     const KEYS: [&str; 7] = ["sequence_len", "vocab_size", "n_layer", "n_head", "n_kv_head", "n_embd", "window_pattern"];
     let mut given = meta.model_config.clone();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::shown_name;
 
-/// A run's name after a folder: its own, as far as a run can have it.
+/// A run's name from a folder's, restricted to valid characters.
 pub(super) fn name_after(folder: &Path) -> String {
     // `.` and `..` have no name before they are resolved.
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());

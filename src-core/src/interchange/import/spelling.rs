@@ -128,7 +128,7 @@ pub(super) fn near(folder: &Path) -> Result<Option<Spelling>, ImportError> {
     if let Some(found) = beside(folder)? {
         return Ok(Some(found));
     }
-    // A relative path has no parents past its beginning.
+    // A relative path has no parents beyond its first component.
     let folder = std::path::absolute(folder).map_err(ImportError::io(folder))?;
     for ancestor in folder.ancestors().take(3) {
         if let Some(found) = beside(&ancestor.join("tokenizer"))? {

@@ -6,12 +6,12 @@ use std::str::FromStr;
 
 use super::{ImportError, Options};
 
-/// A stage of training whose checkpoints nanochat keeps apart.
+/// A training stage with separate checkpoints in nanochat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Pretraining.
     Base,
-    /// What came between pretraining and fine-tuning until January 2026.
+    /// Midtraining, between pretraining and fine-tuning until January 2026.
     Mid,
     /// Fine-tuning on conversations.
     Sft,

@@ -113,7 +113,7 @@ impl<R: Read + Seek> TorchFile<R> {
     /// If the tensor is of another type or longer than [`MOST_INTEGERS`], or the file cannot be read or was altered.
     ///
     /// # Panics
-    /// When there is no such tensor.
+    /// If there is no such tensor.
     pub fn integers(&mut self, index: usize) -> Result<Vec<i64>, TorchError> {
         let dtype = self.tensors[index].dtype;
         let decode: fn(&[u8], &mut Vec<i64>) = match dtype {

@@ -259,7 +259,7 @@ impl Header {
     }
 }
 
-/// Definition levels, of which a column of texts has two.
+/// Definition levels: 0 or 1 for a text column.
 fn read_levels(bytes: &mut impl Read, length: u64) -> Result<Hybrid<Cursor<Vec<u8>>>, Fault> {
     if length > MOST_LEVELS {
         return Err(damaged("it has more levels than pages have").into());

@@ -8,11 +8,11 @@ use crate::data::format::LONGEST_DOCUMENT;
 /// Why a row cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    /// The file cannot be read, or holds what it should not. Of what this program cannot read at all, the kind is
+    /// The file cannot be read, or is invalid. For unsupported features, the kind is
     /// [`ErrorKind::Unsupported`].
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A text beyond any document, with its length in bytes.
+    /// A text longer than any document, with its length in bytes.
     #[error("a text has {0} bytes")]
     TooLong(u64),
 }
@@ -24,13 +24,13 @@ impl Fault {
     }
 }
 
-/// A text behind its length.
+/// A text preceded by its length.
 pub(super) fn read_text(stream: &mut Stream) -> Result<Vec<u8>, Fault> {
     let length = read_length(stream)?;
     read_bytes(stream, 0, length)
 }
 
-/// The `length` bytes that a text has beyond the `prefix` that it shares.
+/// The `length` bytes of a text after its shared `prefix`.
 pub(super) fn read_bytes(stream: &mut Stream, prefix: u32, length: u32) -> Result<Vec<u8>, Fault> {
     let whole = u64::from(prefix) + u64::from(length);
     if whole > LONGEST_DOCUMENT {

@@ -11,7 +11,7 @@ pub enum EndpointError {
     /// The address holds something that may be a key, which would be shown.
     #[error("the server's address holds {0}; give the key by itself")]
     Secret(&'static str),
-    /// A key that says nothing.
+    /// An empty key.
     #[error("the key in {origin} is empty; put the key there, or do not name it for a server that wants none")]
     EmptyKey {
         /// Where it was read from.
@@ -23,7 +23,7 @@ pub enum EndpointError {
         /// Where it was read from.
         origin: &'static str,
     },
-    /// There is no key where it was said to be.
+    /// There is no key in the given place.
     #[error("there is no key in {origin}; set it, or name another place")]
     NoKey {
         /// The place.
@@ -32,7 +32,7 @@ pub enum EndpointError {
     /// The file of the key cannot be read.
     #[error("the file of the key cannot be read ({0})")]
     KeyFile(std::io::ErrorKind),
-    /// A server elsewhere, and no key.
+    /// A remote server without a key.
     #[error("{host} is not this machine, and without a key nothing is sent there; set NC_API_KEY")]
     KeyNeeded {
         /// The server.

@@ -31,7 +31,7 @@ impl Key {
     /// [`KEY_VARIABLE`]: somebody may have typed the key instead of a variable's name.
     pub fn from_environment(name: Option<&str>) -> Result<Option<Self>, EndpointError> {
         let origin = if name.is_some() { "the environment variable that was named for it" } else { "NC_API_KEY" };
-        // The system panics at some names; none of these can be set.
+        // The standard library panics at some names; none of these can be set.
         let name = name.unwrap_or(KEY_VARIABLE);
         let value = if name.is_empty() || name.contains(['=', '\0']) { None } else { std::env::var_os(name) };
         match value {
