@@ -5,13 +5,13 @@
 //! - `cli → bench → train → engine → model → kernels → gpu`. `train` also uses `eval`, which is arithmetic alone, and `optim`,
 //!   which updates the parameters of a `model` through `kernels`.
 //! - `train → tasks → data → tokenizer`. `engine` and `data` use `tokenizer` and `tools`.
-//! - `train → interchange → checkpoint`. `interchange` reads and writes the files of other programs, so it also knows the
+//! - `train → interchange → checkpoint`. `interchange` reads and writes the files of other programs, so it also uses the
 //!   configuration of a `model`, the `tokenizer` and the downloads of `data`; `checkpoint` is our own format and knows none
 //!   of them.
 //! - `files` knows none of the others, and everything that reads files uses it.
 //!
 //! `model` knows no tokenizer, `engine` no training, `tasks` no model, `gpu` no tensor maths, and nothing below `cli` names an
-//! option of the command line. `cli` is a feature, together with everything that only the command needs; the desktop app
+//! option of the command line. The feature `cli` adds the command and everything that only it needs; the desktop app
 //! is built without it.
 
 pub mod bench;

@@ -280,7 +280,7 @@ fn training_begins_from_imported_weights_and_does_not_go_on_with_them() {
 
     for args in [&["train", "--resume", "--run", "old"][..], &["sft", "--resume", "--run", "old"]] {
         let said = workshop.refused(args);
-        assert!(said.contains("no training to go on with") && said.contains("nc-core train --from old"), "{said}");
+        assert!(said.contains("no training to resume") && said.contains("nc-core train --from old"), "{said}");
     }
     let said = workshop.refused(&["sft", "--run", "old", "--model-tag", "x", "--load-optimizer", "--task", &talks]);
     assert!(said.contains("without an optimizer's moments") && said.contains("--no-load-optimizer"), "{said}");

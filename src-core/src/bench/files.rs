@@ -9,8 +9,8 @@ use tempfile::NamedTempFile;
 /// The files could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
-    /// One is there already.
-    #[error("{path} is there already", path = path.display())]
+    /// One already exists.
+    #[error("{path} already exists", path = path.display())]
     Exists {
         /// Its path.
         path: PathBuf,

@@ -1,4 +1,4 @@
-//! Making a run's folder, whole or not at all.
+//! Creates a run's folder, whole or not at all.
 
 use std::fs;
 use std::io;
@@ -70,7 +70,7 @@ impl Run {
         Ok(unfinished)
     }
 
-    /// Gives a run's folder its name, and returns its path.
+    /// Renames a finished folder to the run's name, and returns its path.
     fn put_in_place(home: &Home, name: &str, unfinished: tempfile::TempDir) -> Result<PathBuf, RunError> {
         let (runs, folder) = (home.runs(), home.run(name));
         let exists = || RunError::Exists { name: name.to_owned(), folder: folder.clone() };

@@ -1,5 +1,5 @@
-//! What to type about an error of the library, which knows no option and no command: its sentence gets the option that it is
-//! about, and goes on with the one that helps.
+//! Adds options to the errors of the library, which knows no command line: the message gets the option as it is typed,
+//! and ends with the option or command that helps.
 
 use std::error::Error;
 
@@ -19,10 +19,10 @@ use crate::tasks::TaskError;
 use crate::tokenizer::{ConversationError, LARGEST_VOCABULARY, TokenizerError};
 use crate::train::TrainError;
 
-/// Where files of another place go.
+/// For files that are in another place.
 const ELSEWHERE: &str = ", or give --data with a folder that holds it";
 
-/// Puts options into `message`, which tells `error` and its causes, and adds what to do.
+/// Puts options into `message`, the text of `error` and its causes, and adds what to do.
 pub fn add(message: &mut String, error: &(dyn Error + 'static)) {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -37,7 +37,7 @@ pub fn add(message: &mut String, error: &(dyn Error + 'static)) {
     }
 }
 
-/// The error whose sentence is heard: one that speaks through another (`#[error(transparent)]`) hides it from `source`.
+/// The error that a message comes from: a transparent error (`#[error(transparent)]`) hides the inner one from `source`.
 pub fn speaker<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let inner: Option<&'a (dyn Error + 'static)> = if let Some(error) = error.downcast_ref::<TrainError>() {
         match error {
@@ -92,7 +92,7 @@ pub fn speaker<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static
     inner.map_or(error, speaker)
 }
 
-/// The sentence of an error that is about options, with their names as they are typed.
+/// The message of an error about an option, with the option as it is typed.
 fn typed(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(TrainError::Indivisible { total, batch, seq }) = error.downcast_ref() {
         let tokens = *batch as u128 * *seq as u128;
@@ -111,11 +111,11 @@ fn typed(error: &(dyn Error + 'static)) -> Option<String> {
     } else {
         return None;
     };
-    // Each of these begins with the field's name.
+    // Each of these messages begins with the field's name.
     error.to_string().strip_prefix(option).map(|rest| format!("--{}{rest}", option.replace('_', "-")))
 }
 
-/// How the sentence of an error goes on, with what joins the two.
+/// The rest of an error's message, with its punctuation.
 fn advice(error: &(dyn Error + 'static)) -> Option<String> {
     let of = [
         error.downcast_ref().and_then(run),
@@ -138,7 +138,7 @@ fn advice(error: &(dyn Error + 'static)) -> Option<String> {
 
 fn run(error: &RunError) -> Option<String> {
     match error {
-        RunError::Exists { name, .. } => Some(format!(", or go on with it by `nc-core train --resume --run {name}`")),
+        RunError::Exists { name, .. } => Some(format!(", or resume it with `nc-core train --resume --run {name}`")),
         RunError::Missing { any: false, .. } => Some(", `nc-core train` makes the first".to_owned()),
         _ => None,
     }
@@ -147,8 +147,8 @@ fn run(error: &RunError) -> Option<String> {
 fn training(error: &TrainError) -> Option<String> {
     match error {
         TrainError::RowTooLong { longest, .. } => Some(format!(": use --max-seq-len {longest}")),
-        TrainError::NoMoments { .. } => Some(", by --no-load-optimizer".to_owned()),
-        TrainError::Imported { run } => Some(format!(" by `nc-core train --from {run}`")),
+        TrainError::NoMoments { .. } => Some(" with --no-load-optimizer".to_owned()),
+        TrainError::Imported { run } => Some(format!(": `nc-core train --from {run}`")),
         TrainError::Diverged { .. } => {
             Some(" (--matrix-lr, --embedding-lr and --unembedding-lr are the rates, --from RUN begins with a checkpoint)".to_owned())
         }
@@ -249,7 +249,7 @@ fn hub(error: &HubError) -> Option<String> {
 fn export(error: &ExportError) -> Option<String> {
     match error {
         ExportError::NotClassic | ExportError::Windows { .. } => Some(": use --format safetensors".to_owned()),
-        ExportError::NoTokenizer { .. } => Some(" by --tokenizer FILE".to_owned()),
+        ExportError::NoTokenizer { .. } => Some(": --tokenizer FILE".to_owned()),
         ExportError::TooLarge { .. } => Some(": use --dtype bf16 or f32".to_owned()),
         _ => None,
     }
@@ -276,7 +276,7 @@ mod tests {
         let full = || GpuError::OutOfMemory { label: "a".into(), bytes: 2, in_use: 1 };
         let expected = "out of GPU memory: a needs 2 bytes and 1 bytes are in use; use a smaller batch or a smaller model (--device-batch-size, --depth)";
         assert_eq!(said(full()), expected);
-        // However many errors speak through each other.
+        // However many transparent errors are nested.
         assert_eq!(said(ChatError::Engine(EngineError::Gpu(full()))), expected);
         assert_eq!(said(TrainError::Gpu(full())), expected);
         let missing = TokenizerError::Documents(Box::new(DataError::NotFound { path: "a.txt".into() }));

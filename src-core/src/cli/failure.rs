@@ -37,7 +37,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Library errors reach the user as their own sentence, followed by what caused them where that adds something, and by the
+/// Library errors are shown as their own sentence, followed by their causes if those add something, and by the
 /// option or command that helps.
 impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {

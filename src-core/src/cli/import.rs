@@ -28,7 +28,7 @@ pub struct Args {
     /// The checkpoint's step [default: the newest]
     #[arg(long, value_name = "N")]
     step: Option<u64>,
-    /// Which stage of a nanochat base folder or experiment: base, mid, sft or rl [default: the last one that is there]
+    /// Which stage of a nanochat base folder or experiment: base, mid, sft or rl [default: the last one that exists]
     #[arg(long, value_name = "STAGE")]
     source: Option<Stage>,
     /// Which model of a nanochat base folder or experiment, such as d20 [default: the deepest]
@@ -163,7 +163,7 @@ impl Summary {
     }
 }
 
-/// How to choose what was chosen.
+/// How the user can choose.
 fn choose(choice: Choice) -> &'static str {
     match choice {
         Choice::Stage => "--source chooses another stage",

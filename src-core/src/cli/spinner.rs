@@ -1,4 +1,4 @@
-//! Training a tokenizer, with a spinner on stderr where that is a terminal.
+//! Trains a tokenizer, with a spinner on stderr if that is a terminal.
 
 use std::error::Error;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use indicatif::{HumanCount, ProgressBar};
 
 use crate::tokenizer::{Tokenizer, TokenizerError, TrainOptions, TrainProgress, Trained};
 
-/// Trains on `documents` and shows how far it is.
+/// Trains on `documents` and shows the progress.
 pub fn train<E: Error + Send + Sync + 'static>(
     documents: impl IntoIterator<Item = Result<String, E>>,
     options: &TrainOptions,

@@ -307,11 +307,11 @@ fn resume(args: &Args, context: &Context) -> Result<Plan, Failure> {
 fn not_resumed(error: TrainError, name: &str) -> Failure {
     match &error {
         TrainError::Data(DataError::NotFound { path }) => Failure::input(format!(
-            "{} does not exist: the run's data was moved or removed; say where it is now by `nc-core train --resume --run {name} --data PATH`",
+            "{} does not exist: the run's data was moved or removed; say where it is now with `nc-core train --resume --run {name} --data PATH`",
             path.display()
         )),
         TrainError::Data(DataError::OtherData { .. }) => Failure::input(format!(
-            "{error}; give the data that it was trained on (--data PATH), continue with this one anyway, though not bit for bit, with `nc-core train --resume --run {name} --changed-data`, or begin a new run with its weights by `nc-core train --from {name} --data PATH`"
+            "{error}; give the data that it was trained on (--data PATH), continue with this one anyway, though not bit for bit, with `nc-core train --resume --run {name} --changed-data`, or begin a new run with its weights: `nc-core train --from {name} --data PATH`"
         )),
         _ => error.into(),
     }

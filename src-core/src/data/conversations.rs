@@ -1,5 +1,5 @@
-//! Conversations in files: JSON Lines, one conversation a line, also compressed. People write these by hand and by
-//! script, so an error names file and line and never quotes what was said: it may be private.
+//! Conversations in files: JSON Lines, one conversation per line, also compressed. People write these by hand and by
+//! script, so errors name the file and line, but never quote the content: it may be private.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub use error::{ConversationFileError, LineError, Place};
 /// another kind.
 const LONGEST_LINE: u64 = 64 << 20;
 
-/// Reads every conversation of a file, or of the files of JSON Lines in a folder in the order of their names. A file may
+/// Reads every conversation of a file, or of the JSON Lines files in a folder in the order of their names. A file may
 /// be compressed with gzip or zstd.
 ///
 /// A line is an object with a list `messages`, or that list alone. Other keys with mere notes are ignored, and so are blank
@@ -27,7 +27,7 @@ const LONGEST_LINE: u64 = 64 << 20;
 ///
 /// # Errors
 /// For the first line that is not a conversation which [`Conversation::check`] accepts; if a file cannot be read, the
-/// folder has no `.jsonl` file, or there is no conversation at all.
+/// folder has no JSON Lines file, or there is no conversation at all.
 pub fn read_conversations(path: &Path) -> Result<Vec<Conversation>, ConversationFileError> {
     Ok(read_conversations_with(path, Unsupported::Refuse)?.conversations)
 }
@@ -35,8 +35,8 @@ pub fn read_conversations(path: &Path) -> Result<Vec<Conversation>, Conversation
 /// Reads a conversation from one line: an object with a list `messages`, or that list alone.
 ///
 /// # Errors
-/// When it is no conversation that [`Conversation::check`] accepts, or says something that would be lost. The error quotes
-/// nothing that was said.
+/// If it is not a conversation that [`Conversation::check`] accepts, or has content that would be lost. The error quotes
+/// no content.
 pub fn read_conversation(line: &[u8]) -> Result<Conversation, LineError> {
     line::parse(line)
 }
@@ -65,7 +65,7 @@ pub struct FoundConversations {
 /// As [`read_conversations`]; `unsupported` says what happens to conversations that cannot be represented.
 ///
 /// # Errors
-/// As [`read_conversations`], and when all conversations are left out.
+/// As [`read_conversations`], and if all conversations are skipped.
 pub fn read_conversations_with(path: &Path, unsupported: Unsupported) -> Result<FoundConversations, ConversationFileError> {
     let mut found = FoundConversations::default();
     let folder = std::fs::metadata(path).map_err(at(path))?.is_dir();
@@ -82,7 +82,7 @@ pub fn read_conversations_with(path: &Path, unsupported: Unsupported) -> Result<
     Ok(found)
 }
 
-/// The files of JSON Lines directly in a folder, sorted by name, without hidden ones.
+/// The JSON Lines files directly in a folder, sorted by name, without hidden ones.
 fn files(folder: &Path) -> Result<Vec<PathBuf>, ConversationFileError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(at(folder))? {
@@ -215,7 +215,7 @@ mod tests {
         assert!(matches!(error, ConversationFileError::Line { line: 2, source: LineError::Json { .. }, .. }), "{error}");
         let error = skip(&called).unwrap_err();
         assert!(matches!(error, ConversationFileError::NothingLeft { skipped: 1, .. }), "{error}");
-        assert!(!error.is_unsupported() && error.to_string().contains("1 were left out, the first one because of"), "{error}");
+        assert!(!error.is_unsupported() && error.to_string().contains("1 were skipped, the first because of"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a data set is made of: halves, and files and their formats.
+//! The parts of a data set: splits, files and their formats.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -41,7 +41,7 @@ pub enum Format {
 /// A file of a data set.
 #[derive(Clone, Debug)]
 pub struct DataFile {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// Its format.
     pub format: Format,
@@ -52,7 +52,7 @@ pub struct DataFile {
 /// Something that was found next to the data and is not read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PassedOver {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// Why it is not read; the rest of a sentence that begins with its name.
     pub reason: &'static str,

@@ -1,5 +1,5 @@
-//! What files have in common, whatever they hold: JSON with Python's liberties, files that are something else than their name
-//! says, digests, files that only save time, and writing so that nothing is lost.
+//! Helpers for files of any kind: JSON with Python's extensions, files that are not what their name
+//! says, digests, caches, and durable writes.
 
 pub mod digest;
 pub(crate) mod durable;

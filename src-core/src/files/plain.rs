@@ -1,4 +1,4 @@
-//! Opening plain files and nothing else.
+//! Opens regular files only.
 
 use std::fs::File;
 use std::io::{self, Read};

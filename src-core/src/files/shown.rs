@@ -1,4 +1,4 @@
-//! How names and sizes stand in messages.
+//! Names and sizes for messages.
 
 /// A tensor's name for messages: quoted, and not longer than a line.
 pub(crate) fn short(name: &str) -> String {

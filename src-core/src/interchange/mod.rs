@@ -1,5 +1,5 @@
-//! Others' files: models that were made elsewhere come in by [`import`], ours go out by [`export`], and [`torch`] reads what
-//! PyTorch wrote.
+//! The files of other programs: [`import`] makes runs of models from elsewhere, [`export`] writes folders for other programs,
+//! and [`torch`] reads PyTorch's files.
 
 pub mod export;
 pub mod import;

@@ -8,7 +8,7 @@ use crate::files::StandIn;
 /// A tokenizer could not be read, trained or written.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
-    /// The file is not there.
+    /// The file does not exist.
     #[error("there is no tokenizer at {}", path.display())]
     Missing {
         /// Its expected path.
@@ -54,7 +54,7 @@ pub enum TokenizerError {
         /// The smallest possible size.
         least: usize,
     },
-    /// A file of such a vocabulary would not be read again.
+    /// A file with such a vocabulary could not be read again.
     #[error("a vocabulary of {asked} is more than the {LARGEST_VOCABULARY} that nc-core reads")]
     VocabularyBeyondReach {
         /// The requested size.

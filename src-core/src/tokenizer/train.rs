@@ -45,18 +45,18 @@ impl Default for TrainOptions {
 /// How far training is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrainProgress {
-    /// So much text is read.
+    /// Text has been read.
     Read {
         /// Documents read.
         documents: u64,
         /// Characters read.
         chars: u64,
     },
-    /// So many of the pairs that make a vocabulary are merged.
+    /// Pairs of the vocabulary have been merged.
     Merged {
         /// Pairs merged.
         done: usize,
-        /// Pairs to merge in all.
+        /// Total pairs to merge.
         of: usize,
     },
 }
@@ -87,7 +87,7 @@ impl Tokenizer {
         Self::train_and_tell(documents, options, &mut |_| {})
     }
 
-    /// As [`train`](Self::train); `tell` hears how far it is.
+    /// As [`train`](Self::train); `tell` receives the progress.
     ///
     /// # Errors
     /// The same.
@@ -149,7 +149,7 @@ impl Words {
         TrainProgress::Read { documents: self.documents, chars: self.chars }
     }
 
-    /// Takes a document; says whether those that waited were counted with it.
+    /// Adds a document; returns whether this also counted the waiting ones.
     fn add(&mut self, text: String) -> bool {
         self.documents += 1;
         self.chars += text.chars().count() as u64;
@@ -183,7 +183,7 @@ impl Words {
 /// Progress is reported after this many merges.
 const MERGES_A_TELL: usize = 256;
 
-/// Learns a vocabulary of `size` ids from words that occur so often.
+/// Learns a vocabulary of `size` ids from words and their frequencies.
 fn vocabulary(counts: AHashMap<String, u64>, size: usize, tell: &mut dyn FnMut(TrainProgress)) -> Result<Vocabulary, TokenizerError> {
     let room = size - SPECIAL_TOKENS.len();
     let most = room - 256;

@@ -105,14 +105,14 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
-    /// There are weights but no moments of an optimizer.
-    #[error("the weights of run {run} were imported without an optimizer's moments: begin with fresh ones")]
+    /// There are weights but no optimizer moments.
+    #[error("the weights of run {run} were imported without an optimizer's moments: start with fresh ones")]
     NoMoments {
         /// The run.
         run: String,
     },
     /// There is no training to continue.
-    #[error("run {run} was imported, and has no training to go on with; begin a new run with its weights")]
+    #[error("run {run} was imported, and has no training to resume; begin a new run with its weights")]
     Imported {
         /// The run.
         run: String,

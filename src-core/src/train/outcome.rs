@@ -1,4 +1,4 @@
-//! What goes into training a run, and what comes of it.
+//! The environment of a training run, and its result.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,7 +12,7 @@ use crate::tokenizer::Tokenizer;
 pub struct Outcome {
     /// The step that this process began with. Equal to `step` if the run was already complete.
     pub first_step: u64,
-    /// Steps done.
+    /// The last step that was done.
     pub step: u64,
     /// Total steps of the run, if known.
     pub num_iterations: Option<u64>,
@@ -20,9 +20,9 @@ pub struct Outcome {
     pub interrupted: bool,
     /// Bits per byte of the last validation, if there was one in this process.
     pub val_bpb: Option<f64>,
-    /// The lowest of the run.
+    /// The lowest bits per byte of the run.
     pub min_val_bpb: Option<f64>,
-    /// The first of the run, if it was in this process.
+    /// The first bits per byte of the run, if measured in this process.
     pub first_val_bpb: Option<f64>,
     /// Smoothed loss in nats.
     pub loss: Option<f64>,
@@ -39,7 +39,7 @@ pub struct Outcome {
 pub struct Setting<'a> {
     /// The device.
     pub gpu: &'a Gpu,
-    /// Where runs live.
+    /// The home folder with all runs.
     pub home: &'a Home,
     /// The run's tokenizer.
     pub tokenizer: &'a Arc<Tokenizer>,

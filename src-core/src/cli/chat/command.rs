@@ -28,7 +28,7 @@ pub const HELP: &str = "\
 /clear            begin a new conversation; the system text stays
 /save FILE        write the conversation to a new file, one line of JSON
 /save! FILE       the same, in the place of a file that is there
-/load FILE        go on with a conversation from such a file
+/load FILE        continue a conversation from such a file
 /system [TEXT]    what the assistant is told before you begin; without TEXT, nothing
 /temperature T    0 takes the likeliest token each time; higher is more varied
 /topk N           draw from the likeliest N tokens only; 0 for all

@@ -97,7 +97,7 @@ pub fn run(args: &Server, recipe: &Recipe, path: &Path, count: Option<u32>, seed
         }
         Err(failure) => {
             let (kept, part) = (gathered.len(), Gathered::part_of(path));
-            note(&format!("{kept} conversations are kept in {}; the same command goes on from there", part.display()));
+            note(&format!("{kept} conversations are kept in {}; the same command continues from there", part.display()));
             return Err(failure);
         }
     };
@@ -136,7 +136,7 @@ fn confirm(host: &str) -> Result<(), Failure> {
 fn on_interrupt(path: &Path) -> Result<(), Failure> {
     let part = Gathered::part_of(path);
     ctrlc::set_handler(move || {
-        note(&format!("stopped; what was got is kept in {}, and the same command goes on from there", part.display()));
+        note(&format!("stopped; the results so far are kept in {}, and the same command continues from there", part.display()));
         std::process::exit(130);
     })?;
     Ok(())

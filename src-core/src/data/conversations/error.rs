@@ -16,26 +16,26 @@ pub enum ConversationFileError {
         /// The path as given.
         path: PathBuf,
     },
-    /// A folder holds no file of JSON Lines.
+    /// A folder contains no JSON Lines file.
     #[error("{} holds no .jsonl file; name a .jsonl file of conversations, or a folder of them", .path.display())]
     NoFiles {
         /// The folder.
         path: PathBuf,
     },
     /// There are only blank lines.
-    #[error("{} holds no conversation; write one a line, as {{\"messages\": […]}}", .path.display())]
+    #[error("{} holds no conversation; write one per line, as {{\"messages\": […]}}", .path.display())]
     Empty {
         /// The file or folder.
         path: PathBuf,
     },
-    /// All conversations are of kinds that cannot be represented, and were left out.
-    #[error("{} holds no conversation that can be represented; {skipped} were left out, the first one because of {first}", .path.display())]
+    /// No conversation can be represented, so all were skipped.
+    #[error("{} holds no conversation that can be represented; {skipped} were skipped, the first because of {first}", .path.display())]
     NothingLeft {
         /// The file or folder.
         path: PathBuf,
-        /// How many were left out.
+        /// How many were skipped.
         skipped: u64,
-        /// Why the first one was.
+        /// Why the first one was skipped.
         first: Box<ConversationFileError>,
     },
     /// A line is not a usable conversation.
@@ -48,7 +48,7 @@ pub enum ConversationFileError {
         /// What is wrong with it.
         source: LineError,
     },
-    /// The file cannot be read, or not unpacked, or is something else left in its place.
+    /// The file cannot be read or decompressed, or is a stand-in for another file.
     #[error(transparent)]
     File(DataError),
     /// An I/O error.

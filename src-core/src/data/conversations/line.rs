@@ -41,7 +41,7 @@ fn message(node: Node, message: usize) -> Result<Message, LineError> {
     let Node::Object(mut object) = node else { return Err(malformed()) };
     refuse_twice(place, &object)?;
     let role = match string(&mut object, place, "role")?.ok_or_else(malformed)?.as_str() {
-        // OpenAI renamed the role; what it says is the same.
+        // OpenAI renamed the role; its meaning is the same.
         "system" | "developer" => Role::System,
         "user" => Role::User,
         "assistant" => Role::Assistant,
@@ -61,7 +61,7 @@ fn message(node: Node, message: usize) -> Result<Message, LineError> {
     Ok(Message { role, content, weight })
 }
 
-/// Parts as content. Many programs write every message as a list; only the assistant's can hold more than one text.
+/// Parts as content. Many programs write every message as a list; only the assistant's can contain more than one text.
 fn joined(parts: Vec<Part>, role: Role) -> Content {
     let texts = !parts.is_empty() && parts.iter().all(|part| part.kind == PartKind::Text);
     if role != Role::Assistant && texts { Content::Text(parts.into_iter().map(|part| part.text).collect()) } else { Content::Parts(parts) }

@@ -1,4 +1,4 @@
-//! The HTTP client of all downloads: it is patient, and careful about where a redirect leads.
+//! The HTTP client of all downloads: it tolerates slow servers, and limits where redirects may lead.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,7 @@ pub fn agent(base_url: &str, patience: &Patience) -> Agent {
         .http_status_as_error(false)
         // A redirect must not lead from https to http.
         .https_only(base_url.starts_with("https://"))
-        // Redirects are followed here, not there: see [`get`].
+        // Redirects are followed by [`get`].
         .max_redirects(0)
         .max_redirects_will_error(false)
         .timeout_resolve(stall)
@@ -38,14 +38,14 @@ fn is_this_machine(url: &str) -> bool {
 
 /// Why there was no answer.
 pub enum Unanswered {
-    /// The address cannot be asked, or leads nowhere.
+    /// The address is invalid, or redirects without end.
     Address(String),
-    /// The connection failed, which may pass.
+    /// The connection failed; a retry may succeed.
     Broken(String),
 }
 
-/// The answer to a request for `url`, or for the address that redirects lead to. `seen` is shown the headers of every answer
-/// on the way, the last one's included.
+/// The response for `url`, after redirects. `seen` receives the headers of every response on the way, including the
+/// last.
 pub fn get(agent: &Agent, url: &str, headers: &[(&str, String)], seen: &mut dyn FnMut(&HeaderMap)) -> Result<Response<Body>, Unanswered> {
     let mut url = url.to_owned();
     for _ in 0..=MOST_REDIRECTS {
@@ -60,7 +60,7 @@ pub fn get(agent: &Agent, url: &str, headers: &[(&str, String)], seen: &mut dyn 
             _ => return Ok(response),
         }
     }
-    Err(Unanswered::Address("it leads from one address to the next without end".to_owned()))
+    Err(Unanswered::Address("it redirects without end".to_owned()))
 }
 
 /// Resolves `location` relative to `url`.
@@ -77,7 +77,7 @@ fn join(url: &str, location: &str) -> String {
     format!("{}/{location}", &url[..folder])
 }
 
-/// A header's value, where it is text.
+/// A header's value, if it is text.
 pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }

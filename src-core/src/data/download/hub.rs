@@ -1,6 +1,6 @@
 //! Lists the files of a repository of the Hugging Face hub.
 //!
-//! An answer names one revision, so that no two are ever mixed. No token of the user's is read: what is fetched here is public.
+//! A listing names one revision, so that no two are ever mixed. The user's token is not read: everything fetched here is public.
 
 use std::path::{Component, Path};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::client::{self, Unanswered};
 /// The hub's address unless `HF_ENDPOINT` names another.
 const ENDPOINT: &str = "https://huggingface.co";
 
-/// The longest listing that is read, in bytes: room for about half a million files.
+/// The longest listing that is read, in bytes: enough for about half a million files.
 const LONGEST_LISTING: u64 = 64 << 20;
 
 /// The kind of a repository.
@@ -66,7 +66,7 @@ pub fn files_url(endpoint: &str, kind: RepoKind, repo: &str, revision: &str) -> 
     format!("{endpoint}{folder}/{repo}/resolve/{}", revision.replace('/', "%2F"))
 }
 
-/// The address at which the hub tells which files a repository has.
+/// The hub's address for the list of a repository's files.
 fn listing_url(endpoint: &str, kind: RepoKind, repo: &str, revision: &str) -> String {
     let kind = match kind {
         RepoKind::Dataset => "datasets",
@@ -75,8 +75,8 @@ fn listing_url(endpoint: &str, kind: RepoKind, repo: &str, revision: &str) -> St
     format!("{endpoint}/api/{kind}/{repo}/revision/{}", revision.replace('/', "%2F"))
 }
 
-/// Asks which files `repo` has at `revision`, or now, again and again while that may help; `tell` hears why and how long
-/// it is waited for.
+/// Requests the files of `repo` at `revision`, or at the newest, with retries; `tell` receives the reason and length of
+/// each wait.
 pub fn ask(
     endpoint: &str,
     kind: RepoKind,
@@ -105,15 +105,15 @@ pub fn ask(
     }
 }
 
-/// Why a request brought no listing.
+/// Why a request gave no listing.
 enum Fault {
-    /// Another may.
+    /// A retry may succeed.
     Passing(String),
-    /// No other will.
+    /// A retry cannot succeed.
     Final(String),
 }
 
-/// What the hub answers, as far as it is needed.
+/// The needed part of the hub's answer.
 #[derive(Deserialize)]
 struct RepoInfo {
     sha: String,
@@ -141,8 +141,8 @@ fn ask_once(agent: &Agent, url: &str) -> Result<Listing, Fault> {
         ureq::Error::BodyExceedsLimit(_) => Fault::Final(format!("the answer is longer than {LONGEST_LISTING} bytes")),
         _ => Fault::Passing("the connection broke".to_owned()),
     })?;
-    // The text of a parser's error would quote the answer.
-    let info: RepoInfo = serde_json::from_slice(&body).map_err(|_| Fault::Passing("the answer is no list of files".to_owned()))?;
+    // A parser's error would quote the answer.
+    let info: RepoInfo = serde_json::from_slice(&body).map_err(|_| Fault::Passing("the answer is not a list of files".to_owned()))?;
     if !is_plain(&info.sha) || info.sha.contains('/') {
         return Err(Fault::Final("the answer names no revision".to_owned()));
     }

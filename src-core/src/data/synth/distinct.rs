@@ -1,4 +1,4 @@
-//! Telling conversations apart.
+//! Detects duplicate conversations.
 
 use std::collections::HashSet;
 

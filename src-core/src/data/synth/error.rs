@@ -62,8 +62,8 @@ pub enum SynthError {
         /// The line, counted from 1.
         line: usize,
     },
-    /// There is a file already that may have cost something.
-    #[error("{} is there already; move it away", .path.display())]
+    /// The output file already exists.
+    #[error("{} already exists; move it away", .path.display())]
     Present {
         /// The file.
         path: PathBuf,

@@ -13,7 +13,7 @@ use crate::files::shown::megabytes;
 pub enum ExportError {
     /// The model has parts that transformers does not support.
     #[error(
-        "transformers knows only the classic architecture under the name nanochat, and this model is of another one; the format safetensors has every architecture"
+        "transformers supports only the classic architecture under the name nanochat, and this model has another one; the format safetensors supports every architecture"
     )]
     NotClassic,
     /// A layer does not have full attention.
@@ -27,7 +27,7 @@ pub enum ExportError {
         sequence_len: usize,
     },
     /// The run has no tokenizer.
-    #[error("run {run:?} has no tokenizer, without which nobody could use what is exported; import it again with one")]
+    #[error("run {run:?} has no tokenizer, without which the export would be useless; import it again with one")]
     NoTokenizer {
         /// The run.
         run: String,

@@ -1,5 +1,5 @@
-//! nanochat's layout since its pull request 800 (July 2026): an experiment is a folder `experiments/NAME/` that holds
-//! `TAG/STAGE/model_NNNNNN.pt`, where the older layout has `STAGE_checkpoints/TAG/`.
+//! nanochat's layout since its pull request 800 (July 2026): an experiment is a folder `experiments/NAME/` with
+//! `TAG/STAGE/model_NNNNNN.pt`; the older layout has `STAGE_checkpoints/TAG/`.
 
 use std::fs;
 use std::io;

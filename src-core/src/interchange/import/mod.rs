@@ -46,9 +46,9 @@ use own_run::OwnRun;
 pub struct Options {
     /// The checkpoint's step; by default the newest.
     pub step: Option<u64>,
-    /// The stage of a nanochat base folder or experiment; the last one that it has where it is not said.
+    /// The stage of a nanochat base folder or experiment; by default the last one.
     pub source: Option<Stage>,
-    /// The model among those of a nanochat base folder or experiment; the deepest where it is not said.
+    /// The model in a nanochat base folder or experiment; by default the deepest.
     pub model_tag: Option<String>,
     /// A `tokenizer.pkl` or `tokenizer.json` in another place.
     pub tokenizer: Option<PathBuf>,
@@ -91,7 +91,7 @@ pub struct Provenance {
     pub val_bpb: Option<f64>,
 }
 
-/// Something that a path holds several of, and [`Options`] can name.
+/// Something that a path may contain several of, and that [`Options`] can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// A stage of training.
@@ -129,7 +129,7 @@ impl Found {
         self.tokenizer.as_ref()
     }
 
-    /// The same, with a note on what was chosen where there was a choice.
+    /// The same, with a note on what was chosen, if there was a choice.
     fn with_choice(mut self, choice: Choice, note: Option<String>) -> Self {
         if let Some(note) = note {
             self.choices.push(choice);
@@ -153,7 +153,7 @@ impl Found {
         &self.notes
     }
 
-    /// What was chosen among several, where [`Options`] left it open.
+    /// What was chosen among several, if [`Options`] did not name one.
     pub fn choices(&self) -> &[Choice] {
         &self.choices
     }

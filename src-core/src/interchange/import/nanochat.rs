@@ -1,5 +1,5 @@
-//! nanochat's own checkpoints: `STAGE_checkpoints/TAG/model_NNNNNN.pt` with `meta_NNNNNN.json` below a base folder, and the
-//! tokenizer in `tokenizer/` beside the stages. Published models have the same files flat in one folder; experiments have
+//! nanochat's own checkpoints: `STAGE_checkpoints/TAG/model_NNNNNN.pt` with `meta_NNNNNN.json` in a base folder, and the
+//! tokenizer in `tokenizer/` next to the stages. Published models have the same files in one flat folder; experiments have
 //! them in `TAG/STAGE/`.
 
 use std::fs;
@@ -25,9 +25,9 @@ struct Meta {
 
 /// The checkpoints of one model and stage.
 pub(super) struct Model {
-    /// The folder that has the model's name.
+    /// The folder with the model's name.
     pub home: PathBuf,
-    /// The folder of the checkpoints: the same, or one in it.
+    /// The folder of the checkpoints: the same, or a subfolder.
     pub folder: PathBuf,
     pub stage: Option<Stage>,
 }

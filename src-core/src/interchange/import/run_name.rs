@@ -1,4 +1,4 @@
-//! What a run is called that somebody imports without a name.
+//! The default name of an imported run.
 
 use std::path::Path;
 

@@ -122,8 +122,8 @@ pub(super) fn beside(folder: &Path) -> Result<Option<Spelling>, ImportError> {
     found.map(|path| Spelling::open(&path)).transpose()
 }
 
-/// The tokenizer of the model whose checkpoints are in `folder`: beside them, or in `tokenizer/` there, beside the models,
-/// or beside the stages; or the one of the dataset that its experiment names.
+/// The tokenizer of the model whose checkpoints are in `folder`: next to them, or in `tokenizer/` there, next to the models,
+/// or next to the stages; or the one of the dataset that its experiment names.
 pub(super) fn near(folder: &Path) -> Result<Option<Spelling>, ImportError> {
     if let Some(found) = beside(folder)? {
         return Ok(Some(found));
@@ -141,7 +141,7 @@ pub(super) fn near(folder: &Path) -> Result<Option<Spelling>, ImportError> {
     }
 }
 
-/// Where nanochat has kept the tokenizer of the experiment that `folder` belongs to since September 2026.
+/// The place of the tokenizer since September 2026, for the experiment that `folder` belongs to.
 fn experiment_tokenizer(folder: &Path) -> Result<Option<PathBuf>, ImportError> {
     /// `meta.json` of an experiment.
     #[derive(Deserialize)]
@@ -155,7 +155,7 @@ fn experiment_tokenizer(folder: &Path) -> Result<Option<PathBuf>, ImportError> {
         return Ok(None);
     }
     let meta: Meta = json::read(&path)?;
-    // A name, not a path: the file comes from a stranger.
+    // A name, not a path: the file is untrusted.
     let is_name = |name: &String| Path::new(name).file_name().is_some_and(|last| last == name.as_str());
     Ok(meta.dataset.filter(is_name).map(|dataset| base.join("datasets").join(dataset).join("tokenizer")))
 }

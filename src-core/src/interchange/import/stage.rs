@@ -1,4 +1,4 @@
-//! The stages of training whose checkpoints nanochat keeps apart, and the choice among them.
+//! The training stages with separate checkpoints in nanochat, and the choice among them.
 
 use std::fmt;
 use std::path::Path;
@@ -23,7 +23,7 @@ impl Stage {
     /// All of them, the last one first.
     pub const ALL: [Self; 4] = [Self::Rl, Self::Sft, Self::Mid, Self::Base];
 
-    /// The folder of a stage's models below a base folder.
+    /// The folder of a stage's models in a base folder.
     pub(super) fn folder(self) -> &'static str {
         match self {
             Self::Base => "base_checkpoints",
@@ -33,12 +33,12 @@ impl Stage {
         }
     }
 
-    /// The stage whose models are in a folder of this name below a base folder.
+    /// The stage whose models are in a folder of this name in a base folder.
     pub(super) fn of_models(folder: &Path) -> Option<Self> {
         Self::ALL.into_iter().find(|stage| folder.ends_with(stage.folder()))
     }
 
-    /// The stage whose checkpoints a model of an experiment keeps in a folder of this name.
+    /// The stage whose checkpoints are in a folder of this name in an experiment's model.
     pub(super) fn in_experiment(folder: &Path) -> Option<Self> {
         match folder.file_name()?.to_str()? {
             "base" => Some(Self::Base),
@@ -49,7 +49,7 @@ impl Stage {
         }
     }
 
-    /// The stage that the options name, or the last of those that `folder` has, and what to say about the choice.
+    /// The stage that the options name, or the last that `folder` has, and a note about the choice.
     pub(super) fn choose(folder: &Path, there: &[Self], options: &Options) -> Result<(Self, Option<String>), ImportError> {
         let there: Vec<Self> = Self::ALL.into_iter().filter(|stage| there.contains(stage)).collect();
         let names = there.iter().map(Self::to_string).collect::<Vec<_>>().join(", ");

@@ -1,4 +1,4 @@
-//! The types that the elements of torch's tensors have.
+//! The element types of PyTorch's tensors.
 
 use std::fmt;
 

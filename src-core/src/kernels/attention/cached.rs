@@ -1,9 +1,9 @@
-//! The shape of an attention over a cache, which both kernels of it take.
+//! The shape of attention over a KV cache, for both of its kernels.
 
 use crate::gpu::Tensor;
 use crate::kernels::kv_cache::check_cursors;
 
-/// The shape of an attention over a cache.
+/// The shape of attention over a KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cached {
     /// Query heads, H.
@@ -19,7 +19,7 @@ pub struct Cached {
 }
 
 impl Cached {
-    /// Checks the sizes of a pass; gives its tokens and sequences.
+    /// Checks the sizes of a pass; returns its tokens and sequences.
     pub(in crate::kernels) fn check(&self, cursors: &Tensor, q: &Tensor, [keys, values]: [&Tensor; 2], o: &Tensor) -> (usize, usize) {
         let Cached { heads, kv_heads, head_dim, ring, .. } = *self;
         let tokens = q.len() / (heads * head_dim);

@@ -1,4 +1,4 @@
-//! One text of a page, and why there is none.
+//! Reads one text of a page.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -18,7 +18,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// Texts are written in a way that is not read.
+    /// The texts have an encoding that is not supported.
     pub(super) fn encoding(number: i64) -> Self {
         io::Error::new(ErrorKind::Unsupported, format!("encoding {number}")).into()
     }

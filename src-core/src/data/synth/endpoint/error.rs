@@ -5,7 +5,7 @@ use crate::data::synth::SynthError;
 /// A request failed, or its answer was unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// The address cannot be used.
+    /// The address is invalid.
     #[error("the server's address cannot be used: {0}; give one such as https://api.example.com/v1")]
     Address(&'static str),
     /// The address holds something that may be a key, which would be shown.
@@ -24,7 +24,7 @@ pub enum EndpointError {
         origin: &'static str,
     },
     /// There is no key in the given place.
-    #[error("there is no key in {origin}; set it, or name another place")]
+    #[error("there is no key in {origin}; set it, or name another source")]
     NoKey {
         /// The place.
         origin: &'static str,
@@ -62,8 +62,8 @@ pub enum EndpointError {
         /// Why the last one failed.
         reason: String,
     },
-    /// Answers come, but never a conversation.
-    #[error("the last {answers} answers of {host} were of no use (the last one: {reason}); try another model")]
+    /// The answers contain no conversation.
+    #[error("the last {answers} answers of {host} were unusable (the last one: {reason}); try another model")]
     Nonsense {
         /// The server.
         host: String,
