@@ -3,7 +3,7 @@
 //!
 //! An error is the largest difference of any element, relative to the largest element of the tensor that is right. The
 //! lambdas count as one tensor there: each of their gradients is one sum over the whole residual stream, whose terms may
-//! cancel. With one or two layers that of backout does so altogether, since its x_mid is the last layer's x and a norm
+//! cancel. With one or two layers that of backout cancels completely, since its x_mid is the last layer's x and a norm
 //! follows.
 
 use std::path::{Path, PathBuf};
@@ -23,12 +23,12 @@ const GRADIENT_BAR: f64 = 1e-4;
 /// Random configurations that the kernels are checked on.
 const CASES: u64 = 24;
 
-/// The largest element, or infinity where one is no number.
+/// The largest element, or infinity if one is NaN.
 fn largest(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(0.0, |most, value| if value.is_nan() { f64::INFINITY } else { most.max(value.abs()) })
 }
 
-/// Lines for what is further from `want` than its bar; empty when all is well.
+/// Lines for what differs from `want` by more than its bound; empty if all is well.
 fn differences(got: &Evaluation, want: &Evaluation) -> Vec<String> {
     let mut lines = Vec::new();
     let mut compare = |what: &str, got: &[f32], want: &[f32], size: f64, bar: f64| {
@@ -121,7 +121,7 @@ impl Case {
                 architecture: architecture(seed, &mut rng),
             };
             let windowed = config.n_layer > 1 || !beyond_window;
-            // Where the gradient of backout's lambda cancels, it takes another lambda to measure it by.
+            // Where the gradient of backout's lambda cancels, another lambda is the scale of its error.
             let parts = &config.architecture;
             let measured = config.n_layer > 2 || !parts.backout || parts.lambdas || parts.smear;
             if config.n_embd <= 192 && !config.vocab_size.is_multiple_of(64) && windowed && measured && config.validate().is_ok() {
@@ -132,7 +132,7 @@ impl Case {
         Self { seed, config, batch: rng.random_range(1..=3), seq }
     }
 
-    /// Token ids, and targets of which about one in eight is −1. The last of a row is not: it is the one that depends on
+    /// Token ids, and targets of which about one in eight is −1. The last of a row is not: it is the only one that depends on
     /// every token.
     fn tokens(&self) -> (Vec<i32>, Vec<i32>) {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x70ce);
@@ -146,7 +146,7 @@ impl Case {
     }
 }
 
-/// The architecture of case number `seed`: in turn the current one, the classic one, and twice one of random parts.
+/// The architecture of case number `seed`: alternately the current one, the classic one, and twice one of random parts.
 fn architecture(seed: u64, rng: &mut ChaCha8Rng) -> Architecture {
     match seed % 4 {
         0 => Architecture::CURRENT,
@@ -164,7 +164,7 @@ fn architecture(seed: u64, rng: &mut ChaCha8Rng) -> Architecture {
     }
 }
 
-/// The same as [`Twin::evaluate`], by our kernels.
+/// The same as [`Twin::evaluate`], with our kernels.
 fn evaluate_with_kernels(gpu: &Gpu, case: &Case, values: &NamedTensors, ids: &[i32], targets: &[i32]) -> Result<Evaluation, GpuError> {
     let (config, n) = (&case.config, ids.len());
     let parameters = Parameters::allocate(gpu, config)?;

@@ -1,9 +1,9 @@
-//! The benchmark's peer: training steps of the twin on burn-wgpu.
+//! The benchmark's baseline: training steps of the twin on burn-wgpu.
 //!
-//! Burn gets what is good for it: our adapter and our device with its raised limits, its own fused linear layers, static
-//! batches, and nothing read back but the loss. The optimizer is Burn's own: Muon on the blocks' matrices (momentum and
+//! Burn gets favourable conditions: our adapter and our device with its raised limits, its own fused linear layers, static
+//! batches, and no readback but the loss. The optimizer is Burn's: Muon on the blocks' matrices (momentum and
 //! five quintic Newton-Schulz steps, without the second moments and the cautious decay that our Muon has), AdamW on
-//! everything else. So a step of the peer does slightly less work than one of ours. Burn's fusion and autotuning are off:
+//! everything else. So a step of Burn does slightly less work than one of ours. Burn's fusion and autotuning are off:
 //! with them, the first step takes minutes on a software adapter.
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ const MUON_LR: f64 = 0.02;
 /// Makes Burn compute on `gpu`'s own wgpu device. Call it once per device and clone the result: Burn keeps a runtime
 /// for every registration.
 pub fn share_device(gpu: &Gpu) -> Result<Device, TwinError> {
-    // Burn only holds on to the instance, so one that looks for no driver will do.
+    // Burn only keeps the instance alive, so one without any backend suffices.
     let descriptor =
         wgpu::InstanceDescriptor { backends: wgpu::Backends::empty(), ..wgpu::InstanceDescriptor::new_without_display_handle() };
     let setup = WgpuSetup {
@@ -53,7 +53,7 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Training of the model of `config` in float32, from `parameters`, on rows of `seq` tokens.
+    /// Prepares training of the model of `config` in float32, from `parameters`, on rows of `seq` tokens.
     pub fn new(config: &Config, parameters: &NamedTensors, seq: usize, device: &Device) -> Result<Self, TwinError> {
         Ok(Self {
             twin: Twin::new(config, parameters, seq, device, DType::F32)?,
@@ -65,7 +65,7 @@ impl Trainer {
         })
     }
 
-    /// One step: forward, backward, optimizer. Returns the mean loss before the step; by then the step is done.
+    /// One step: forward, backward, optimizer. Returns the mean loss before the step, once the step is complete.
     pub fn step(&mut self, ids: &[i32], targets: &[i32]) -> Result<f32, TwinError> {
         let (loss, mut gradients) = self.twin.loss_and_gradients(ids, targets)?;
         for (name, weight) in &mut self.twin.weights {
@@ -84,7 +84,7 @@ impl Trainer {
     }
 }
 
-/// Moves one parameter by one step of `rule`.
+/// Updates one parameter by one step of `rule`.
 fn optimize<O: Optimizer>(
     rule: &O,
     lr: f64,
@@ -98,7 +98,7 @@ fn optimize<O: Optimizer>(
     updated
 }
 
-/// Seconds that a training step of the twin takes on `gpu`: the median of `steps` steps (at least one) over batches of
+/// Seconds per training step of the twin on `gpu`: the median of `steps` steps (at least one) over batches of
 /// `batch` rows of `seq` tokens, after a warm-up.
 ///
 /// ```no_run

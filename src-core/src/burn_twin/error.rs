@@ -1,4 +1,4 @@
-//! What can go wrong in the twin. Burn itself panics on shapes that do not fit, which would be a mistake in this module.
+//! What can go wrong in the twin. Burn panics on mismatched shapes, which would be a bug in this module.
 
 use burn::tensor::wgpu::WgpuInitError;
 use burn::tensor::{ExecutionError, TensorReadError};
@@ -9,13 +9,13 @@ use crate::model::ConfigError;
 /// Why the twin could not be built or run.
 #[derive(Debug, thiserror::Error)]
 pub enum TwinError {
-    /// The configuration makes no model.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A parameter that the configuration asks for is not in the map.
+    /// A parameter of the configuration is missing from the map.
     #[error("the parameter {0} is missing")]
     Missing(String),
-    /// A parameter has another shape than the configuration asks for.
+    /// A parameter's shape differs from the configuration's.
     #[error("the parameter {name} has shape {got:?} with {values} values; the configuration asks for {want:?}")]
     Shape {
         /// Its name.
@@ -27,7 +27,7 @@ pub enum TwinError {
         /// The configuration's shape.
         want: Vec<usize>,
     },
-    /// Token ids or targets do not fill whole rows, or lie outside the vocabulary.
+    /// Token ids or targets do not fill whole rows, or are outside the vocabulary.
     #[error("{0}")]
     Batch(String),
     /// Automatic differentiation gave a parameter no gradient.
@@ -42,7 +42,7 @@ pub enum TwinError {
     /// Values could not be read back from Burn.
     #[error("values could not be read back from Burn: {0}")]
     Read(#[from] TensorReadError),
-    /// Our device reported an error, since it runs Burn's kernels too.
+    /// Our device, which also runs Burn's kernels, reported an error.
     #[error(transparent)]
     Gpu(#[from] GpuError),
 }

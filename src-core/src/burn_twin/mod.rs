@@ -1,8 +1,8 @@
-//! The model a second time, written plainly in [Burn](https://burn.dev): no kernel of ours, no gradient of ours.
+//! A second implementation of the model in [Burn](https://burn.dev), without any of our kernels or gradients.
 //!
-//! It serves two ends. On Burn's CPU backend its automatic differentiation checks the hand-written backward pass, in
-//! float64 where the kernels' own rounding is to be told apart from a mistake. On burn-wgpu, sharing our device, it is
-//! the peer that the benchmark measures our training step against. Nothing else in the program uses it, and it is built
+//! It has two purposes. On Burn's CPU backend its automatic differentiation checks the hand-written backward pass, in
+//! float64 where the kernels' rounding must be distinguished from a bug. On burn-wgpu, sharing our device, it is
+//! the baseline of the benchmark of our training step. Nothing else in the program uses it, and it is built
 //! only with the cargo feature `burn`.
 
 mod bench;

@@ -1,8 +1,8 @@
-//! The model, top to bottom, in the order in which a token goes through it.
+//! The model, top to bottom, in the order of the forward pass.
 //!
-//! Burn chooses the backend by the device, at run time, so one text serves the CPU and the GPU. A tensor's axes are
-//! written behind the line that makes it: B rows, T tokens a row, C channels, H query heads, K key and value heads,
-//! D channels a head, V tokens of the vocabulary.
+//! Burn chooses the backend by the device, at run time, so the same code runs on the CPU and the GPU. A tensor's axes are
+//! written after the line that makes it: B rows, T tokens per row, C channels, H query heads, K key and value heads,
+//! D channels per head, V tokens of the vocabulary.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::model::config::{SMEAR_CHANNELS, VE_GATE_CHANNELS};
 use super::parameters::find;
 use super::{NamedTensors, TwinError};
 
-/// Stands for a score of minus infinity, which shader languages cannot write: its exponential is 0.
+/// Replaces a score of minus infinity, which shader languages cannot express: its exponential is 0.
 const MASKED: f32 = -1e30;
 
 /// The model in Burn, for rows of a fixed number of tokens.
@@ -24,14 +24,14 @@ pub struct Twin {
     config: Config,
     seq: usize,
     device: Device,
-    /// By name. Vectors are matrices of one row, so that all parameters have one type.
+    /// By name. Vectors are matrices of one row, so that all parameters have the same type.
     pub(super) weights: BTreeMap<String, Tensor<2>>,
     cos: Tensor<4>,              // [1, 1, T, D/2]
     sin: Tensor<4>,              // [1, 1, T, D/2]
-    masks: Vec<Tensor<4, Bool>>, // [1, 1, T, T] for each layer: what a query must not see
+    masks: Vec<Tensor<4, Bool>>, // [1, 1, T, T] for each layer: true where a query must not see a key
 }
 
-/// What a batch came to.
+/// The results of a batch.
 pub struct Evaluation {
     /// Softcapped logits, `[B, T, V]`.
     pub logits: Vec<f32>,
@@ -46,7 +46,7 @@ pub struct Evaluation {
 impl Twin {
     /// The model of `config` with `parameters`, for rows of `seq` tokens, computing in `dtype` on `device`.
     ///
-    /// Fails when the configuration makes no model or the parameters are not those it asks for.
+    /// Fails if the configuration is invalid or the parameters do not match it.
     pub fn new(config: &Config, parameters: &NamedTensors, seq: usize, device: &Device, dtype: DType) -> Result<Self, TwinError> {
         config.validate()?;
         let device = device.clone().autodiff();
@@ -105,7 +105,7 @@ impl Twin {
         tanh(logits / self.config.architecture.softcap) * self.config.architecture.softcap
     }
 
-    /// Adds to every token but the first a gated part of the one before.
+    /// Adds to every token but the first a gated part of the previous one.
     fn smear(&self, x: Tensor<3>) -> Tensor<3> {
         let first = x.clone().narrow(1, 0, 1).zeros_like(); // [B, 1, C]
         let before = match self.seq {
@@ -142,7 +142,7 @@ impl Twin {
         self.project(mixed, &format!("transformer.h.{i}.attn.c_proj")) // [B, T, C]
     }
 
-    /// Turns pairs of channels (one of the first half, one of the last) of `x` `[B, heads, T, D]` by −θ.
+    /// Rotates pairs of channels (one of the first half, one of the last) of `x` `[B, heads, T, D]` by −θ.
     fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
         let half = self.config.head_dim() / 2;
         let (x1, x2) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
@@ -151,7 +151,7 @@ impl Twin {
         Tensor::cat(vec![y1, y2], 3)
     }
 
-    /// Repeats each head of `x` `[B, K, T, D]` for the H/K query heads that it serves.
+    /// Repeats each head of `x` `[B, K, T, D]` for the H/K query heads that read it.
     fn for_every_query_head(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, kv_heads, seq, head_dim] = x.dims();
         let group = self.config.n_head / kv_heads;
@@ -212,7 +212,7 @@ impl Twin {
         Ok(Evaluation { logits: logits.try_into_vec_as()?, losses: losses.try_into_vec_as()?, loss, gradients })
     }
 
-    /// Burn would read past its tables without a word, so what is not a batch is refused here.
+    /// Burn would silently read past its tables, so an invalid batch is rejected here.
     fn check(&self, ids: &[i32], targets: &[i32]) -> Result<(), TwinError> {
         if ids.is_empty() || !ids.len().is_multiple_of(self.seq) || ids.len() != targets.len() {
             let (ids, targets, seq) = (ids.len(), targets.len(), self.seq);

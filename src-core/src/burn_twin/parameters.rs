@@ -1,4 +1,4 @@
-//! Parameters on their way in and gradients on their way out: by the reference's names, as plain numbers.
+//! Parameters to the twin and gradients from it: by the reference's names, as plain numbers.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use super::TwinError;
 /// Tensors by the reference's names: shape, and values in row-major order.
 pub type NamedTensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// Random parameters under which every part of the model counts: unlike the initialisation of a training run, no
-/// projection is zero, every gate is off its middle, and the logits reach into the bend of the softcap.
+/// Random parameters with which every part of the model affects the result: unlike the initialisation of a training run, no
+/// projection is zero, no gate is at its midpoint, and the logits reach into the nonlinear range of the softcap.
 pub fn random(config: &Config, seed: u64) -> NamedTensors {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let uniform_of_deviation = |deviation: f32| (-3f32.sqrt() * deviation, 3f32.sqrt() * deviation);

@@ -1,5 +1,5 @@
-//! One module per shader file, of the same name: shapes in, dispatches out, and beside each a CPU twin in f64 that defines
-//! what the shader must compute.
+//! One module per shader file, of the same name: shapes in, dispatches out, each with a CPU twin in f64 that defines what
+//! the shader must compute.
 //!
 //! A function here takes a [`Recorder`](crate::gpu::Recorder) and tensors, checks their shapes (a mismatch is a bug
 //! and panics while recording, never while training), and records. `twin` submodules contain the same

@@ -116,7 +116,7 @@ impl Optimizer {
 
     /// Sets what the next replays of a recorded step use: the scheduled values, the factor of all gradients (one over
     /// the number of micro-batches, times what undoes a loss scale), and `t`, the number of steps made with this
-    /// state, including the next one. `t` goes on over several schedules if training continues with the same moments.
+    /// state, including the next one. `t` keeps counting over several schedules if training continues with the same moments.
     pub fn set_step(&self, values: StepValues, gradient_scale: f64, t: u64) {
         assert!(t > 0, "steps are counted from 1");
         let tables = OptimizerConfig::ADAMW.iter().filter_map(|&group| self.config.adamw(group)).map(|rule| {

@@ -1,9 +1,9 @@
 //! Data sets of the Hugging Face hub, in a cache.
 //!
-//! The shards' own downloader moves the bytes, because it goes on where it was cut, bears silence, and checks digests. The
-//! first answer about which files a repository has is written down
-//! (`CACHE/hub/OWNER--NAME/listing.json`) and names one revision, so that a cache never mixes two, a resumed run reads
-//! the same files, and no further requests are needed. Delete the folder to fetch the newest revision.
+//! Files are fetched by the downloader of the shards, because it resumes after interruptions, tolerates stalls, and checks
+//! digests. The first list of a repository's files is saved (`CACHE/hub/OWNER--NAME/listing.json`) and names one revision,
+//! so that a cache never mixes two, a resumed run reads the same files, and no further requests are needed. Delete the
+//! folder to fetch the newest revision.
 
 use std::path::{Path, PathBuf};
 

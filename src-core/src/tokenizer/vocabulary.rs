@@ -27,8 +27,8 @@ impl Vocabulary {
     /// special token's name; `merges` holds spellings, the first merge being done first.
     ///
     /// # Errors
-    /// When ids are missing or used twice, a spelling is not of the byte alphabet, one of the 256 bytes has no token,
-    /// `<|bos|>` is missing, or a merge speaks of tokens that are not there.
+    /// If ids are missing or used twice, a spelling is not of the byte alphabet, one of the 256 bytes has no token,
+    /// `<|bos|>` is missing, or a merge refers to missing tokens.
     pub(super) fn new(
         ordinary: HashMap<String, u32>,
         special: Vec<(String, u32)>,
