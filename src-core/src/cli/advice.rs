@@ -197,7 +197,7 @@ fn tokenizer(error: &TokenizerError) -> Option<String> {
     match error {
         TokenizerError::Missing { .. } => Some("; run `nc-core tokenizer train` first".to_owned()),
         TokenizerError::VocabularyBeyondReach { .. } => Some(format!(": use --vocab-size {LARGEST_VOCABULARY} or less")),
-        TokenizerError::VocabularyTooLarge { possible, .. } => Some(format!(" (--vocab-size {possible} or less)")),
+        TokenizerError::VocabularyTooLarge { possible, .. } => Some(format!(": use --vocab-size {possible} or less, or more text")),
         _ => None,
     }
 }

@@ -142,7 +142,7 @@ mod tests {
             (&["data/train.parquet", "a.csv"][..], "data within it holds some"),
             (&["README.md", "a.csv"], "a.csv is a table"),
             (&["a.json"], "name it .jsonl if"),
-            (&["README.md"], "nc-core data download"),
+            (&["README.md"], "or .txt file"),
         ] {
             let said = listed(files).unwrap_err().to_string();
             assert!(said.contains("holds no .parquet") && said.contains(words), "{said}");

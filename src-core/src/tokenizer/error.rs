@@ -61,7 +61,7 @@ pub enum TokenizerError {
         asked: usize,
     },
     /// Every word of the text is one token already, and the vocabulary is still not full.
-    #[error("a vocabulary of {asked} is larger than the {possible} that this text can give: use a smaller one, or more text")]
+    #[error("a vocabulary of {asked} is larger than the {possible} that this text can give")]
     VocabularyTooLarge {
         /// The requested size.
         asked: usize,
