@@ -17,7 +17,7 @@ use super::rows;
 
 mod cached;
 
-pub use cached::Cached;
+pub use cached::{Cached, CachedOperands};
 
 static LANE: Shader = crate::shader!("attention_lane");
 static TILE: Shader = crate::shader!("attention_tile");
@@ -38,6 +38,36 @@ pub struct Attention {
     pub head_dim: usize,
     /// A query at row r sees columns c with 0 ≤ r − c ≤ window.
     pub window: usize,
+}
+
+/// What attention reads, and what [`forward`] writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Operands<'a> {
+    /// Queries, `[B, T, H, D]`.
+    pub q: &'a Tensor,
+    /// Keys, `[B, T, K, D]`.
+    pub k: &'a Tensor,
+    /// Values, `[B, T, K, D]`.
+    pub v: &'a Tensor,
+    /// The output, `[B, T, H, D]`.
+    pub o: &'a Tensor,
+    /// The natural logarithm of the sum of the exponentials of the scaled scores, `[B, T, H]`, saved for [`backward`].
+    pub lse: &'a Tensor,
+}
+
+/// The gradients of [`Operands`].
+#[derive(Clone, Copy, Debug)]
+pub struct Gradients<'a> {
+    /// Of o, `[B, T, H, D]`.
+    pub d_o: &'a Tensor,
+    /// Scratch, `[B, T, H]`; afterwards it holds Σ do·o over D.
+    pub delta: &'a Tensor,
+    /// Of q, `[B, T, H, D]`.
+    pub dq: &'a Tensor,
+    /// Of k, `[B, T, K, D]`.
+    pub dk: &'a Tensor,
+    /// Of v, `[B, T, K, D]`.
+    pub dv: &'a Tensor,
 }
 
 impl Attention {
@@ -181,29 +211,29 @@ fn tile(lanes: u32, pass: &str, head_dim: usize) -> (u32, u32) {
 
 /// `o = softmax(q·kᵀ / √D)·v` over the keys in a query's window.
 ///
-/// `q` and `o` are `[B, T, H, D]`, `k` and `v` are `[B, T, K, D]`; `lse` is `[B, T, H]` and saves the natural logarithm of
-/// the sum of the exponentials of the scaled scores for [`backward`].
-pub fn forward(rec: &mut Recorder, q: &Tensor, k: &Tensor, v: &Tensor, o: &Tensor, lse: &Tensor, dims: Attention) {
+/// Writes `o` and `lse`.
+pub fn forward(rec: &mut Recorder, dims: Attention, of: Operands<'_>) {
     let kernel = Kernel::for_adapter(rec.gpu().capabilities());
-    forward_with(rec, kernel, [q, k, v], o, lse, &dims);
+    forward_with(rec, kernel, &dims, of);
 }
 
-fn forward_with(rec: &mut Recorder, kernel: Kernel, [q, k, v]: [&Tensor; 3], o: &Tensor, lse: &Tensor, dims: &Attention) {
+fn forward_with(rec: &mut Recorder, kernel: Kernel, dims: &Attention, of: Operands<'_>) {
+    let Operands { q, k, v, o, lse } = of;
     dims.check(&[q, o], &[k, v], &[lse]);
     kernel.record(rec, "forward", dims.heads, &[(1, q), (2, k), (3, v), (4, o), (5, lse)], dims);
 }
 
 /// [`forward`] for new tokens over a KV cache that already holds their keys and values: prefill of many tokens.
 ///
-/// `q` and `o` are `[N, H, D]` and hold the same number of tokens for each sequence of `cursors`; `keys` and `values` are
-/// `[rows, ring, K, D]`. The output of tokens past a cursor's count is undefined.
-pub fn cached(rec: &mut Recorder, dims: Cached, cursors: &Tensor, q: &Tensor, [keys, values]: [&Tensor; 2], o: &Tensor) {
+/// The output of tokens past a cursor's count is undefined.
+pub fn cached(rec: &mut Recorder, dims: Cached, of: CachedOperands<'_>) {
     let kernel = Kernel::for_adapter(rec.gpu().capabilities());
-    cached_with(rec, kernel, dims, cursors, q, [keys, values], o);
+    cached_with(rec, kernel, dims, of);
 }
 
-fn cached_with(rec: &mut Recorder, kernel: Kernel, dims: Cached, cursors: &Tensor, q: &Tensor, [keys, values]: [&Tensor; 2], o: &Tensor) {
-    let (tokens, sequences) = dims.check(cursors, q, [keys, values], o);
+fn cached_with(rec: &mut Recorder, kernel: Kernel, dims: Cached, of: CachedOperands<'_>) {
+    let (tokens, sequences) = dims.check(of);
+    let CachedOperands { cursors, q, keys, values, o } = of;
     let fresh = tokens / sequences;
     let Cached { heads, kv_heads, head_dim, ring, window } = dims;
     rec.dispatch(Dispatch {
@@ -225,37 +255,15 @@ fn cached_with(rec: &mut Recorder, kernel: Kernel, dims: Cached, cursors: &Tenso
     });
 }
 
-/// Gradients of [`forward`], with `o` and `lse` as it left them and `d_o` the gradient of `o`, `[B, T, H, D]`.
-///
-/// Overwrites `dq` of `[B, T, H, D]`, and `dk` and `dv` of `[B, T, K, D]`. `delta` of `[B, T, H]` is scratch; afterwards it
-/// holds Σ do·o over D.
-#[expect(clippy::too_many_arguments, reason = "an operation with six inputs and four outputs")]
-pub fn backward(
-    rec: &mut Recorder,
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    o: &Tensor,
-    lse: &Tensor,
-    d_o: &Tensor,
-    delta: &Tensor,
-    dq: &Tensor,
-    dk: &Tensor,
-    dv: &Tensor,
-    dims: Attention,
-) {
+/// Gradients of [`forward`], with `o` and `lse` as it left them. Overwrites all of `gradients` but `d_o`.
+pub fn backward(rec: &mut Recorder, dims: Attention, of: Operands<'_>, gradients: Gradients<'_>) {
     let kernel = Kernel::for_adapter(rec.gpu().capabilities());
-    backward_with(rec, kernel, [q, k, v], [o, lse, d_o, delta], [dq, dk, dv], &dims);
+    backward_with(rec, kernel, &dims, of, gradients);
 }
 
-fn backward_with(
-    rec: &mut Recorder,
-    kernel: Kernel,
-    [q, k, v]: [&Tensor; 3],
-    [o, lse, d_o, delta]: [&Tensor; 4],
-    [dq, dk, dv]: [&Tensor; 3],
-    dims: &Attention,
-) {
+fn backward_with(rec: &mut Recorder, kernel: Kernel, dims: &Attention, of: Operands<'_>, gradients: Gradients<'_>) {
+    let Operands { q, k, v, o, lse } = of;
+    let Gradients { d_o, delta, dq, dk, dv } = gradients;
     dims.check(&[q, o, d_o, dq], &[k, v, dk, dv], &[lse, delta]);
     rec.dispatch(Dispatch {
         shader: &DELTA,

@@ -10,7 +10,7 @@
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Value, Values, Variant};
 
-use super::attention::Cached;
+use super::attention::{Cached, CachedOperands};
 
 static LANE: Shader = crate::shader!("attention_decode_lane");
 static ROW: Shader = crate::shader!("attention_decode_row");
@@ -87,11 +87,10 @@ struct Shape {
 
 /// `o = softmax(q·kᵀ / √D)·v` of the new tokens over the cached keys in their window, including their own.
 ///
-/// `q` and `o` are `[N, H, D]` and hold the same number of tokens for each sequence of `cursors`; `keys` and `values` are
-/// `[rows, ring, K, D]`. The output of tokens past a cursor's count is left as it was.
-pub fn forward(rec: &mut Recorder, dims: Cached, cursors: &Tensor, q: &Tensor, [keys, values]: [&Tensor; 2], o: &Tensor) {
+/// The output of tokens past a cursor's count is left as it was.
+pub fn forward(rec: &mut Recorder, dims: Cached, of: CachedOperands<'_>) {
     let kernel = Kernel::for_adapter(rec.gpu().capabilities(), &dims);
-    forward_with(rec, dims, kernel, cursors, q, [keys, values], o);
+    forward_with(rec, dims, kernel, of);
 }
 
 /// Elements of the recorder's scratch slot for the shares of the heads of `tokens` tokens.
@@ -104,8 +103,9 @@ fn parts_len(dims: &Cached, shares: usize, tokens: usize) -> usize {
     if shares > 1 { tokens * dims.heads * shares * (dims.head_dim + 4) } else { 0 }
 }
 
-fn forward_with(rec: &mut Recorder, dims: Cached, kernel: Kernel, cursors: &Tensor, q: &Tensor, [keys, values]: [&Tensor; 2], o: &Tensor) {
-    let (tokens, sequences) = dims.check(cursors, q, [keys, values], o);
+fn forward_with(rec: &mut Recorder, dims: Cached, kernel: Kernel, of: CachedOperands<'_>) {
+    let (tokens, sequences) = dims.check(of);
+    let CachedOperands { cursors, q, keys, values, o } = of;
     let fresh = tokens / sequences;
     let Cached { heads, kv_heads, head_dim, ring, window } = dims;
     let shares = kernel.shares();
@@ -212,10 +212,11 @@ pub(super) mod tests {
         }
 
         /// Asserts that `record` writes the right output.
-        pub fn check(&self, record: impl FnOnce(&mut Recorder, &Tensor)) {
+        pub fn check(&self, record: impl FnOnce(&mut Recorder, CachedOperands<'_>)) {
             let bench = Bench::new();
-            let o = bench.empty(&[self.q.len()]);
-            bench.run(|rec| record(rec, &o));
+            let Self { cursors, q, keys, values, .. } = self;
+            let o = bench.empty(&[q.len()]);
+            bench.run(|rec| record(rec, CachedOperands { cursors, q, keys, values, o: &o }));
             bench.close(&o, &self.want, 2e-6);
         }
     }
@@ -223,8 +224,7 @@ pub(super) mod tests {
     fn check(case: &Case, shares: usize) {
         let lanes = Bench::new().gpu().capabilities().fixed_subgroup().is_some();
         for kernel in [Kernel::Lane, Kernel::Row { shares }].into_iter().filter(|&kernel| kernel != Kernel::Lane || lanes) {
-            let Case { dims, cursors, q, keys, values, .. } = case;
-            case.check(|rec, o| forward_with(rec, *dims, kernel, cursors, q, [keys, values], o));
+            case.check(|rec, operands| forward_with(rec, case.dims, kernel, operands));
         }
     }
 

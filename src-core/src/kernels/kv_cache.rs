@@ -106,24 +106,33 @@ pub struct Gate<'a> {
     pub scale: &'a Tensor,
 }
 
+/// What [`store`] reads and writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored<'a> {
+    /// Where each sequence's new tokens stand.
+    pub cursors: &'a Tensor,
+    /// The cosines of [`rotary::tables`](super::rotary::tables), `[T, D/2]`, with a row for every position that the cursors
+    /// reach.
+    pub cos: &'a Tensor,
+    /// The sines, of the same shape.
+    pub sin: &'a Tensor,
+    /// Queries `[N, H, D]`, keys and values `[N, K, D]`.
+    pub projected: [Projected<'a>; 3],
+    /// The layer's value embedding, if it has one.
+    pub gate: Option<Gate<'a>>,
+    /// The queries as attention takes them, `[N, H, D]`; written.
+    pub q: &'a Tensor,
+    /// The cache's keys, `[rows, ring, K, D]`.
+    pub keys: &'a Tensor,
+    /// The cache's values, `[rows, ring, K, D]`.
+    pub values: &'a Tensor,
+}
+
 /// Rotates the queries and keys of new tokens by their positions, norms and scales them. The queries go to `q`, keys and values
 /// to slot `position mod ring` of their sequence, values with their gated value embedding if there is one. Tokens past
 /// a cursor's count are not stored.
-///
-/// `projected` are queries `[N, H, D]`, keys and values `[N, K, D]`; `q` is `[N, H, D]`, `keys` and `values` `[rows, ring, K,
-/// D]`; `tables` are the cosines and sines of [`rotary::tables`](super::rotary::tables), with a row for every position that
-/// the cursors reach.
-#[expect(clippy::too_many_arguments, reason = "an operation's operands")]
-pub fn store(
-    rec: &mut Recorder,
-    dims: Store,
-    cursors: &Tensor,
-    tables: [&Tensor; 2],
-    projected: [Projected<'_>; 3],
-    gate: Option<Gate<'_>>,
-    q: &Tensor,
-    [keys, values]: [&Tensor; 2],
-) {
+pub fn store(rec: &mut Recorder, dims: Store, of: Stored<'_>) {
+    let Stored { cursors, cos, sin, projected, gate, q, keys, values } = of;
     let Store { heads, kv_heads, head_dim, ring, eps, gain } = dims;
     let tokens = q.len() / (heads * head_dim);
     let fresh = tokens / check_cursors(cursors, tokens);
@@ -142,8 +151,7 @@ pub fn store(
     );
     let rows = tokens * (heads + 2 * kv_heads);
     let [from_q, from_k, from_v] = projected.map(|from| from.tensor);
-    let mut bind =
-        vec![(1, cursors), (2, tables[0]), (3, tables[1]), (4, from_q), (5, from_k), (6, from_v), (7, q), (8, keys), (9, values)];
+    let mut bind = vec![(1, cursors), (2, cos), (3, sin), (4, from_q), (5, from_k), (6, from_v), (7, q), (8, keys), (9, values)];
     let mut quads = 0;
     if let Some(Gate { ids, table, w, x, scale }) = gate {
         assert!(ids.len() == tokens && scale.len() == tokens && w.len() == kv_heads * GATE_CHANNELS, "{gate:?}");
@@ -270,7 +278,8 @@ mod tests {
             let ids = bench.ids(&[tokens], &ids);
             let gate = gated.then_some(Gate { ids: &ids, table: &table, w: &w, x: &x, scale: &scale });
             let dims = Store { heads, kv_heads, head_dim, ring, eps: 1e-6, gain: 1.2 };
-            bench.run(|rec| store(rec, dims, &cursors, [&cos, &sin], projected, gate, &q, [&keys, &values]));
+            let stored = Stored { cursors: &cursors, cos: &cos, sin: &sin, projected, gate, q: &q, keys: &keys, values: &values };
+            bench.run(|rec| store(rec, dims, stored));
             bench.close(&q, &q_want, 2e-6);
             bench.close(&keys, &keys_want, 2e-6);
             bench.close(&values, &values_want, 2e-6);

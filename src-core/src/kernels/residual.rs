@@ -17,10 +17,37 @@ struct Shape {
     parts: u32,
 }
 
+/// What goes into a layer's head.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The stream, `[N, C]`.
+    pub x: &'a Tensor,
+    /// The stream before the first layer, `[N, C]`.
+    pub x0: &'a Tensor,
+    /// Each layer's factor of x, `[L]`.
+    pub resid_lambdas: &'a Tensor,
+    /// Each layer's factor of x0, `[L]`.
+    pub x0_lambdas: &'a Tensor,
+}
+
+/// The gradients of [`Inputs`].
+#[derive(Clone, Copy, Debug)]
+pub struct Gradients<'a> {
+    /// Of x, `[N, C]`; on entry that of the output.
+    pub dx: &'a Tensor,
+    /// Of x0, `[N, C]`, added to.
+    pub dx0: &'a Tensor,
+    /// Of `resid_lambdas`, `[L]`, added to.
+    pub d_resid_lambdas: &'a Tensor,
+    /// Of `x0_lambdas`, `[L]`, added to.
+    pub d_x0_lambdas: &'a Tensor,
+}
+
 /// `out = resid_lambdas[layer] · x + x0_lambdas[layer] · x0`.
 ///
 /// `x`, `x0` and `out` are `[N, C]` with C a multiple of 4; the lambdas are `[n_layer]`.
-pub fn forward(rec: &mut Recorder, layer: usize, x: &Tensor, x0: &Tensor, resid_lambdas: &Tensor, x0_lambdas: &Tensor, out: &Tensor) {
+pub fn forward(rec: &mut Recorder, layer: usize, of: Inputs<'_>, out: &Tensor) {
+    let Inputs { x, x0, resid_lambdas, x0_lambdas } = of;
     assert!(x.len() == x0.len() && x.len() == out.len() && layer < resid_lambdas.len() && layer < x0_lambdas.len());
     let (quads, groups) = elementwise(x);
     rec.dispatch(Dispatch {
@@ -37,20 +64,9 @@ pub fn forward(rec: &mut Recorder, layer: usize, x: &Tensor, x0: &Tensor, resid_
 /// `dx0 += x0_lambdas[layer] · g`, `d_resid_lambdas[layer] += Σ g·x`, `d_x0_lambdas[layer] += Σ g·x0`.
 ///
 /// `scratch` has at least [`scratch_len`] elements.
-#[expect(clippy::too_many_arguments, reason = "an operation's operands")]
-pub fn backward(
-    rec: &mut Recorder,
-    layer: usize,
-    x: &Tensor,
-    x0: &Tensor,
-    resid_lambdas: &Tensor,
-    x0_lambdas: &Tensor,
-    dx: &Tensor,
-    dx0: &Tensor,
-    d_resid_lambdas: &Tensor,
-    d_x0_lambdas: &Tensor,
-    scratch: &Tensor,
-) {
+pub fn backward(rec: &mut Recorder, layer: usize, of: Inputs<'_>, gradients: Gradients<'_>, scratch: &Tensor) {
+    let Inputs { x, x0, resid_lambdas, x0_lambdas } = of;
+    let Gradients { dx, dx0, d_resid_lambdas, d_x0_lambdas } = gradients;
     assert!([x0, dx, dx0].iter().all(|tensor| tensor.len() == x.len()) && layer < resid_lambdas.len() && layer < x0_lambdas.len());
     assert!(x.len().is_multiple_of(4) && scratch.len() >= scratch_len());
     let quads = x.len() / 4;
@@ -117,8 +133,10 @@ mod tests {
         let [r, w, dr, dw] = [&r, &w, &dr, &dw].map(|data| bench.tensor(&[layers], data));
         let (y, scratch) = (bench.empty(&[len]), bench.empty(&[scratch_len()]));
         bench.run(|rec| {
-            forward(rec, layer, &x, &x0, &r, &w, &y);
-            backward(rec, layer, &x, &x0, &r, &w, &dx, &dx0, &dr, &dw, &scratch);
+            let inputs = Inputs { x: &x, x0: &x0, resid_lambdas: &r, x0_lambdas: &w };
+            forward(rec, layer, inputs, &y);
+            let gradients = Gradients { dx: &dx, dx0: &dx0, d_resid_lambdas: &dr, d_x0_lambdas: &dw };
+            backward(rec, layer, inputs, gradients, &scratch);
         });
         bench.close(&y, &y_want, 1e-6);
         bench.close(&dx, &dx_want, 1e-6);

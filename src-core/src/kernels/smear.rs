@@ -29,12 +29,37 @@ fn shape(seq: usize, e: &Tensor, gate_w: &Tensor, lambda: &Tensor, sigmoid: &Ten
     Shape { rows: rows as u32, quads: (channels / 4) as u32, seq: seq as u32, parts: 0, sums: 0 }
 }
 
+/// What smear mixes, and by what.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The embedding, `[N, C]`.
+    pub e: &'a Tensor,
+    /// The gate's weights, `[24]`.
+    pub gate_w: &'a Tensor,
+    /// The factor of all gates, `[1]`.
+    pub lambda: &'a Tensor,
+}
+
+/// The gradients of a smear.
+#[derive(Clone, Copy, Debug)]
+pub struct Gradients<'a> {
+    /// Of the output, `[N, C]`; read.
+    pub dx: &'a Tensor,
+    /// Of e, `[N, C]`, written.
+    pub de: &'a Tensor,
+    /// Of `gate_w`, `[24]`, added to.
+    pub d_gate_w: &'a Tensor,
+    /// Of lambda, `[1]`, added to.
+    pub d_lambda: &'a Tensor,
+}
+
 /// `x_t = e_t + lambda · s_t · e_{t−1}`, `s_t = sigmoid(gate_w · e_t[0..24])` for t ≥ 1 of each sequence of `seq` rows,
 /// and `x_0 = e_0`, `s_0 = 0`.
 ///
 /// `e` and `x` are `[N, C]` with C a multiple of 4 and at least 24, `gate_w` is `[24]`, `lambda` `[1]`; `sigmoid`, `[N]`,
 /// saves s for [`backward`].
-pub fn forward(rec: &mut Recorder, seq: usize, e: &Tensor, gate_w: &Tensor, lambda: &Tensor, x: &Tensor, sigmoid: &Tensor) {
+pub fn forward(rec: &mut Recorder, seq: usize, of: Inputs<'_>, x: &Tensor, sigmoid: &Tensor) {
+    let Inputs { e, gate_w, lambda } = of;
     assert_eq!(e.len(), x.len());
     rec.dispatch(Dispatch {
         shader: &SHADER,
@@ -49,20 +74,9 @@ pub fn forward(rec: &mut Recorder, seq: usize, e: &Tensor, gate_w: &Tensor, lamb
 /// Writes `de`, the gradient of e, and adds to `d_gate_w` and `d_lambda`, with `sigmoid` as [`forward`] left it.
 ///
 /// `scratch` has at least [`scratch_len`] elements.
-#[expect(clippy::too_many_arguments, reason = "an operation's operands")]
-pub fn backward(
-    rec: &mut Recorder,
-    seq: usize,
-    e: &Tensor,
-    gate_w: &Tensor,
-    lambda: &Tensor,
-    sigmoid: &Tensor,
-    dx: &Tensor,
-    de: &Tensor,
-    d_gate_w: &Tensor,
-    d_lambda: &Tensor,
-    scratch: &Tensor,
-) {
+pub fn backward(rec: &mut Recorder, seq: usize, of: Inputs<'_>, sigmoid: &Tensor, gradients: Gradients<'_>, scratch: &Tensor) {
+    let Inputs { e, gate_w, lambda } = of;
+    let Gradients { dx, de, d_gate_w, d_lambda } = gradients;
     let rows = sigmoid.len();
     assert!(e.len() == dx.len() && e.len() == de.len() && d_gate_w.len() == GATE_CHANNELS && d_lambda.len() == 1);
     assert!(scratch.len() >= scratch_len(rows), "{} elements of scratch for {rows} rows", scratch.len());
@@ -159,8 +173,10 @@ mod tests {
         let [x, de] = [0, 1].map(|_| bench.empty(&[rows, channels]));
         let (sigmoid, scratch) = (bench.empty(&[rows]), bench.empty(&[scratch_len(rows)]));
         bench.run(|rec| {
-            forward(rec, seq, &e, &w, &lambda, &x, &sigmoid);
-            backward(rec, seq, &e, &w, &lambda, &sigmoid, &g, &de, &dw, &d_lambda, &scratch);
+            let inputs = Inputs { e: &e, gate_w: &w, lambda: &lambda };
+            forward(rec, seq, inputs, &x, &sigmoid);
+            let gradients = Gradients { dx: &g, de: &de, d_gate_w: &dw, d_lambda: &d_lambda };
+            backward(rec, seq, inputs, &sigmoid, gradients, &scratch);
         });
         bench.close(&x, &x_want, 2e-6);
         bench.close(&sigmoid, &s_want, 5e-6);

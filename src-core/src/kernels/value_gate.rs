@@ -20,8 +20,33 @@ struct Shape {
     quads: u32,
 }
 
+/// A layer's value embedding, and what its gate reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// Token ids, `[N]` i32.
+    pub ids: &'a Tensor,
+    /// The value embedding, `[V, K, D]`.
+    pub table: &'a Tensor,
+    /// The gate's weights, `[K, 12]`.
+    pub w: &'a Tensor,
+    /// The layer's normed input, `[N, C]`.
+    pub h: &'a Tensor,
+}
+
+/// The gradients of a gated value embedding.
+#[derive(Clone, Copy, Debug)]
+pub struct Gradients<'a> {
+    /// Of v, `[N, K, D]`; read.
+    pub dv: &'a Tensor,
+    /// Of h, `[N, C]`, added to.
+    pub dh: &'a Tensor,
+    /// Of w, `[K, 12]`, added to.
+    pub d_w: &'a Tensor,
+}
+
 /// The shape of a pass with one workgroup per row of the batch, and the number of heads.
-fn shape(ids: &Tensor, table: &Tensor, w: &Tensor, h: &Tensor, v: &Tensor, gate: &Tensor) -> (Shape, usize) {
+fn shape(of: Inputs<'_>, v: &Tensor, gate: &Tensor) -> (Shape, usize) {
+    let Inputs { ids, table, w, h } = of;
     let (rows, heads) = (ids.len(), w.len() / GATE_CHANNELS);
     let (channels, head_dim) = (h.len() / rows, v.len() / (rows * heads));
     let fits = w.len() == heads * GATE_CHANNELS && h.len() == rows * channels && v.len() == rows * heads * head_dim;
@@ -41,8 +66,9 @@ fn shape(ids: &Tensor, table: &Tensor, w: &Tensor, h: &Tensor, v: &Tensor, gate:
 ///
 /// `ids` is `[N]` i32, `table` `[V, K, D]`, `w` `[K, 12]`, `h` `[N, C]`, `v` `[N, K, D]` with C and D multiples of 4;
 /// `gate`, `[N, K]`, is saved for [`backward`].
-pub fn forward(rec: &mut Recorder, ids: &Tensor, table: &Tensor, w: &Tensor, h: &Tensor, v: &Tensor, gate: &Tensor) {
-    let (shape, _) = shape(ids, table, w, h, v, gate);
+pub fn forward(rec: &mut Recorder, of: Inputs<'_>, v: &Tensor, gate: &Tensor) {
+    let (shape, _) = shape(of, v, gate);
+    let Inputs { ids, table, w, h } = of;
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "forward",
@@ -58,20 +84,10 @@ pub fn forward(rec: &mut Recorder, ids: &Tensor, table: &Tensor, w: &Tensor, h: 
 /// `gate`.
 ///
 /// `scratch` has at least [`scratch_len`] elements.
-#[expect(clippy::too_many_arguments, reason = "an operation's operands")]
-pub fn backward(
-    rec: &mut Recorder,
-    ids: &Tensor,
-    table: &Tensor,
-    w: &Tensor,
-    h: &Tensor,
-    gate: &Tensor,
-    dv: &Tensor,
-    dh: &Tensor,
-    d_w: &Tensor,
-    scratch: &Tensor,
-) {
-    let (shape, heads) = shape(ids, table, w, h, dv, gate);
+pub fn backward(rec: &mut Recorder, of: Inputs<'_>, gate: &Tensor, gradients: Gradients<'_>, scratch: &Tensor) {
+    let Gradients { dv, dh, d_w } = gradients;
+    let (shape, heads) = shape(of, dv, gate);
+    let Inputs { ids, table, w, h } = of;
     let rows = ids.len();
     assert!(dh.len() == h.len() && d_w.len() == w.len());
     assert!(scratch.len() >= scratch_len(rows, heads), "{} elements of scratch for {rows} rows", scratch.len());
@@ -168,8 +184,9 @@ mod tests {
         let [v, g] = [&v, &g].map(|data| bench.tensor(&[rows, heads, head_dim], data));
         let (gate, scratch) = (bench.empty(&[rows, heads]), bench.empty(&[scratch_len(rows, heads)]));
         bench.run(|rec| {
-            forward(rec, &ids, &table, &w, &h, &v, &gate);
-            backward(rec, &ids, &table, &w, &h, &gate, &g, &dh, &dw, &scratch);
+            let inputs = Inputs { ids: &ids, table: &table, w: &w, h: &h };
+            forward(rec, inputs, &v, &gate);
+            backward(rec, inputs, &gate, Gradients { dv: &g, dh: &dh, d_w: &dw }, &scratch);
         });
         bench.close(&v, &v_want, 5e-6);
         bench.close(&gate, &gate_want, 5e-6);

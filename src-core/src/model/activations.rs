@@ -4,6 +4,7 @@
 //! model lacks parts; in a pass without gradients all layers share the same buffers.
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Tensor};
+use crate::kernels::attention::Operands;
 
 use super::Config;
 use super::stream::Stream;
@@ -62,6 +63,13 @@ pub(super) struct Layer {
     pub mlp_input: Tensor,    // [N, C]      norm before the MLP
     pub mlp_scale: Tensor,    // [N]
     pub hidden: Tensor,       // [N, 4C]     relu²
+}
+
+impl Layer {
+    /// What the layer's attention reads and writes.
+    pub fn attention(&self) -> Operands<'_> {
+        Operands { q: &self.q, k: &self.k, v: &self.v, o: &self.mixed, lse: &self.lse }
+    }
 }
 
 /// Whether a pass saves what the backward pass needs.

@@ -98,19 +98,15 @@ impl Model {
     fn record_mix_backward(&self, rec: &mut Recorder, acts: &Activations, i: usize, grads: &Gradients) {
         let Some(d_x0) = &grads.first else { return };
         let (get, grad) = (|name| self.parameters.get(name), |name| self.parameters.grad(name));
-        residual::backward(
-            rec,
-            i,
-            acts.stream.before(i),
-            acts.stream.x0(),
-            get("resid_lambdas"),
-            get("x0_lambdas"),
-            &grads.stream,
-            d_x0,
-            grad("resid_lambdas"),
-            grad("x0_lambdas"),
-            &grads.scratch,
-        );
+        let inputs = residual::Inputs {
+            x: acts.stream.before(i),
+            x0: acts.stream.x0(),
+            resid_lambdas: get("resid_lambdas"),
+            x0_lambdas: get("x0_lambdas"),
+        };
+        let gradients =
+            residual::Gradients { dx: &grads.stream, dx0: d_x0, d_resid_lambdas: grad("resid_lambdas"), d_x0_lambdas: grad("x0_lambdas") };
+        residual::backward(rec, i, inputs, gradients, &grads.scratch);
     }
 
     /// From the gradient of x0 to that of the embedding table.
@@ -119,19 +115,10 @@ impl Model {
         let d_x0 = grads.first.as_ref().unwrap_or(&grads.stream);
         let (d_embedded, d_embedding) = match &acts.smear_sigmoid {
             Some(sigmoid) => {
-                smear::backward(
-                    rec,
-                    acts.seq,
-                    &acts.embedded,
-                    get("smear_gate.weight"),
-                    get("smear_lambda"),
-                    sigmoid,
-                    d_x0,
-                    &grads.normed,
-                    grad("smear_gate.weight"),
-                    grad("smear_lambda"),
-                    &grads.scratch,
-                );
+                let inputs = smear::Inputs { e: &acts.embedded, gate_w: get("smear_gate.weight"), lambda: get("smear_lambda") };
+                let gradients =
+                    smear::Gradients { dx: d_x0, de: &grads.normed, d_gate_w: grad("smear_gate.weight"), d_lambda: grad("smear_lambda") };
+                smear::backward(rec, acts.seq, inputs, sigmoid, gradients, &grads.scratch);
                 (&grads.normed, &grads.stream)
             }
             None => (d_x0, &grads.normed),
@@ -153,7 +140,7 @@ impl Model {
         let Gradients { stream: dx, normed: dh, mixed, delta, q: dq, k: dk, v: dv, .. } = grads;
         self.linear_backward(rec, &layer.mixed, &self.attn(i, "c_proj"), dx, mixed, Add::Nothing); // [N, H, D]
         let dims = self.attention(acts, i);
-        attention::backward(rec, &layer.q, &layer.k, &layer.v, &layer.mixed, &layer.lse, mixed, delta, dq, dk, dv, dims);
+        attention::backward(rec, dims, layer.attention(), attention::Gradients { d_o: mixed, delta, dq, dk, dv });
         rotary::backward(rec, self.rotary(acts, self.config.n_head), &self.cos, &self.sin, &layer.q, &layer.q_scale, dq);
         rotary::backward(rec, self.rotary(acts, self.config.n_kv_head), &self.cos, &self.sin, &layer.k, &layer.k_scale, dk);
         let h = &layer.attn_input;
@@ -162,8 +149,9 @@ impl Model {
         self.linear_backward(rec, h, &self.attn(i, "c_v"), dv, dh, Add::Into);
         if let Some(gate) = &layer.gate {
             let table = format!("value_embeds.{i}.weight");
-            let (w, dw) = (self.parameters.get(&self.attn(i, "ve_gate")), self.parameters.grad(&self.attn(i, "ve_gate")));
-            value_gate::backward(rec, &acts.ids, self.parameters.get(&table), w, h, gate, dv, dh, dw, &grads.scratch);
+            let (w, d_w) = (self.parameters.get(&self.attn(i, "ve_gate")), self.parameters.grad(&self.attn(i, "ve_gate")));
+            let inputs = value_gate::Inputs { ids: &acts.ids, table: self.parameters.get(&table), w, h };
+            value_gate::backward(rec, inputs, gate, value_gate::Gradients { dv, dh, d_w }, &grads.scratch);
             embedding::backward(rec, &grads.order, &grads.starts, dv, Some(gate), self.parameters.grad(&table));
         }
         norm::backward(rec, h, &layer.attn_scale, dh, dx);

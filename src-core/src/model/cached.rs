@@ -3,11 +3,11 @@
 //! The same arithmetic as [`forward`](super::forward), for tokens whose past is in a [`Cache`] and not in the batch.
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
-use crate::kernels::attention::Cached;
+use crate::kernels::attention::{Cached, CachedOperands};
 use crate::kernels::attention_decode;
 use crate::kernels::cross_entropy::{self, Chunk};
 use crate::kernels::embed_smear::{self, Smear};
-use crate::kernels::kv_cache::{self, Cursor, Gate, Projected, Store};
+use crate::kernels::kv_cache::{self, Cursor, Gate, Projected, Store, Stored};
 use crate::kernels::matmul::{Add, Layout, Product, matmul};
 use crate::kernels::matvec::{self, Finish, Norm};
 use crate::kernels::{attention, norm, relu2};
@@ -146,12 +146,14 @@ impl Model {
             eps: self.config.architecture.norm_eps,
             gain: self.config.architecture.qk_gain,
         };
-        kv_cache::store(rec, store, &pass.cursors, [&self.cos, &self.sin], projected, gate, &pass.q, [keys, values]);
+        let CachedPass { cursors, q, mixed: o, .. } = pass;
+        kv_cache::store(rec, store, Stored { cursors, cos: &self.cos, sin: &self.sin, projected, gate, q, keys, values });
         let over = Cached { heads, kv_heads, head_dim, ring: *ring, window: self.windows[i] };
+        let operands = CachedOperands { cursors, q, keys, values, o };
         if pass.fresh < CachedPass::SHARED_KEYS {
-            attention_decode::forward(rec, over, &pass.cursors, &pass.q, [keys, values], &pass.mixed); // [N, H, D]
+            attention_decode::forward(rec, over, operands); // [N, H, D]
         } else {
-            attention::cached(rec, over, &pass.cursors, &pass.q, [keys, values], &pass.mixed); // [N, H, D]
+            attention::cached(rec, over, operands); // [N, H, D]
         }
         project(rec, &pass.mixed, None, self.parameters.get(&self.attn(i, "c_proj")), x, Finish::Into); // [N, C]
     }

@@ -32,8 +32,8 @@ impl Model {
     fn record_smear(&self, rec: &mut Recorder, acts: &Activations) {
         let x0 = acts.stream.x0(); // [N, C]
         if let Some(sigmoid) = &acts.smear_sigmoid {
-            let (gate, lambda) = (self.parameters.get("smear_gate.weight"), self.parameters.get("smear_lambda"));
-            smear::forward(rec, acts.seq, &acts.embedded, gate, lambda, x0, sigmoid);
+            let (gate_w, lambda) = (self.parameters.get("smear_gate.weight"), self.parameters.get("smear_lambda"));
+            smear::forward(rec, acts.seq, smear::Inputs { e: &acts.embedded, gate_w, lambda }, x0, sigmoid);
         } else if !self.config.architecture.lambdas {
             // Layers add to the stream, and the norm's gradient needs the unchanged embedding.
             rec.copy(&acts.embedded, x0);
@@ -50,11 +50,11 @@ impl Model {
         if let Some(gate) = &layer.gate {
             let table = self.parameters.get(&format!("value_embeds.{i}.weight"));
             let w = self.parameters.get(&self.attn(i, "ve_gate"));
-            value_gate::forward(rec, &acts.ids, table, w, h, &layer.v, gate);
+            value_gate::forward(rec, value_gate::Inputs { ids: &acts.ids, table, w, h }, &layer.v, gate);
         }
         rotary::forward(rec, self.rotary(acts, self.config.n_head), &self.cos, &self.sin, &layer.q, &layer.q_scale);
         rotary::forward(rec, self.rotary(acts, self.config.n_kv_head), &self.cos, &self.sin, &layer.k, &layer.k_scale);
-        attention::forward(rec, &layer.q, &layer.k, &layer.v, &layer.mixed, &layer.lse, self.attention(acts, i)); // [N, H, D]
+        attention::forward(rec, self.attention(acts, i), layer.attention()); // [N, H, D]
         self.linear(rec, &layer.mixed, &self.attn(i, "c_proj"), x, Add::Into); // [N, C]
     }
 

@@ -72,8 +72,8 @@ impl Model {
     pub(super) fn record_mix<'a>(&self, rec: &mut Recorder, stream: &'a Stream, i: usize) -> &'a Tensor {
         let (before, x) = (&stream.at[i], &stream.at[i + 1]);
         if self.config.architecture.lambdas {
-            let (resid, x0) = (self.parameters.get("resid_lambdas"), self.parameters.get("x0_lambdas"));
-            residual::forward(rec, i, before, stream.x0(), resid, x0, x);
+            let [resid_lambdas, x0_lambdas] = ["resid_lambdas", "x0_lambdas"].map(|name| self.parameters.get(name));
+            residual::forward(rec, i, residual::Inputs { x: before, x0: stream.x0(), resid_lambdas, x0_lambdas }, x);
         }
         x
     }

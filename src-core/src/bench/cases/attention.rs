@@ -3,9 +3,9 @@
 use super::super::work::{Work, pairs};
 use super::{Case, Sizes, filled, filled_all};
 use crate::gpu::{DType, Gpu, GpuError, Memory};
-use crate::kernels::attention::{self, Attention, Cached};
+use crate::kernels::attention::{self, Attention, Cached, CachedOperands, Gradients, Operands};
 use crate::kernels::attention_decode;
-use crate::kernels::kv_cache::{self, Cursor, Projected, Store};
+use crate::kernels::kv_cache::{self, Cursor, Projected, Store, Stored};
 use crate::kernels::rotary;
 
 /// Forward and backward, with the full window and with a short one.
@@ -29,11 +29,12 @@ pub fn of_training(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
         let forward = Work::attention(pairs, head_dim, 4 * words + rows);
         cases.push(Case::new("attention forward", name.clone(), forward, move |rec| {
             let [q, k, v, o, lse] = &given;
-            attention::forward(rec, q, k, v, o, lse, dims);
+            attention::forward(rec, dims, Operands { q, k, v, o, lse });
         }));
         let backward = Work::attention_backward(pairs, head_dim, 8 * words + 2 * rows);
         cases.push(Case::new("attention backward", name, backward, move |rec| {
-            attention::backward(rec, &q, &k, &v, &o, &lse, &d_o, &delta, &dq, &dk, &dv, dims);
+            let operands = Operands { q: &q, k: &k, v: &v, o: &o, lse: &lse };
+            attention::backward(rec, dims, operands, Gradients { d_o: &d_o, delta: &delta, dq: &dq, dk: &dk, dv: &dv });
         }));
     }
     Ok(cases)
@@ -52,7 +53,7 @@ pub fn of_decoding(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
         let [q, o] = filled_all(gpu, &[rows, width])?;
         let work = Work::attention(rows * heads * (seq + 1), head_dim, 2 * rows * (seq + 1) * width + 2 * rows * width);
         cases.push(Case::new("attention_decode", format!("{rows} × {seq} held, {heads} heads of {head_dim}"), work, move |rec| {
-            attention_decode::forward(rec, dims, &cursors, &q, [&keys, &values], &o);
+            attention_decode::forward(rec, dims, CachedOperands { cursors: &cursors, q: &q, keys: &keys, values: &values, o: &o });
         }));
     }
     cases.push(store(gpu, sizes)?);
@@ -78,6 +79,7 @@ fn store(gpu: &Gpu, sizes: &Sizes) -> Result<Case, GpuError> {
     let work = Work::moves(6 * fresh * width + cos.len() + sin.len());
     Ok(Case::new("kv_cache store", format!("{fresh} tokens, {heads} heads of {head_dim}"), work, move |rec| {
         let projected = [&from_q, &from_k, &from_v].map(|tensor| Projected { tensor, start: 0, stride: width });
-        kv_cache::store(rec, dims, &cursors, [&cos, &sin], projected, None, &q, [&keys, &values]);
+        let (q, keys, values) = (&q, &keys, &values);
+        kv_cache::store(rec, dims, Stored { cursors: &cursors, cos: &cos, sin: &sin, projected, gate: None, q, keys, values });
     }))
 }

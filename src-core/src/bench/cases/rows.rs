@@ -30,12 +30,16 @@ pub fn of_the_stream(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
         }),
         Case::new("residual forward", shape.clone(), Work::moves(3 * words), {
             let (x, x0, r, w, y) = (x.clone(), x0.clone(), lambda.clone(), other.clone(), y.clone());
-            move |rec| residual::forward(rec, 0, &x, &x0, &r, &w, &y)
+            move |rec| residual::forward(rec, 0, residual::Inputs { x: &x, x0: &x0, resid_lambdas: &r, x0_lambdas: &w }, &y)
         }),
         Case::new("residual backward", shape.clone(), Work::moves(6 * words), {
             let (x, x0, r, w, dx, dx0) = (x.clone(), x0.clone(), lambda.clone(), other.clone(), dx.clone(), dy.clone());
             let (dr, dw, scratch) = (d_lambda.clone(), d_other.clone(), scratch.clone());
-            move |rec| residual::backward(rec, 0, &x, &x0, &r, &w, &dx, &dx0, &dr, &dw, &scratch)
+            move |rec| {
+                let inputs = residual::Inputs { x: &x, x0: &x0, resid_lambdas: &r, x0_lambdas: &w };
+                let gradients = residual::Gradients { dx: &dx, dx0: &dx0, d_resid_lambdas: &dr, d_x0_lambdas: &dw };
+                residual::backward(rec, 0, inputs, gradients, &scratch);
+            }
         }),
         Case::new("backout forward", shape.clone(), Work::moves(3 * words), {
             let (x, x_mid, lambda, y) = (x.clone(), x0.clone(), lambda.clone(), y.clone());
@@ -48,10 +52,14 @@ pub fn of_the_stream(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
         }),
         Case::new("smear forward", shape.clone(), Work::moves(2 * words + rows), {
             let (x, w, lambda, y, sigmoid) = (x.clone(), gate_w.clone(), lambda.clone(), y.clone(), sigmoid.clone());
-            move |rec| smear::forward(rec, seq, &x, &w, &lambda, &y, &sigmoid)
+            move |rec| smear::forward(rec, seq, smear::Inputs { e: &x, gate_w: &w, lambda: &lambda }, &y, &sigmoid)
         }),
         Case::new("smear backward", shape.clone(), Work::moves(3 * words + rows), {
-            move |rec| smear::backward(rec, seq, &x, &gate_w, &lambda, &sigmoid, &dy, &dx, &d_gate_w, &d_lambda, &scratch)
+            move |rec| {
+                let inputs = smear::Inputs { e: &x, gate_w: &gate_w, lambda: &lambda };
+                let gradients = smear::Gradients { dx: &dy, de: &dx, d_gate_w: &d_gate_w, d_lambda: &d_lambda };
+                smear::backward(rec, seq, inputs, &sigmoid, gradients, &scratch);
+            }
         }),
         Case::new("relu2 forward", format!("[{rows}, {}]", 4 * channels), Work::moves(8 * words), {
             let wide = wide.clone();
@@ -91,10 +99,11 @@ pub fn of_heads(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
         }),
         Case::new("value_gate forward", shape.clone(), Work::moves(3 * words + few + rows * heads), {
             let (ids, table, w, h, v, gate) = (ids.clone(), table.clone(), w.clone(), h.clone(), v.clone(), gate.clone());
-            move |rec| value_gate::forward(rec, &ids, &table, &w, &h, &v, &gate)
+            move |rec| value_gate::forward(rec, value_gate::Inputs { ids: &ids, table: &table, w: &w, h: &h }, &v, &gate)
         }),
         Case::new("value_gate backward", shape, Work::moves(2 * words + 3 * few + rows * heads), move |rec| {
-            value_gate::backward(rec, &ids, &table, &w, &h, &gate, &dv, &dh, &d_w, &scratch);
+            let inputs = value_gate::Inputs { ids: &ids, table: &table, w: &w, h: &h };
+            value_gate::backward(rec, inputs, &gate, value_gate::Gradients { dv: &dv, dh: &dh, d_w: &d_w }, &scratch);
         }),
     ])
 }

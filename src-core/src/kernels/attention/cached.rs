@@ -1,4 +1,4 @@
-//! The shape of attention over a KV cache, for both of its kernels.
+//! The shape and the operands of attention over a KV cache, for both of its kernels.
 
 use crate::gpu::Tensor;
 use crate::kernels::kv_cache::check_cursors;
@@ -18,9 +18,25 @@ pub struct Cached {
     pub window: usize,
 }
 
+/// What attention over a KV cache reads and writes.
+#[derive(Clone, Copy, Debug)]
+pub struct CachedOperands<'a> {
+    /// Where each sequence's new tokens stand.
+    pub cursors: &'a Tensor,
+    /// Queries of the same number of new tokens for each sequence of the cursors, `[N, H, D]`.
+    pub q: &'a Tensor,
+    /// The cache's keys, those of the new tokens included, `[rows, ring, K, D]`.
+    pub keys: &'a Tensor,
+    /// The cache's values, `[rows, ring, K, D]`.
+    pub values: &'a Tensor,
+    /// The output, `[N, H, D]`; written.
+    pub o: &'a Tensor,
+}
+
 impl Cached {
     /// Checks the sizes of a pass; returns its tokens and sequences.
-    pub(in crate::kernels) fn check(&self, cursors: &Tensor, q: &Tensor, [keys, values]: [&Tensor; 2], o: &Tensor) -> (usize, usize) {
+    pub(in crate::kernels) fn check(&self, of: CachedOperands<'_>) -> (usize, usize) {
+        let CachedOperands { cursors, q, keys, values, o } = of;
         let Cached { heads, kv_heads, head_dim, ring, .. } = *self;
         let tokens = q.len() / (heads * head_dim);
         assert!(

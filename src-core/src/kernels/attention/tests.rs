@@ -35,8 +35,9 @@ fn check(dims: Attention, span: f32, ease: f64, seed: u64) {
             let (o, lse, delta) = (bench.empty(&queries), bench.empty(rows), bench.empty(rows));
             let (dq, dk, dv) = (bench.empty(&queries), bench.empty(&keys), bench.empty(&keys));
             bench.run(|rec| {
-                forward_with(rec, kernel, [&q, &k, &v], &o, &lse, &dims);
-                backward_with(rec, kernel, [&q, &k, &v], [&o, &lse, &d_o, &delta], [&dq, &dk, &dv], &dims);
+                let operands = Operands { q: &q, k: &k, v: &v, o: &o, lse: &lse };
+                forward_with(rec, kernel, &dims, operands);
+                backward_with(rec, kernel, &dims, operands, Gradients { d_o: &d_o, delta: &delta, dq: &dq, dk: &dk, dv: &dv });
             });
             [o, lse, dq, dk, dv]
         };
@@ -80,8 +81,7 @@ proptest! {
 
 fn check_cached(case: &Case) {
     for kernel in kernels() {
-        let Case { dims, cursors, q, keys, values, .. } = case;
-        case.check(|rec, o| cached_with(rec, kernel, *dims, cursors, q, [keys, values], o));
+        case.check(|rec, operands| cached_with(rec, kernel, case.dims, operands));
     }
 }
 

@@ -4,8 +4,8 @@ use super::Check;
 use super::checker::Checker;
 use super::data::wide;
 use crate::gpu::{GpuError, Tensor};
-use crate::kernels::attention::{Attention, Cached, twin};
-use crate::kernels::kv_cache::{Cursor, Gate, Projected, Store};
+use crate::kernels::attention::{Attention, Cached, CachedOperands, twin};
+use crate::kernels::kv_cache::{Cursor, Gate, Projected, Store, Stored};
 use crate::kernels::rotary::Rotary;
 use crate::kernels::{attention, attention_decode, kv_cache, norm, rotary, value_gate};
 
@@ -36,8 +36,10 @@ fn check_attention(c: &mut Checker<'_>) -> Outcome {
         let (o, dq, dk, dv) = (c.empty(&queries)?, c.empty(&queries)?, c.empty(&keys)?, c.empty(&keys)?);
         let (lse, delta) = (c.empty(&queries[..3])?, c.empty(&queries[..3])?);
         c.run(|rec| {
-            attention::forward(rec, &q, &k, &v, &o, &lse, dims);
-            attention::backward(rec, &q, &k, &v, &o, &lse, &d_o, &delta, &dq, &dk, &dv, dims);
+            let operands = attention::Operands { q: &q, k: &k, v: &v, o: &o, lse: &lse };
+            attention::forward(rec, dims, operands);
+            let gradients = attention::Gradients { d_o: &d_o, delta: &delta, dq: &dq, dk: &dk, dv: &dv };
+            attention::backward(rec, dims, operands, gradients);
         })?;
         c.close("o", &o, &want.o, 1e-6)?;
         c.close("lse", &lse, &want.lse, 1e-6)?;
@@ -64,8 +66,8 @@ fn check_over_a_cache(c: &mut Checker<'_>) -> Outcome {
         let [cursors, q, keys, values] = &operands;
         let (decoded, prefilled) = (c.empty(&[want.len()])?, c.empty(&[want.len()])?);
         c.run(|rec| {
-            attention_decode::forward(rec, dims, cursors, q, [keys, values], &decoded);
-            attention::cached(rec, dims, cursors, q, [keys, values], &prefilled);
+            attention_decode::forward(rec, dims, CachedOperands { cursors, q, keys, values, o: &decoded });
+            attention::cached(rec, dims, CachedOperands { cursors, q, keys, values, o: &prefilled });
         })?;
         c.close("o of decoding", &decoded, &want, 2e-6)?;
         c.close("o of prefill", &prefilled, &want, 2e-6)?;
@@ -170,7 +172,8 @@ fn check_store(c: &mut Checker<'_>, sequences: usize, fresh: usize, [heads, kv_h
     let (table, w, x) = (c.tensor(&[table.len()], &table)?, c.tensor(&[w.len()], &w)?, c.tensor(&[x.len()], &x)?);
     let gate = gated.then_some(Gate { ids: &ids, table: &table, w: &w, x: &x, scale: &scale });
     let dims = Store { heads, kv_heads, head_dim, ring, eps: 1e-6, gain: 1.2 };
-    c.run(|rec| kv_cache::store(rec, dims, &cursors, [&cos, &sin], projected, gate, &q, [&keys, &values]))?;
+    let stored = Stored { cursors: &cursors, cos: &cos, sin: &sin, projected, gate, q: &q, keys: &keys, values: &values };
+    c.run(|rec| kv_cache::store(rec, dims, stored))?;
     c.close("q", &q, &q_want, 2e-6)?;
     c.close("keys", &keys, &keys_want, 2e-6)?;
     c.close("values", &values, &values_want, 2e-6)

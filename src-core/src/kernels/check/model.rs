@@ -118,8 +118,10 @@ fn check_residual(c: &mut Checker<'_>) -> Outcome {
         let [r, w, dr, dw] = c.tensors(&[layers], [&r, &w, &dr, &dw])?;
         let (y, scratch) = (c.empty(&[len])?, c.empty(&[residual::scratch_len()])?);
         c.run(|rec| {
-            residual::forward(rec, layer, &x, &x0, &r, &w, &y);
-            residual::backward(rec, layer, &x, &x0, &r, &w, &dx, &dx0, &dr, &dw, &scratch);
+            let inputs = residual::Inputs { x: &x, x0: &x0, resid_lambdas: &r, x0_lambdas: &w };
+            residual::forward(rec, layer, inputs, &y);
+            let gradients = residual::Gradients { dx: &dx, dx0: &dx0, d_resid_lambdas: &dr, d_x0_lambdas: &dw };
+            residual::backward(rec, layer, inputs, gradients, &scratch);
         })?;
         c.close("y", &y, &y_want, 1e-6)?;
         c.close("dx", &dx, &dx_want, 1e-6)?;
@@ -189,8 +191,10 @@ fn check_smear(c: &mut Checker<'_>) -> Outcome {
         let (x, de) = (c.empty(&[rows, channels])?, c.empty(&[rows, channels])?);
         let (sigmoid, scratch) = (c.empty(&[rows])?, c.empty(&[smear::scratch_len(rows)])?);
         c.run(|rec| {
-            smear::forward(rec, seq, &e, &w, &lambda, &x, &sigmoid);
-            smear::backward(rec, seq, &e, &w, &lambda, &sigmoid, &g, &de, &dw, &d_lambda, &scratch);
+            let inputs = smear::Inputs { e: &e, gate_w: &w, lambda: &lambda };
+            smear::forward(rec, seq, inputs, &x, &sigmoid);
+            let gradients = smear::Gradients { dx: &g, de: &de, d_gate_w: &dw, d_lambda: &d_lambda };
+            smear::backward(rec, seq, inputs, &sigmoid, gradients, &scratch);
         })?;
         c.close("x", &x, &x_want, 2e-6)?;
         c.close("sigmoid", &sigmoid, &s_want, 5e-6)?;
@@ -222,8 +226,9 @@ fn check_value_gate(c: &mut Checker<'_>) -> Outcome {
         let [v, g] = c.tensors(&[rows, heads, head_dim], [&v, &g])?;
         let (gate, scratch) = (c.empty(&[rows, heads])?, c.empty(&[value_gate::scratch_len(rows, heads)])?);
         c.run(|rec| {
-            value_gate::forward(rec, &ids, &table, &w, &h, &v, &gate);
-            value_gate::backward(rec, &ids, &table, &w, &h, &gate, &g, &dh, &dw, &scratch);
+            let inputs = value_gate::Inputs { ids: &ids, table: &table, w: &w, h: &h };
+            value_gate::forward(rec, inputs, &v, &gate);
+            value_gate::backward(rec, inputs, &gate, value_gate::Gradients { dv: &g, dh: &dh, d_w: &dw }, &scratch);
         })?;
         c.close("v", &v, &v_want, 5e-6)?;
         c.close("gate", &gate, &gate_want, 5e-6)?;
