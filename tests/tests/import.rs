@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use nc_core::checkpoint::home::Home;
@@ -11,10 +11,10 @@ use nc_core::checkpoint::{Run, TensorFile};
 use nc_core::tokenizer::Tokenizer;
 use nc_tests::foreign::{CHANNELS, Foreign, VOCAB};
 use nc_tests::importing::{Place, copy, golden_with};
+use nc_tests::nc_core;
 #[cfg(unix)]
 use nc_tests::workshop::limit_file_size;
-use nc_tests::workshop::{Workshop, refusal, words};
-use nc_tests::{golden_dirs, nc_core};
+use nc_tests::workshop::{Workshop, refusal};
 use safetensors::Dtype;
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::files::Format;
+use super::file::Format;
 use super::format::source::Source;
 use crate::tokenizer::Conversation;
 
