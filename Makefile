@@ -68,8 +68,6 @@ lint: ## check formatting, clippy and documentation of everything, with warnings
 	@# What the app takes of the library, and no more.
 	cargo clippy -p nc-core --no-default-features --lib -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc $(all) --no-deps
-	@# The app has next to nothing public.
-	RUSTDOCFLAGS=-Dwarnings cargo doc $(all) --no-deps --document-private-items
 
 fmt: ## format the code
 	cargo fmt --all
