@@ -38,7 +38,7 @@ struct Suits {
 
 /// The processor itself: small steps at raised rates teach the most in a few minutes. A GPU: the reference's rates.
 fn suits(gpu: &Gpu) -> Suits {
-    if gpu.target().cpu {
+    if gpu.capabilities().cpu {
         Suits { step_tokens: 2048, rows: 8, vocab_size: 512, rates: [0.15, 2.0, 0.06], eval_tokens: 32 * 1024 }
     } else {
         Suits { step_tokens: 32_768, rows: 16, vocab_size: 4096, rates: [0.02, 0.3, 0.008], eval_tokens: 256 * 1024 }
