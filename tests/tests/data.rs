@@ -292,7 +292,7 @@ fn info_names_what_is_validation_and_what_is_passed_over() {
     let (told, passed) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(told.contains("training:   2 documents in 2 files"), "{told}");
     assert!(told.contains("validation.txt (by its name)") && told.contains("  train-1.jsonl: 1 document,"), "{told}");
-    for (name, reason) in [("table.csv", "is a table"), ("more", "is a folder"), ("test.txt", "is a test set")] {
+    for (name, reason) in [("table.csv", "is a table"), ("more", "is a subfolder"), ("test.txt", "is a test set")] {
         assert!(passed.lines().any(|line| line.contains(name) && line.contains(reason)), "{name}: {passed}");
     }
     assert_eq!(passed.lines().count(), 3, "{passed}");

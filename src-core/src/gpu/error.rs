@@ -10,7 +10,7 @@ pub enum GpuError {
         how: &'static str,
     },
     /// The name is of no adapter that is here.
-    #[error("no adapter is called `{wanted}`; here are: {available}")]
+    #[error("there is no adapter `{wanted}`; available: {available}")]
     UnknownAdapter {
         /// What was requested.
         wanted: String,
