@@ -312,7 +312,7 @@ fn a_server_of_nothing_but_nonsense_is_given_up() {
     assert_eq!((server.requests().len(), listing(home.path())), (30, vec![]));
     // Fewer than that are not enough to give up, but bring no file either.
     let sentence = refusal("nonsense", &run(home.path(), &asking(&server, &["-n", "2"])));
-    assert!(sentence.contains("no conversation of use"), "{sentence}");
+    assert!(sentence.contains("no usable conversation"), "{sentence}");
     assert_eq!((server.requests().len(), listing(home.path())), (36, vec![]));
 }
 
