@@ -222,7 +222,7 @@ fn translate(phase: TrainPhase, event: Event) -> Option<TrainEvent> {
         }
         Event::Rejected { reasons } => TrainEvent::Note { text: reasons.join(" ") },
         Event::Conversations(file) if file.duplicates > 0 => {
-            TrainEvent::Note { text: format!("{} of {} conversations are the same as one before.", file.duplicates, file.conversations) }
+            TrainEvent::Note { text: format!("{} of {} conversations are duplicates.", file.duplicates, file.conversations) }
         }
         Event::Conversations(_) => return None,
         Event::NoValidation => TrainEvent::Note { text: "The data holds nothing to validate on.".into() },

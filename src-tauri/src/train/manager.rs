@@ -114,14 +114,14 @@ impl Trainer {
         self.launch(Kept { order, run, samples: Vec::new() })
     }
 
-    /// Goes on with a run: the current one, or that of this name.
+    /// Resumes a run: the current one, or that of this name.
     pub fn resume(self: &Arc<Self>, name: Option<&str>) -> AppResult<TrainRun> {
         let kept = {
             let state = self.lock();
-            let name = name.or(state.current.as_deref()).ok_or_else(|| AppError::not_found("There is no run to go on with."))?;
+            let name = name.or(state.current.as_deref()).ok_or_else(|| AppError::not_found("There is no run to resume."))?;
             state.runs.iter().find(|kept| kept.run.name == name).cloned()
         };
-        let mut kept = kept.ok_or_else(|| AppError::not_found("There is no run of this name to go on with."))?;
+        let mut kept = kept.ok_or_else(|| AppError::not_found("There is no run of this name to resume."))?;
         if kept.run.state == TrainState::Finished {
             return Err(AppError::bad_input("This run is complete."));
         }
