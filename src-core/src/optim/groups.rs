@@ -97,4 +97,18 @@ mod tests {
         assert!(got.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-12), "{got:?}");
         assert_eq!([(4, 16), (16, 16), (64, 16)].map(|(rows, columns)| config.muon_lr(rows, columns)), [0.01, 0.01, 0.02]);
     }
+
+    /// The table of the reference, in the order of [`OptimizerConfig::ADAMW`].
+    #[test]
+    fn moments_and_weights_decay_as_in_the_reference() {
+        let config = OptimizerConfig::new(192, 0.5);
+        let decays = OptimizerConfig::ADAMW.map(|group| {
+            let AdamwRule { betas, weight_decay, .. } = config.adamw(group).unwrap();
+            assert_eq!(betas.eps, 1e-10);
+            (betas.beta1, betas.beta2, weight_decay)
+        });
+        let want = [(0.8, 0.96, 0.01), (0.8, 0.995, 0.001), (0.8, 0.995, 0.01), (0.8, 0.95, 0.05), (0.96, 0.95, 0.0), (0.8, 0.95, 0.0)];
+        assert_eq!(decays, want);
+        assert_eq!(MUON_BETA2, 0.9);
+    }
 }

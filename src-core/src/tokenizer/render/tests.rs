@@ -247,3 +247,15 @@ fn a_long_conversation_is_cut_to_its_last_turns() {
     assert!(cut.messages.len() > 4);
     assert!(TOKENIZER.render_prompt(&cut).unwrap().len() <= 200);
 }
+
+#[test]
+fn truncating_keeps_the_first_tokens_and_their_mask() {
+    let messages = vec![Message::text(Role::User, "a few"), Message::text(Role::Assistant, "words")];
+    let whole = TOKENIZER.render(&Conversation { messages }).unwrap();
+    for max in [0, 1, whole.len() - 1, whole.len(), whole.len() + 1] {
+        let mut cut = whole.clone();
+        cut.truncate(max);
+        let kept = max.min(whole.len());
+        assert_eq!((&cut.ids[..], &cut.mask[..]), (&whole.ids[..kept], &whole.mask[..kept]));
+    }
+}
