@@ -7,6 +7,7 @@
 #
 #   scripts/test-forms.sh            all of it
 #   scripts/test-forms.sh kernels    every kernel against its twin, in every form and with 4, 8 and 16 lanes per subgroup
+#   scripts/test-forms.sh kernels norm     one kernel
 #   scripts/test-forms.sh models     golden models, decoding, sampling, fine-tuning and exact resume in the forms for GPUs
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,10 +16,10 @@ say() {
     printf '\nforms: %s\n' "$1" >&2
 }
 
-# What cargo compiles for these tests is what `make test` has compiled before, where that says what it selected.
-selection=(${NC_TEST_SELECTION:-})
+# With the packages and features that `make test` selects, cargo compiles nothing anew.
 tested() {
-    cargo test --quiet "${selection[@]}" "$@"
+    # shellcheck disable=SC2086 # the selection is several words
+    cargo test --quiet ${NC_TEST_SELECTION:-} "$@"
 }
 
 kernels() {
@@ -29,7 +30,7 @@ kernels() {
         if [ "$lanes" -ne 8 ]; then forms=(cpu gpu gpu-varying); fi
         for form in "${forms[@]}"; do
             say "kernels as on $form, subgroups of $lanes lanes on lavapipe"
-            NC_CAPABILITIES=$form LP_NATIVE_VECTOR_WIDTH=$((32 * lanes)) tested --lib kernels::
+            NC_CAPABILITIES=$form LP_NATIVE_VECTOR_WIDTH=$((32 * lanes)) tested --lib "kernels::$1"
         done
     done
 }
@@ -48,10 +49,11 @@ models() {
 
 case "${1:-all}" in
 all)
-    kernels
+    kernels ""
     models
     ;;
-kernels | models) "$1" ;;
+kernels) kernels "${2:-}" ;;
+models) models ;;
 *)
     printf 'forms: there is no part %s; there are kernels and models\n' "$1" >&2
     exit 2
