@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nc_core::data::download::Patience;
-use nc_core::tasks::hub::Hub;
+use nc_core::data::download::hub::Hub;
+use nc_core::tasks::hub;
 use nc_core::tasks::{Mixture, Sources, Split, Task, TaskError, TaskSpec, open, open_mixture};
 use nc_core::tokenizer::{Content, Conversation, PartKind, Role, Tokenizer, TrainOptions, Trained};
 use nc_tests::server::{Answer, Request, Server, honest, refusal};
@@ -370,7 +371,8 @@ fn is_listing(request: &Request) -> bool {
 fn fetch(url: &str, cache: &Path, offline: bool) -> Result<Vec<PathBuf>, TaskError> {
     let (first_wait, longest_wait) = (Duration::from_millis(5), Duration::from_millis(50));
     let patience = Patience { tries: 4, first_wait, longest_wait, stall: Duration::from_secs(1) };
-    Hub { endpoint: url.into(), folder: cache.into(), offline, patience }.files("gsm8k", "openai/gsm8k", &["main/train-"])
+    let hub = Hub { endpoint: url.into(), folder: cache.into(), offline, patience };
+    hub::files(&hub, "gsm8k", "openai/gsm8k", &["main/train-"])
 }
 
 fn sentence(error: TaskError) -> String {

@@ -2,8 +2,9 @@
 
 use super::data::download::Progress;
 use super::{Context, Failure, note};
+use crate::data::download::hub::Hub;
 use crate::interchange::import::Options;
-use crate::interchange::import::hub::{Fetched, Hub};
+use crate::interchange::import::hub::{self, Fetched};
 
 /// Fetches `OWNER/NAME[@REVISION]` into the cache.
 pub fn fetch_model(repo: &str, options: &Options, offline: bool, context: &Context) -> Result<Fetched, Failure> {
@@ -13,6 +14,6 @@ pub fn fetch_model(repo: &str, options: &Options, offline: bool, context: &Conte
         std::process::exit(130);
     })?;
     let progress = Progress::new("files");
-    Ok(Hub::new(&context.home.cache(), offline)
-        .fetch(repo, options, &|files| progress.expect(files), &|name, event| progress.show(name, event))?)
+    let hub = Hub::new(&context.home.cache(), offline);
+    Ok(hub::fetch(&hub, repo, options, &|files| progress.expect(files), &|name, event| progress.show(name, event))?)
 }

@@ -60,7 +60,8 @@ impl HubSet {
 
     #[cfg(feature = "net")]
     fn on_hub(&self, files: &Files, sources: &Sources) -> Result<Vec<PathBuf>, TaskError> {
-        super::hub::Hub::new(sources).files(self.name, self.repo, files.on_hub)
+        let hub = crate::data::download::hub::Hub::new(&sources.cache, sources.offline);
+        super::hub::files(&hub, self.name, self.repo, files.on_hub)
     }
 
     #[cfg(not(feature = "net"))]

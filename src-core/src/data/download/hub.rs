@@ -1,21 +1,37 @@
-//! Lists the files of a repository of the Hugging Face hub.
+//! The Hugging Face hub: lists and downloads the files of a repository.
 //!
 //! A listing names one revision, so that no two are ever mixed. The user's token is not read: everything fetched here is public.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use ureq::Agent;
 
-use super::Patience;
 use super::client::{self, Unanswered};
+use super::{Download, Patience};
 
 /// The hub's address unless `HF_ENDPOINT` names another.
 const ENDPOINT: &str = "https://huggingface.co";
 
 /// The longest listing that is read, in bytes: enough for about half a million files.
 const LONGEST_LISTING: u64 = 64 << 20;
+
+/// Files fetched in parallel.
+const WORKERS: usize = 4;
+
+/// The hub, or a mirror of it.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    /// Its address.
+    pub endpoint: String,
+    /// The folder of fetched files.
+    pub folder: PathBuf,
+    /// Whether requests are forbidden.
+    pub offline: bool,
+    /// Timeouts and retries.
+    pub patience: Patience,
+}
 
 /// The kind of a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +67,13 @@ pub enum Unlisted {
 }
 
 /// The hub's address: `$HF_ENDPOINT`, or the public one.
-pub fn endpoint() -> String {
+fn endpoint() -> String {
     let given = std::env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.trim().is_empty());
     given.as_deref().map_or(ENDPOINT, |endpoint| endpoint.trim().trim_end_matches('/')).to_owned()
 }
 
 /// The address that the paths of a repository's files are appended to.
-pub fn files_url(endpoint: &str, kind: RepoKind, repo: &str, revision: &str) -> String {
+fn files_url(endpoint: &str, kind: RepoKind, repo: &str, revision: &str) -> String {
     let folder = match kind {
         RepoKind::Dataset => "/datasets",
         RepoKind::Model => "",
@@ -75,33 +91,40 @@ fn listing_url(endpoint: &str, kind: RepoKind, repo: &str, revision: &str) -> St
     format!("{endpoint}/api/{kind}/{repo}/revision/{}", revision.replace('/', "%2F"))
 }
 
-/// Requests the files of `repo` at `revision`, or at the newest, with retries; `tell` receives the reason and length of
-/// each wait.
-pub fn ask(
-    endpoint: &str,
-    kind: RepoKind,
-    repo: &str,
-    revision: Option<&str>,
-    patience: &Patience,
-    tell: &dyn Fn(&str, Duration),
-) -> Result<Listing, Unlisted> {
-    let url = listing_url(endpoint, kind, repo, revision.unwrap_or("main"));
-    let agent = client::agent(&url, patience);
-    let mut wait = patience.first_wait;
-    let mut tried = 0;
-    loop {
-        tried += 1;
-        let reason = match ask_once(&agent, &url) {
-            Ok(listing) => return Ok(listing),
-            Err(Fault::Final(reason)) => return Err(Unlisted::Refused { reason }),
-            Err(Fault::Passing(reason)) => reason,
-        };
-        if tried >= patience.tries {
-            return Err(Unlisted::GaveUp { reason: format!("{tried} tries, the last: {reason}") });
+impl Hub {
+    /// The hub at `$HF_ENDPOINT`, or the public one, with its files under `cache`.
+    pub fn new(cache: &Path, offline: bool) -> Self {
+        Self { endpoint: endpoint(), folder: cache.join("hub"), offline, patience: Patience::default() }
+    }
+
+    /// Requests the files of `repo` at `revision`, or at the newest, with retries; `tell` receives the reason and length of
+    /// each wait.
+    pub fn ask(&self, kind: RepoKind, repo: &str, revision: Option<&str>, tell: &dyn Fn(&str, Duration)) -> Result<Listing, Unlisted> {
+        let patience = &self.patience;
+        let url = listing_url(&self.endpoint, kind, repo, revision.unwrap_or("main"));
+        let agent = client::agent(&url, patience);
+        let mut wait = patience.first_wait;
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let reason = match ask_once(&agent, &url) {
+                Ok(listing) => return Ok(listing),
+                Err(Fault::Final(reason)) => return Err(Unlisted::Refused { reason }),
+                Err(Fault::Passing(reason)) => reason,
+            };
+            if tried >= patience.tries {
+                return Err(Unlisted::GaveUp { reason: format!("{tried} tries, the last: {reason}") });
+            }
+            tell(&reason, wait);
+            std::thread::sleep(wait);
+            wait = (wait * 2).min(patience.longest_wait);
         }
-        tell(&reason, wait);
-        std::thread::sleep(wait);
-        wait = (wait * 2).min(patience.longest_wait);
+    }
+
+    /// The download of the files `names` of `repo` at `revision` into `folder`.
+    pub fn download(&self, kind: RepoKind, repo: &str, revision: &str, names: Vec<String>, folder: PathBuf) -> Download {
+        let base_url = files_url(&self.endpoint, kind, repo, revision);
+        Download { base_url, names, folder, workers: WORKERS, patience: self.patience.clone() }
     }
 }
 

@@ -5,25 +5,9 @@ use std::path::{Path, PathBuf};
 use super::shards::{INDEX, SINGLE};
 use super::{Options, hugging_face, nanochat, run_name};
 use crate::checkpoint::header;
-use crate::data::download::hub::{self, Listing, RepoKind, Unlisted, is_plain};
-use crate::data::download::{Content, Download, DownloadError, Event, Patience};
+use crate::data::download::hub::{Hub, Listing, RepoKind, Unlisted, is_plain};
+use crate::data::download::{Content, DownloadError, Event};
 use crate::files::json;
-
-/// Files fetched in parallel.
-const WORKERS: usize = 4;
-
-/// The hub, or a mirror of it.
-#[derive(Clone, Debug)]
-pub struct Hub {
-    /// Its address.
-    pub endpoint: String,
-    /// The folder of fetched files.
-    pub folder: PathBuf,
-    /// Whether requests are forbidden.
-    pub offline: bool,
-    /// Timeouts and retries.
-    pub patience: Patience,
-}
 
 /// A model that was fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,74 +72,66 @@ pub enum HubError {
     },
 }
 
-impl Hub {
-    /// The hub at `$HF_ENDPOINT`, or the public one, with its files under `cache`.
-    pub fn new(cache: &Path, offline: bool) -> Self {
-        Self { endpoint: hub::endpoint(), folder: cache.join("hub"), offline, patience: Patience::default() }
+/// Fetches the model `repo` (`OWNER/NAME` or `OWNER/NAME@REVISION`), unless it is in the cache. `tell` receives the
+/// list of files before the first is fetched, and `report` the progress of each.
+pub fn fetch(
+    hub: &Hub,
+    repo: &str,
+    options: &Options,
+    tell: &dyn Fn(usize),
+    report: &(dyn Fn(&str, Event<'_>) + Sync),
+) -> Result<Fetched, HubError> {
+    let (repo, revision) = parse(repo)?;
+    let folder = hub.folder.join(format!("models--{}", repo.replace('/', "--")));
+    let written = folder.join(format!("listing-{}.json", revision.unwrap_or("main").replace('/', "--")));
+    let listing = if hub.offline {
+        let none = || HubError::Offline { repo: repo.to_owned(), folder: folder.clone() };
+        Listing::read(&written).ok_or_else(none)?
+    } else {
+        let listing = ask(hub, repo, revision)?;
+        listing.write(&written).map_err(|source| HubError::Io { path: written.clone(), source })?;
+        listing
+    };
+    let home = folder.join(&listing.revision);
+    get(hub, repo, &listing, &home, needed(repo, &listing.files, options)?, tell, report)?;
+    // An index lists further files.
+    if let Some(shards) = sharded(&home, &listing.files) {
+        get(hub, repo, &listing, &home, shards, tell, report)?;
     }
+    Ok(Fetched { folder: home, name: run_name::name_after(Path::new(repo)) })
+}
 
-    /// Fetches the model `repo` (`OWNER/NAME` or `OWNER/NAME@REVISION`), unless it is in the cache. `tell` receives the
-    /// list of files before the first is fetched, and `report` the progress of each.
-    pub fn fetch(
-        &self,
-        repo: &str,
-        options: &Options,
-        tell: &dyn Fn(usize),
-        report: &(dyn Fn(&str, Event<'_>) + Sync),
-    ) -> Result<Fetched, HubError> {
-        let (repo, revision) = parse(repo)?;
-        let folder = self.folder.join(format!("models--{}", repo.replace('/', "--")));
-        let written = folder.join(format!("listing-{}.json", revision.unwrap_or("main").replace('/', "--")));
-        let listing = if self.offline {
-            let none = || HubError::Offline { repo: repo.to_owned(), folder: folder.clone() };
-            Listing::read(&written).ok_or_else(none)?
-        } else {
-            let listing = self.ask(repo, revision)?;
-            listing.write(&written).map_err(|source| HubError::Io { path: written.clone(), source })?;
-            listing
+fn get(
+    hub: &Hub,
+    repo: &str,
+    listing: &Listing,
+    home: &Path,
+    names: Vec<String>,
+    tell: &dyn Fn(usize),
+    report: &(dyn Fn(&str, Event<'_>) + Sync),
+) -> Result<(), HubError> {
+    if hub.offline {
+        return match names.iter().find(|name| check(&home.join(name)).is_err()) {
+            Some(_) => Err(HubError::Offline { repo: repo.to_owned(), folder: home.to_path_buf() }),
+            None => Ok(()),
         };
-        let home = folder.join(&listing.revision);
-        self.get(repo, &listing, &home, needed(repo, &listing.files, options)?, tell, report)?;
-        // An index lists further files.
-        if let Some(shards) = sharded(&home, &listing.files) {
-            self.get(repo, &listing, &home, shards, tell, report)?;
-        }
-        Ok(Fetched { folder: home, name: run_name::name_after(Path::new(repo)) })
     }
+    tell(names.len());
+    let download = hub.download(RepoKind::Model, repo, &listing.revision, names, home.to_path_buf());
+    let content = Content { what: "file of a model", opening: b"", check };
+    download.run_for(&content, report).map(drop).map_err(|source| HubError::Download { repo: repo.to_owned(), source })
+}
 
-    fn get(
-        &self,
-        repo: &str,
-        listing: &Listing,
-        home: &Path,
-        names: Vec<String>,
-        tell: &dyn Fn(usize),
-        report: &(dyn Fn(&str, Event<'_>) + Sync),
-    ) -> Result<(), HubError> {
-        if self.offline {
-            return match names.iter().find(|name| check(&home.join(name)).is_err()) {
-                Some(_) => Err(HubError::Offline { repo: repo.to_owned(), folder: home.to_path_buf() }),
-                None => Ok(()),
-            };
-        }
-        tell(names.len());
-        let base_url = hub::files_url(&self.endpoint, RepoKind::Model, repo, &listing.revision);
-        let download = Download { base_url, names, folder: home.to_path_buf(), workers: WORKERS, patience: self.patience.clone() };
-        let content = Content { what: "file of a model", opening: b"", check };
-        download.run_for(&content, report).map(drop).map_err(|source| HubError::Download { repo: repo.to_owned(), source })
-    }
-
-    fn ask(&self, repo: &str, revision: Option<&str>) -> Result<Listing, HubError> {
-        let tell = |reason: &str, wait: std::time::Duration| tracing::warn!(reason, seconds = wait.as_secs(), "trying again");
-        let listing = hub::ask(&self.endpoint, RepoKind::Model, repo, revision, &self.patience, &tell);
-        listing.map_err(|unlisted| {
-            let (reason, advice) = match unlisted {
-                Unlisted::Refused { reason } => (reason, "check the name, and HF_ENDPOINT if it is set; private repositories are not read"),
-                Unlisted::GaveUp { reason } => (reason, "try again later"),
-            };
-            HubError::Listing { endpoint: self.endpoint.clone(), repo: repo.to_owned(), reason, advice }
-        })
-    }
+fn ask(hub: &Hub, repo: &str, revision: Option<&str>) -> Result<Listing, HubError> {
+    let tell = |reason: &str, wait: std::time::Duration| tracing::warn!(reason, seconds = wait.as_secs(), "trying again");
+    let listing = hub.ask(RepoKind::Model, repo, revision, &tell);
+    listing.map_err(|unlisted| {
+        let (reason, advice) = match unlisted {
+            Unlisted::Refused { reason } => (reason, "check the name, and HF_ENDPOINT if it is set; private repositories are not read"),
+            Unlisted::GaveUp { reason } => (reason, "try again later"),
+        };
+        HubError::Listing { endpoint: hub.endpoint.clone(), repo: repo.to_owned(), reason, advice }
+    })
 }
 
 /// The repository and the revision in `OWNER/NAME@REVISION`.
