@@ -1,11 +1,10 @@
 //! nanochat's layout since its pull request 800 (July 2026): an experiment is a folder `experiments/NAME/` with
 //! `TAG/STAGE/model_NNNNNN.pt`; the older layout has `STAGE_checkpoints/TAG/`.
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::nanochat::{self, Model};
+use super::nanochat::{self, Model, folders_in};
 use super::stage::Stage;
 use super::{Choice, Found, ImportError, Options, shown_name};
 
@@ -27,7 +26,7 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<Option<Found>, Impo
         return Ok(None);
     }
     let mut found = Vec::new();
-    for experiment in folders(&folder).map_err(ImportError::io(&folder))? {
+    for experiment in folders_in(&folder).map_err(ImportError::io(&folder))? {
         let models = models(&experiment).map_err(ImportError::io(&experiment))?;
         if !models.is_empty() {
             found.push((experiment, models));
@@ -50,7 +49,7 @@ fn choose(path: &Path, mut models: Vec<Model>, options: &Options) -> Result<Foun
 /// The models of an experiment with their stages, sorted by name.
 fn models(experiment: &Path) -> io::Result<Vec<Model>> {
     let mut models = Vec::new();
-    for folder in folders(experiment)? {
+    for folder in folders_in(experiment)? {
         models.extend(stages(&folder)?);
     }
     Ok(models)
@@ -63,22 +62,11 @@ fn stages(home: &Path) -> io::Result<Vec<Model>> {
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
-    for folder in folders(home)? {
+    for folder in folders_in(home)? {
         let stage = Stage::in_experiment(&folder);
         if stage.is_some() && nanochat::is_model(&folder) {
             found.push(Model { home: home.to_path_buf(), folder, stage });
         }
     }
-    Ok(found)
-}
-
-/// The folders directly in a folder, sorted by name.
-fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        found.push(entry?.path());
-    }
-    found.retain(|path| path.is_dir());
-    found.sort();
     Ok(found)
 }

@@ -94,15 +94,19 @@ pub(super) fn open_one(folder: &Path, models: Vec<Model>, options: &Options) -> 
 
 /// The models in a folder of models, sorted by name.
 fn models_in(folder: &Path, stage: Option<Stage>) -> std::io::Result<Vec<Model>> {
-    let mut models = Vec::new();
+    let homes = folders_in(folder)?.into_iter().filter(|home| is_model(home));
+    Ok(homes.map(|home| Model { folder: home.clone(), home, stage }).collect())
+}
+
+/// The folders directly in a folder, sorted by name.
+pub(super) fn folders_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let folder = entry?.path();
-        if folder.is_dir() && is_model(&folder) {
-            models.push(Model { home: folder.clone(), folder, stage });
-        }
+        found.push(entry?.path());
     }
-    models.sort_by_key(Model::tag);
-    Ok(models)
+    found.retain(|path| path.is_dir());
+    found.sort();
+    Ok(found)
 }
 
 /// The model that the reference chooses among several: the deepest by its name `dN`, else the most recent.
