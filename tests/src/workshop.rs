@@ -196,12 +196,19 @@ impl Running {
     /// The same for standard error, where `NC_LOG` has the program say what it is at.
     pub fn wait_for_error(&mut self, words: &str) {
         loop {
-            let line = self.errors.next().unwrap_or_else(|| panic!("it ended without saying {words:?}: {}", self.heard)).unwrap();
-            self.heard = format!("{}{line}\n", self.heard);
+            let line = self.error_line().unwrap_or_else(|| panic!("it ended without saying {words:?}: {}", self.heard));
             if line.contains(words) {
                 return;
             }
         }
+    }
+
+    /// The next line of standard error, which is kept; `None` when it is closed.
+    fn error_line(&mut self) -> Option<String> {
+        let line = self.errors.next()?.unwrap();
+        self.heard.push_str(&line);
+        self.heard.push('\n');
+        Some(line)
     }
 
     /// Sends a signal.
@@ -214,9 +221,7 @@ impl Running {
     /// Waits for the end and gives the exit code, the rest of standard output, and standard error.
     pub fn end(mut self) -> (Option<i32>, String, String) {
         let rest: Vec<String> = self.lines.by_ref().map(Result::unwrap).collect();
-        for line in self.errors.by_ref() {
-            self.heard = format!("{}{}\n", self.heard, line.unwrap());
-        }
+        while self.error_line().is_some() {}
         (self.child.wait().unwrap().code(), rest.join("\n"), std::mem::take(&mut self.heard))
     }
 }
