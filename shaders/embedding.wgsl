@@ -10,6 +10,7 @@
 // busy; a CPU adapter gets as few workgroups as possible.
 
 #include "shared/rows.wgsl"
+#include "shared/weights.wgsl"
 
 struct Shape {
     rows: u32,       // N forward, V backward
@@ -20,7 +21,7 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> ids: array<i32>;                  // [N]
-@group(0) @binding(2) var<storage, read> table: array<vec4<f32>>;          // [V, C]
+@group(0) @binding(2) var<storage, read> table: array<{{ load }}>;          // [V, C]
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;        // [N, C]
 
 @group(0) @binding(4) var<storage, read> order: array<u32>;                // [N]  rows, sorted by token, then by n
@@ -29,15 +30,17 @@ struct Shape {
 @group(0) @binding(7) var<storage, read_write> d_table: array<vec4<f32>>;  // [V, C]
 @group(0) @binding(8) var<storage, read> scale: array<f32>;                // [N, K]  s
 
+{{ rows_of_weights("table", "shape.quads") }}
+
 @compute @workgroup_size(ROW_LANES)
 fn forward({{ lane_arguments() }}) {
     let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
     if row >= shape.rows { return; }
     let start = row * shape.quads;
-    let source = u32(ids[row]) * shape.quads;
+    let source = table_row(u32(ids[row]));
     for (var c = lane.index; c < shape.quads; c += ROW_LANES) {
-        y[start + c] = table[source + c];
+        y[start + c] = table_quad(source, c);
     }
 }
 

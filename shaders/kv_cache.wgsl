@@ -8,6 +8,7 @@
 // fewer with a window, where new keys overwrite old ones. One workgroup per head of a token.
 
 #include "shared/rows.wgsl"
+#include "shared/weights.wgsl"
 #include "shared/cursor.wgsl"
 
 struct Shape {
@@ -35,12 +36,13 @@ struct Shape {
 @group(0) @binding(9) var<storage, read_write> values: array<vec4<f32>>;   // [rows of the cache, ring, K, D]
 {% if gated %}
 @group(0) @binding(10) var<storage, read> ids: array<i32>;                 // [N]
-@group(0) @binding(11) var<storage, read> table: array<vec4<f32>>;         // [V, K, D]
+@group(0) @binding(11) var<storage, read> table: array<{{ load }}>;         // [V, K, D]
 @group(0) @binding(12) var<storage, read> w: array<vec4<f32>>;             // [K, 12]
 @group(0) @binding(13) var<storage, read> x: array<vec4<f32>>;             // [N, C]
 @group(0) @binding(14) var<storage, read> scale: array<f32>;               // [N]  r
 
 const GATE_QUADS = 3u;
+{{ rows_of_weights("table", "(shape.kv_heads * 2u * shape.half_quads)") }}
 {% endif %}
 
 {% macro turned(source, to, at, part) %}
@@ -94,9 +96,10 @@ fn store({{ lane_arguments() }}) {
         z += dot(w[head * GATE_QUADS + c], scale[token] * x[token * shape.quads + c]);
     }
     let g = 3.0 / (1.0 + exp(-row_sum(z, lane)));
-    let source = (u32(max(ids[token], 0)) * shape.kv_heads + head) * 2u * shape.half_quads;
+    let source = table_row(u32(max(ids[token], 0)));
+    let first = head * 2u * shape.half_quads;
     for (var c = lane.index; c < 2u * shape.half_quads; c += ROW_LANES) {
-        values[to + c] = from_v[start + c] + g * table[source + c];
+        values[to + c] = from_v[start + c] + g * table_quad(source, first + c);
     }
 {% else %}
     for (var c = lane.index; c < 2u * shape.half_quads; c += ROW_LANES) {

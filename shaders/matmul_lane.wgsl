@@ -5,14 +5,17 @@
 // all {{ rows }} rows of {{ quads }} groups of four columns. The values of A are loaded once per subgroup, spread over its
 // lanes, and broadcast; so each value that a lane loads feeds many multiply-adds.
 //
-// Layout `packed` reads both operands from the panels of `pack.wgsl`, of {{ rows }} rows of A and {{ subgroup * quads * 4 }} columns of B.
-// In other layouts, rows and columns past the edge are computed from clamped loads. In either case they are not stored.
+// Layout `packed` reads both operands from the panels of `pack.wgsl`, of {{ rows }} rows of A and {{ subgroup * quads * 4 }} columns of B. With
+// `panels` B is a weight, which was stored in such panels in any format.
+// In other cases, rows and columns past the edge are computed from clamped loads. In either case they are not stored.
 
 #include "shared/matmul.wgsl"
 
 {% set tn = layout == "tn" %}
 {% set packed = layout == "packed" %}
 {% set along_k = layout == "nt" or packed %}     {# a vec4 of B is four k of a column #}
+{% set panel = 4 * subgroup * quads %}           {# columns of B in a panel #}
+{% set block_words = (8 // load_quads) * panel + panel // 2 %}
 {% set a_loads = (rows + subgroup - 1) // subgroup %}
 
 @compute @workgroup_size({{ subgroup }})
@@ -31,9 +34,11 @@ fn forward(
     let k_quads = shape.k / 4u;
 
     // Where this lane's parts of A and B begin.
+{% if packed or panels %}
+    var b_at = b_start + tile.y * {% if blocks %}(k_quads / 8u) * {{ block_words }}u{% else %}k_quads * {{ panel }}u{% endif %} + 4u * lane;
+{% endif %}
 {% if packed %}
     var a_at = a_start + tile.x * k_quads * {{ rows }}u + lane;
-    var b_at = b_start + tile.y * k_quads * {{ 4 * subgroup * quads }}u + 4u * lane;
 {% else %}
 {% for i in range(a_loads) %}
 {% if tn %}
@@ -45,7 +50,8 @@ fn forward(
     var a{{ i }}_at = a_start + min(row + min(lane + {{ i * subgroup }}u, {{ rows - 1 }}u), shape.m - 1u) * k_quads;
 {% endif %}
 {% endfor %}
-{% if along_k %}
+{% if panels %}
+{% elif along_k %}
 {% for q in range(quads) %}{% for j in range(4) %}
     var b{{ q }}_{{ j }}_at = b_start + (4u * column{{ q }} + {{ j }}u) * k_quads;
 {% endfor %}{% endfor %}
@@ -58,7 +64,7 @@ fn forward(
     var sum{{ r }}_{{ q }} = vec4<f32>(0.0);
 {% endfor %}{% endfor %}
 
-    for (var k = 0u; k < k_quads; k++) {
+{% macro load_a() %}
 {% for i in range(a_loads) %}
 {% if packed %}
         let a{{ i }} = a[a_at + {{ i * subgroup }}u];
@@ -67,30 +73,17 @@ fn forward(
         a{{ i }}_at += {% if tn %}shape.m{% else %}1u{% endif %};
 {% endif %}
 {% endfor %}
-{% if along_k %}
-{% for q in range(quads) %}
-{% for j in range(4) %}
-{% if packed %}
-        let w{{ q }}_{{ j }} = b[b_at + {{ 4 * q * subgroup + j }}u];
-{% else %}
-        let w{{ q }}_{{ j }} = b[b{{ q }}_{{ j }}_at];
-        b{{ q }}_{{ j }}_at += 1u;
-{% endif %}
-{% endfor %}
-{% for kk in range(4) %}
-        let b{{ kk }}_{{ q }} = vec4<f32>(w{{ q }}_0[{{ kk }}], w{{ q }}_1[{{ kk }}], w{{ q }}_2[{{ kk }}], w{{ q }}_3[{{ kk }}]);
-{% endfor %}
-{% endfor %}
-{% else %}
-{% for kk in range(4) %}{% for q in range(quads) %}
-        let b{{ kk }}_{{ q }} = b[b_at + {{ kk }}u * shape.n_quads + column{{ q }}];
-{% endfor %}{% endfor %}
-        b_at += 4u * shape.n_quads;
-{% endif %}
 {% if packed %}
         a_at += {{ rows }}u;
-        b_at += {{ 4 * subgroup * quads }}u;
 {% endif %}
+{% endmacro %}
+{# Four columns of B for each of four k, from four k of each of four columns. #}
+{% macro turn_b() %}
+{% for q in range(quads) %}{% for kk in range(4) %}
+        let b{{ kk }}_{{ q }} = vec4<f32>(w{{ q }}_0[{{ kk }}], w{{ q }}_1[{{ kk }}], w{{ q }}_2[{{ kk }}], w{{ q }}_3[{{ kk }}]);
+{% endfor %}{% endfor %}
+{% endmacro %}
+{% macro multiply() %}
 {% if tn %}
 {% for kk in range(4) %}{% for g in range(rows // 4) %}
 {% set s = kk * (rows // 4) + g %}
@@ -107,7 +100,57 @@ fn forward(
 {% endfor %}{% endfor %}
 {% endfor %}
 {% endif %}
+{% endmacro %}
+
+{% if blocks %}
+    for (var block = 0u; block < k_quads; block += 8u) {
+{% for q in range(quads) %}
+        let scales{{ q }} = b_at - 4u * lane + {{ (8 // load_quads) * panel + 2 * q * subgroup }}u + 2u * lane;
+        let scale{{ q }} = vec4<f32>(unpack2x16float(b[scales{{ q }}]), unpack2x16float(b[scales{{ q }} + 1u]));
+{% endfor %}
+        for (var l = 0u; l < {{ 8 // load_quads }}u; l++) {
+{% for q in range(quads) %}{% for j in range(4) %}
+            let load{{ q }}_{{ j }} = b[b_at + {{ 4 * q * subgroup + j }}u];
+{% endfor %}{% endfor %}
+            b_at += {{ panel }}u;
+{% for h in range(load_quads) %}
+            {
+{{ load_a() }}
+{% for q in range(quads) %}{% for j in range(4) %}
+            let w{{ q }}_{{ j }} = scale{{ q }}[{{ j }}] * unpack_weights(load{{ q }}_{{ j }}, {{ h }}u);
+{% endfor %}{% endfor %}
+{{ turn_b() }}
+{{ multiply() }}
+            }
+{% endfor %}
+        }
+        b_at += {{ panel // 2 }}u;
     }
+{% else %}
+    for (var k = 0u; k < k_quads; k++) {
+{{ load_a() }}
+{% if along_k %}
+{% for q in range(quads) %}{% for j in range(4) %}
+{% if packed or panels %}
+        let w{{ q }}_{{ j }} = unpack_weights(b[b_at + {{ 4 * q * subgroup + j }}u], 0u);
+{% else %}
+        let w{{ q }}_{{ j }} = b[b{{ q }}_{{ j }}_at];
+        b{{ q }}_{{ j }}_at += 1u;
+{% endif %}
+{% endfor %}{% endfor %}
+{{ turn_b() }}
+{% if packed or panels %}
+        b_at += {{ panel }}u;
+{% endif %}
+{% else %}
+{% for kk in range(4) %}{% for q in range(quads) %}
+        let b{{ kk }}_{{ q }} = b[b_at + {{ kk }}u * shape.n_quads + column{{ q }}];
+{% endfor %}{% endfor %}
+        b_at += 4u * shape.n_quads;
+{% endif %}
+{{ multiply() }}
+    }
+{% endif %}
 
 {% for r in range(rows) %}{% for q in range(quads) %}
     store(tile.z, row + {{ r }}u, column + {{ q * subgroup }}u, sum{{ r }}_{{ q }});

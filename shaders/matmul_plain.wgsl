@@ -4,6 +4,8 @@
 //
 // Any M, N and K. Sums run over k in order, as in the tiled kernels.
 
+#include "shared/weights.wgsl"
+
 struct Shape {
     m: u32,
     n: u32,
@@ -20,10 +22,22 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<{% if format == "f32" %}f32{% else %}{{ load }}{% endif %}>;
 @group(0) @binding(3) var<storage, read_write> c: array<f32>;      // [M, N]
 {% if add == "scaled" %}
 @group(0) @binding(4) var<storage, read> d: array<f32>;            // [M, N]
+{% endif %}
+
+// Element `i` of sum `column`.
+{% if format == "f32" %}
+fn right(start: u32, column: u32, i: u32) -> f32 {
+    return b[start + {% if layout == "nt" %}column * shape.k + i{% else %}i * shape.n + column{% endif %}];
+}
+{% else %}
+{{ rows_of_weights("b", "(shape.k / 4u)") }}
+fn right(start: u32, column: u32, i: u32) -> f32 {
+    return b_quad(b_row(column), i / 4u)[i % 4u];
+}
 {% endif %}
 
 @compute @workgroup_size(64)
@@ -42,7 +56,7 @@ fn forward(
     var sum = 0.0;
     for (var k = 0u; k < shape.k; k++) {
         let x = a[a_start + {% if layout == "tn" %}k * shape.m + row{% else %}row * shape.k + k{% endif %}];
-        let y = b[b_start + {% if layout == "nt" %}column * shape.k + k{% else %}k * shape.n + column{% endif %}];
+        let y = right(b_start, column, k);
         sum = fma(x, y, sum);
     }
     let at = workgroup.z * shape.c_stride + element;

@@ -19,6 +19,10 @@
 {% set across = side // 4 // quads %}                 {# invocations along each side of the tile #}
 {% set operands = [("a", layout != "tn", "shape.m", "(shape.m / 4u)"), ("b", layout == "nt", "(4u * shape.n_quads)", "shape.n_quads")] %}
 
+{% if format != "f32" %}
+{{ rows_of_weights("b", "(shape.k / 4u)") }}
+{% endif %}
+
 {% for name, along, rows, row_quads in operands %}
 {% if along %}
 // One k of op({{ name }}): [part of the side, quad, half of it].
@@ -32,14 +36,23 @@ struct Slice_{{ name }} {
 // Rows 2·`pair` and 2·`pair` + 1 of the matrix at `start`, four k from `k` on.
 fn load_{{ name }}(start: u32, pair: u32, k: u32) -> mat2x4<f32> {
     let k_quads = shape.k / 4u;
+    let inside = k < shape.k;
+{% if name == "b" and format != "f32" %}
+    let quad = min(k / 4u, k_quads - 1u);
+    let last = {{ rows }} - 1u;
+    return mat2x4<f32>(
+        select(vec4<f32>(0.0), b_quad(b_row(min(2u * pair, last)), quad), inside),
+        select(vec4<f32>(0.0), b_quad(b_row(min(2u * pair + 1u, last)), quad), inside),
+    );
+{% else %}
     let last = ({{ rows }} - 1u) * k_quads;
     let first = min(2u * pair * k_quads, last);
     let at = start + min(k / 4u, k_quads - 1u);
-    let inside = k < shape.k;
     return mat2x4<f32>(
         select(vec4<f32>(0.0), {{ name }}[at + first], inside),
         select(vec4<f32>(0.0), {{ name }}[at + min(first + k_quads, last)], inside),
     );
+{% endif %}
 }
 {% else %}
 // One k of op({{ name }}): [part of the side, quad].

@@ -11,6 +11,7 @@
 
 {% set sums = rows + ((rows + 3) // 4 if norm else 0) %}
 #include "shared/rows.wgsl"
+#include "shared/weights.wgsl"
 
 struct Shape {
     m: u32,
@@ -22,13 +23,14 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;            // [M, K]
-@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;            // [N, K]
+@group(0) @binding(2) var<storage, read> w: array<{{ load }}>;            // [N, K]
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;      // [M, N]
 {% if norm %}
 @group(0) @binding(4) var<storage, read_write> scale: array<f32>;        // [M]  r
 {% endif %}
 
 #include "shared/matvec_finish.wgsl"
+{{ rows_of_weights("w", "shape.k_quads") }}
 
 @compute @workgroup_size(ROW_LANES)
 fn forward({{ lane_arguments() }}) {
@@ -36,7 +38,9 @@ fn forward({{ lane_arguments() }}) {
     let row = lane.workgroup.z * {{ rows }}u;
     let column = row_index(lane);                            // in quads
     if column >= shape.n_quads { return; }
-    let w_row = 4u * column * shape.k_quads;
+{% for j in range(4) %}
+    let w{{ j }}_row = w_row(4u * column + {{ j }}u);
+{% endfor %}
 {% for r in range(rows) %}
     let x{{ r }}_row = min(row + {{ r }}u, shape.m - 1u) * shape.k_quads;
     var sum{{ r }} = vec4<f32>(0.0);
@@ -45,17 +49,26 @@ fn forward({{ lane_arguments() }}) {
 {% endif %}
 {% endfor %}
 
-    for (var k = lane.index; k < shape.k_quads; k += ROW_LANES) {
-        let w0 = w[w_row + k];
-        let w1 = w[w_row + k + shape.k_quads];
-        let w2 = w[w_row + k + 2u * shape.k_quads];
-        let w3 = w[w_row + k + 3u * shape.k_quads];
-{% for r in range(rows) %}
-        let x{{ r }} = x[x{{ r }}_row + k];
-        sum{{ r }} += vec4<f32>(dot(w0, x{{ r }}), dot(w1, x{{ r }}), dot(w2, x{{ r }}), dot(w3, x{{ r }}));
-{% if norm %}
-        squares{{ r }} += dot(x{{ r }}, x{{ r }});
+    for (var at = lane.index; at < shape.k_quads / {{ load_quads }}u; at += ROW_LANES) {
+{% for j in range(4) %}
+        let load{{ j }} = w[w{{ j }}_row + at];
+{% endfor %}
+{% if blocks %}
+        let scales = vec4<f32>({% for j in range(4) %}w_scale(w{{ j }}_row, {{ load_quads }}u * at){{ ", " if j < 3 }}{% endfor %});
 {% endif %}
+{% for h in range(load_quads) %}
+        {
+{% for j in range(4) %}
+            let w{{ j }} = unpack_weights(load{{ j }}, {{ h }}u);
+{% endfor %}
+{% for r in range(rows) %}
+            let x{{ r }} = x[x{{ r }}_row + {{ load_quads }}u * at + {{ h }}u];
+            sum{{ r }} += {% if blocks %}scales * {% endif %}vec4<f32>(dot(w0, x{{ r }}), dot(w1, x{{ r }}), dot(w2, x{{ r }}), dot(w3, x{{ r }}));
+{% if norm %}
+            squares{{ r }} += dot(x{{ r }}, x{{ r }});
+{% endif %}
+{% endfor %}
+        }
 {% endfor %}
     }
 

@@ -9,6 +9,7 @@
 // The table's gradient is that of an embedding with γ as its scale.
 
 #include "shared/rows.wgsl"
+#include "shared/weights.wgsl"
 
 struct Shape {
     rows: u32,       // N · K forward, N backward
@@ -19,7 +20,7 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> ids: array<i32>;                  // [N]
-@group(0) @binding(2) var<storage, read> table: array<vec4<f32>>;          // [V, K, D]
+@group(0) @binding(2) var<storage, read> table: array<{{ load }}>;          // [V, K, D]
 @group(0) @binding(3) var<storage, read> w: array<vec4<f32>>;              // [K, 12]
 @group(0) @binding(4) var<storage, read> h: array<vec4<f32>>;              // [N, C]
 @group(0) @binding(5) var<storage, read_write> v: array<vec4<f32>>;        // [N, K, D]
@@ -31,6 +32,7 @@ struct Shape {
 @group(0) @binding(10) var<storage, read_write> scratch: array<f32>;       // [N, K]  a
 
 const GATE_QUADS = 3u;
+{{ rows_of_weights("table", "(shape.heads * shape.head_quads)") }}
 
 @compute @workgroup_size(ROW_LANES)
 fn forward({{ lane_arguments() }}) {
@@ -48,9 +50,9 @@ fn forward({{ lane_arguments() }}) {
     if lane.index == 0u { gate[row] = g; }
 
     let start = row * shape.head_quads;
-    let source = (u32(ids[n]) * shape.heads + k) * shape.head_quads;
+    let source = table_row(u32(ids[n]));
     for (var c = lane.index; c < shape.head_quads; c += ROW_LANES) {
-        v[start + c] += g * table[source + c];
+        v[start + c] += g * table_quad(source, k * shape.head_quads + c);
     }
 }
 
@@ -59,17 +61,16 @@ fn backward({{ lane_arguments() }}) {
     let lane = {{ lane_of_arguments() }};
     let n = row_index(lane);
     if n >= shape.rows { return; }
-    let token = u32(ids[n]);
+    let source = table_row(u32(ids[n]));
 
     var d0 = vec4<f32>(0.0);
     var d1 = vec4<f32>(0.0);
     var d2 = vec4<f32>(0.0);
     for (var k = 0u; k < shape.heads; k++) {
         let start = (n * shape.heads + k) * shape.head_quads;
-        let source = (token * shape.heads + k) * shape.head_quads;
         var sum = vec4<f32>(0.0);
         for (var c = lane.index; c < shape.head_quads; c += ROW_LANES) {
-            sum += dv[start + c] * table[source + c];
+            sum += dv[start + c] * table_quad(source, k * shape.head_quads + c);
         }
         let g = kept[n * shape.heads + k];
         let a = row_sum(sum.x + sum.y + sum.z + sum.w, lane) * g * (1.0 - g / 3.0);

@@ -7,7 +7,7 @@ use nc_core::checkpoint::TensorFile;
 fuzz_target!(|bytes: &[u8]| {
     nc_fuzz::with_file("safetensors", bytes, |path| {
         let Ok(mut file) = TensorFile::open(path) else { return };
-        let specs = file.specs().to_vec();
+        let specs = file.specs().cloned().collect::<Vec<_>>();
         let total: usize = specs.iter().map(|spec| file.read(&spec.name).expect("a tensor of a checked file").len()).sum();
         assert!(4 * total < bytes.len(), "more was read than there is");
     });

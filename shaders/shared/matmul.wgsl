@@ -6,6 +6,8 @@
 // so that every kernel and every tile size gives the same bits. The exception are products that split k: each part is a
 // separate chain, and `matmul_sum.wgsl` adds the parts in order.
 
+#include "shared/weights.wgsl"
+
 struct Shape {
     m: u32,
     n_quads: u32,         // N / 4
@@ -22,7 +24,7 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> b: array<{{ load }}>;
 @group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;      // [M, N]
 {% if add == "scaled" %}
 @group(0) @binding(4) var<storage, read> d: array<vec4<f32>>;            // [M, N]

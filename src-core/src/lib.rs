@@ -8,7 +8,8 @@
 //! - `train → interchange → checkpoint`. `interchange` reads and writes the files of other programs, so it also uses the
 //!   configuration of a `model`, the `tokenizer` and the downloads of `data`; `checkpoint` is our own format and knows none
 //!   of them.
-//! - `files` knows none of the others, and everything that reads files uses it.
+//! - `files` and `weights` know none of the others. Everything that reads files uses `files`; `weights` says what a weight is in
+//!   16, 8 or 4 bits, to kernels as well as to files.
 //!
 //! `model` knows no tokenizer, `engine` no training, `tasks` no model, `gpu` no tensor maths, and nothing below `cli` names an
 //! option of the command line. The feature `cli` adds the command and everything that only it needs; the desktop app
@@ -33,3 +34,4 @@ pub mod tasks;
 pub mod tokenizer;
 pub mod tools;
 pub mod train;
+pub mod weights;

@@ -7,9 +7,9 @@ use std::path::Path;
 use nc_core::checkpoint::home::Home;
 use nc_core::checkpoint::{Run, Snapshot, TensorRef, load_model, save};
 use nc_core::gpu::{Gpu, Recorder};
-use nc_core::model::{Activations, Config, Group, Keep, Model, Parameters};
+use nc_core::model::{Activations, Config, Group, Keep, Model};
 use nc_core::tokenizer::Tokenizer;
-use nc_core::train::{restore, run_config};
+use nc_core::train::{load, run_config};
 
 use crate::script::TRAINING;
 
@@ -56,8 +56,7 @@ pub fn logits(home: &Path, run: &str, ids: &[u32]) -> Vec<Vec<f32>> {
     let run = Run::open(&Home::at(home), run).unwrap();
     let config = run_config(&run).unwrap().model;
     let gpu = Gpu::open(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap();
-    let parameters = Parameters::frozen(&gpu, &config).unwrap();
-    restore(&gpu, &parameters, &mut load_model(&run, None).unwrap().model).unwrap();
+    let parameters = load(&gpu, &config, &mut load_model(&run, None).unwrap().model, None).unwrap();
     let model = Model::new(&gpu, &config, parameters).unwrap();
     let acts = Activations::allocate(&gpu, &config, 1, ids.len(), Keep::Nothing).unwrap();
     gpu.write(&acts.ids, &ids.iter().map(|&id| id as i32).collect::<Vec<_>>());

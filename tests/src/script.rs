@@ -3,14 +3,16 @@
 //! Every token is embedded as a direction of its own, the block adds nothing to it, and the unembedding gives each next
 //! token the logit that the script says. So all that surrounds a model can be tested, down to the order of its tokens.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
 use nc_core::checkpoint::home::Home;
 use nc_core::checkpoint::{Run, Snapshot, TensorRef, save};
 use nc_core::gpu::Gpu;
-use nc_core::model::{Architecture, Config, Model, Parameters};
+use nc_core::model::{Architecture, Config, Model, ParamSpec, Parameters};
 use nc_core::tokenizer::{ChatTokens, Tokenizer, TrainOptions};
+use nc_core::weights::Format;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -38,6 +40,8 @@ pub struct Script {
     pub tokenizer: Tokenizer,
     /// The special tokens of that.
     pub tokens: ChatTokens,
+    /// The model's parameters that are not zero.
+    values: HashMap<&'static str, Vec<f32>>,
 }
 
 /// A tokenizer whose only tokens are the bytes and the special ones.
@@ -63,7 +67,7 @@ impl Script {
             window_pattern: "L".into(),
             architecture: Architecture::CURRENT,
         };
-        let parameters = Parameters::frozen(&gpu, &config).unwrap();
+        let parameters = Parameters::frozen(&gpu, &config, Format::F32).unwrap();
         let padded = config.padded_vocab();
         let (mut embedding, mut unembedding) = (vec![0.0; padded * CHANNELS], vec![0.0; padded * CHANNELS]);
         for from in 0..vocab {
@@ -73,12 +77,15 @@ impl Script {
             }
         }
         // All else stays zero: the block is the identity.
-        parameters.upload(&gpu, "resid_lambdas", &[1], &[1.0]).unwrap();
-        parameters.upload(&gpu, "transformer.wte.weight", &[padded, CHANNELS], &embedding).unwrap();
-        parameters.upload(&gpu, "lm_head.weight", &[padded, CHANNELS], &unembedding).unwrap();
+        let values = HashMap::from([("resid_lambdas", vec![1.0]), ("transformer.wte.weight", embedding), ("lm_head.weight", unembedding)]);
+        for spec in config.param_specs() {
+            if let Some(values) = values.get(spec.name.as_str()) {
+                parameters.upload(&gpu, &spec.name, &spec.shape, values).unwrap();
+            }
+        }
         let model = Model::new(&gpu, &config, parameters).unwrap();
         let tokens = tokenizer.chat_tokens().unwrap();
-        Self { gpu, model, tokenizer, tokens }
+        Self { gpu, model, tokenizer, tokens, values }
     }
 
     /// A model in which one of the tokens that `after` gives for a token comes next, each as likely as the others.
@@ -118,14 +125,10 @@ impl Script {
         training["total_batch_size"] = self.model.config.sequence_len.into();
         let config = serde_json::json!({ "format": 1, "model": self.model.config, "training": training });
         let run = Run::create(&Home::at(home), run, &config, tokenizer_json).unwrap();
-        let values: Vec<Vec<f32>> = self.model.parameters.iter().map(|parameter| self.gpu.read(&parameter.value).unwrap()).collect();
-        let mut tensors: Vec<(&str, &[usize], Vec<f32>)> = self
-            .model
-            .parameters
-            .iter()
-            .zip(values)
-            .map(|(parameter, values)| (parameter.spec.name.as_str(), parameter.spec.shape.as_slice(), values))
-            .collect();
+        let values = |spec: &ParamSpec| self.values.get(spec.name.as_str()).cloned().unwrap_or_else(|| vec![0.0; spec.len()]);
+        let specs = self.model.config.param_specs();
+        let mut tensors: Vec<(&str, &[usize], Vec<f32>)> =
+            specs.iter().map(|spec| (spec.name.as_str(), spec.shape.as_slice(), values(spec))).collect();
         tensors.iter_mut().for_each(|(_, _, values)| edit(values));
         let refs: Vec<TensorRef<'_>> = tensors.iter().map(|(name, shape, data)| TensorRef { name, shape, data }).collect();
         let snapshot = Snapshot { step: 1, model: &mut refs.as_slice(), optimizer: Some(&mut [].as_slice()), state: RawValue::NULL };

@@ -8,6 +8,7 @@ use nc_core::gpu::{Gpu, Recorder};
 use nc_core::kernels::embedding;
 use nc_core::kernels::sample::Draw;
 use nc_core::model::{Activations, Architecture, Config, Gradients, Keep, Model, Parameters};
+use nc_core::weights::Format;
 use nc_tests::architectures;
 use nc_tests::golden::Report;
 use nc_tests::twin::{self, Values, noise};
@@ -38,11 +39,12 @@ fn narrow(values: &[f64]) -> Vec<f32> {
 }
 
 fn model(gpu: &Gpu, config: &Config, values: &Values, trained: bool) -> Model {
-    let parameters = if trained { Parameters::allocate(gpu, config) } else { Parameters::frozen(gpu, config) }.unwrap();
+    let parameters = if trained { Parameters::allocate(gpu, config) } else { Parameters::frozen(gpu, config, Format::F32) }.unwrap();
     assert!(parameters.iter().map(|parameter| &parameter.spec.name).all(|name| values.contains_key(name)));
     assert_eq!(parameters.iter().len(), values.len(), "every value has its parameter");
     for parameter in parameters.iter() {
-        gpu.write(&parameter.value, &narrow(&values[&parameter.spec.name]));
+        let values = narrow(&values[&parameter.spec.name]);
+        parameters.upload(gpu, &parameter.spec.name, &parameter.spec.shape, &values).unwrap();
     }
     Model::new(gpu, config, parameters).unwrap()
 }

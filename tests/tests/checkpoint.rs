@@ -136,7 +136,7 @@ struct Generated {
 
 impl TensorSource for Generated {
     fn specs(&self) -> Vec<TensorSpec> {
-        (0..self.tensors).map(|i| TensorSpec { name: format!("t{i}"), shape: vec![self.elements] }).collect()
+        (0..self.tensors).map(|i| TensorSpec::plain(format!("t{i}"), [self.elements])).collect()
     }
 
     fn fetch(&mut self, index: usize) -> Result<Cow<'_, [f32]>, SourceError> {
@@ -166,7 +166,7 @@ struct Failing(Result<usize, &'static str>);
 
 impl TensorSource for Failing {
     fn specs(&self) -> Vec<TensorSpec> {
-        ["a", "b"].map(|name| TensorSpec { name: name.into(), shape: vec![2, 2] }).into()
+        ["a", "b"].map(|name| TensorSpec::plain(name, [2, 2])).into()
     }
 
     fn fetch(&mut self, index: usize) -> Result<Cow<'_, [f32]>, SourceError> {
@@ -380,7 +380,7 @@ proptest! {
         let path = folder.path().join(MODEL_FILE);
         fs::write(&path, &bytes).unwrap();
         if let Ok(mut file) = TensorFile::open(&path) {
-            for spec in file.specs().to_vec() {
+            for spec in file.specs().cloned().collect::<Vec<_>>() {
                 prop_assert_eq!(file.read(&spec.name).unwrap().len(), spec.elements().unwrap());
             }
         }

@@ -6,6 +6,7 @@ use nc_core::engine::decoder::{Decoder, Feed};
 use nc_core::gpu::{Gpu, Recorder};
 use nc_core::kernels::sample::Draw;
 use nc_core::model::{Activations, Architecture, Config, Keep, Model, Parameters};
+use nc_core::weights::Format;
 use nc_tests::golden::{Case, Report};
 use nc_tests::{golden_models, twin};
 
@@ -22,7 +23,7 @@ impl Golden {
         let case = Case::open(path);
         let gpu = Gpu::open(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap();
         let config: Config = serde_json::from_value(case.meta["config"].clone()).unwrap();
-        let parameters = Parameters::frozen(&gpu, &config).unwrap();
+        let parameters = Parameters::frozen(&gpu, &config, Format::F32).unwrap();
         for name in case.names("param.") {
             let tensor = format!("param.{name}");
             parameters.upload(&gpu, &name, &case.shape(&tensor), &case.floats(&tensor)).unwrap();
@@ -168,11 +169,11 @@ fn forks_of_any_length_go_on_as_their_source() {
         window_pattern: "SL".into(),
         architecture: Architecture::CURRENT,
     };
-    let parameters = Parameters::frozen(&gpu, &config).unwrap();
-    for (name, values) in twin::values(&config) {
-        let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
-        let shape = parameters.get(&name).shape().to_vec();
-        parameters.upload(&gpu, &name, &shape, &values).unwrap();
+    let parameters = Parameters::frozen(&gpu, &config, Format::F32).unwrap();
+    let values = twin::values(&config);
+    for spec in config.param_specs() {
+        let values: Vec<f32> = values[&spec.name].iter().map(|&value| value as f32).collect();
+        parameters.upload(&gpu, &spec.name, &spec.shape, &values).unwrap();
     }
     let model = Model::new(&gpu, &config, parameters).unwrap();
     let ids: Vec<u32> = (0..900).map(|i| (i * i + 7 * i) % 50).collect();
@@ -250,7 +251,7 @@ fn windowed(gpu: &Gpu) -> Model {
         window_pattern: "SL".into(),
         architecture: Architecture::CURRENT,
     };
-    let parameters = Parameters::frozen(gpu, &config).unwrap();
+    let parameters = Parameters::frozen(gpu, &config, Format::F32).unwrap();
     for (i, spec) in config.param_specs().into_iter().enumerate() {
         let values: Vec<f32> = (0..spec.len()).map(|j| ((i * 7919 + j * 104_729) % 1009) as f32 / 2018.0 - 0.25).collect();
         parameters.upload(gpu, &spec.name, &spec.shape, &values).unwrap();

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use half::{bf16, f16};
 use nc_core::checkpoint::home::Home;
 use nc_core::checkpoint::{Run, load_model};
-use nc_core::interchange::export::{Format, NumberType, Options, Origin, export};
+use nc_core::interchange::export::{Layout, Options, Origin, export};
 use nc_core::model::{Architecture, Config};
 use nc_core::tokenizer::{Content, Conversation, Message, Part, PartKind, Role, SPECIAL_TOKENS, Tokenizer, TrainOptions};
 use nc_core::train::run_config;
+use nc_core::weights::Format;
 #[cfg(unix)]
 use nc_tests::workshop::limit_file_size;
 use nc_tests::workshop::{Workshop, refusal};
@@ -208,7 +209,7 @@ fn weights_in_several_files_are_the_same_model() {
     drawn::install(&workshop.home(), name, config, &tokenizer);
     let run = Run::open(&Home::at(workshop.home()), name).unwrap();
     let origin = Origin { run: (*name).to_owned(), val_bpb: None };
-    let options = Options { format: Format::HuggingFace, number_type: NumberType::F32, shard_bytes: 100_000 };
+    let options = Options { layout: Layout::HuggingFace, format: Format::F32, shard_bytes: 100_000 };
     let to = PathBuf::from(workshop.path("parts"));
     let exported = export(&mut load_model(&run, None).unwrap(), config, &tokenizer, &origin, options, &to).unwrap();
 

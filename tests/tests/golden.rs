@@ -124,7 +124,7 @@ fn check(path: &Path) -> Report {
     // Optimizer steps.
     let schedule = case.meta["schedule"].as_array().unwrap();
     let before: Vec<(String, Vec<f32>)> =
-        model.parameters.iter().map(|parameter| (parameter.spec.name.clone(), setup.read(&parameter.value))).collect();
+        model.parameters.iter().map(|parameter| (parameter.spec.name.clone(), setup.read(parameter.value()))).collect();
     let optimizer = Optimizer::new(
         gpu,
         &model.parameters,

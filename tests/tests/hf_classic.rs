@@ -9,6 +9,7 @@ use nc_core::engine::decoder::{Decoder, Feed};
 use nc_core::gpu::{Gpu, Recorder};
 use nc_core::kernels::sample::Draw;
 use nc_core::model::{Activations, Architecture, Config, Keep, Model, Parameters};
+use nc_core::weights::Format;
 use nc_tests::golden_dirs;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
@@ -87,7 +88,7 @@ fn model(gpu: &Gpu, folder: &Path) -> Model {
     let config = config(&json(&folder.join("config.json")).unwrap());
     let bytes = fs::read(folder.join("model.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let parameters = Parameters::frozen(gpu, &config).unwrap();
+    let parameters = Parameters::frozen(gpu, &config, Format::F32).unwrap();
     assert_eq!(parameters.iter().len(), file.len(), "every tensor has its place");
     for parameter in parameters.iter() {
         let tensor = file.tensor(&theirs(&parameter.spec.name)).unwrap();
@@ -95,7 +96,7 @@ fn model(gpu: &Gpu, folder: &Path) -> Model {
         // Tables have rows for tokens that are none.
         let mut values: Vec<f32> = bytemuck::pod_collect_to_vec(tensor.data());
         values.resize(parameter.spec.len(), 0.0);
-        gpu.write(&parameter.value, &values);
+        parameters.upload(gpu, &parameter.spec.name, &parameter.spec.shape, &values).unwrap();
     }
     Model::new(gpu, &config, parameters).unwrap()
 }

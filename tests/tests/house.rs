@@ -7,24 +7,42 @@ use std::path::Path;
 use nc_tests::source::{Source, modules};
 
 /// Each floor, and those below it that it may import.
-const FLOORS: [(&str, &[&str]); 17] = [
+const FLOORS: [(&str, &[&str]); 18] = [
     ("files", &[]),
+    ("weights", &[]),
     ("tools", &[]),
     ("tokenizer", &["files"]),
     ("data", &["tokenizer", "tools", "files"]),
     ("tasks", &["data", "tokenizer", "files"]),
     ("gpu", &["files"]),
-    ("kernels", &["gpu"]),
-    ("model", &["kernels", "gpu"]),
+    ("kernels", &["gpu", "weights"]),
+    ("model", &["kernels", "gpu", "weights"]),
     ("optim", &["model", "kernels", "gpu"]),
-    ("checkpoint", &["files"]),
+    ("checkpoint", &["files", "weights"]),
     // Of `model` the configuration, of `data` what fetches files.
-    ("interchange", &["checkpoint", "model", "data", "tokenizer", "files"]),
+    ("interchange", &["checkpoint", "model", "data", "tokenizer", "files", "weights"]),
     ("engine", &["model", "kernels", "gpu", "tokenizer", "tools"]),
     ("eval", &[]),
-    ("train", &["eval", "engine", "optim", "model", "kernels", "gpu", "interchange", "checkpoint", "tasks", "data", "tokenizer", "files"]),
+    (
+        "train",
+        &[
+            "eval",
+            "engine",
+            "optim",
+            "model",
+            "kernels",
+            "gpu",
+            "interchange",
+            "checkpoint",
+            "tasks",
+            "data",
+            "tokenizer",
+            "files",
+            "weights",
+        ],
+    ),
     ("burn_twin", &["model", "gpu"]),
-    ("bench", &["train", "engine", "optim", "model", "kernels", "gpu", "data"]),
+    ("bench", &["train", "engine", "optim", "model", "kernels", "gpu", "data", "weights"]),
     ("cli", &["*"]),
 ];
 

@@ -375,7 +375,7 @@ fn what_is_exported_comes_back_to_the_bit() {
         }
         // transformers has no rows that pad a table: they come back as zeros, and no id stands for them.
         let (mut one, mut other) = (TensorFile::open(&weights(run)).unwrap(), TensorFile::open(&weights(&back)).unwrap());
-        for spec in one.specs().to_vec() {
+        for spec in one.specs().cloned().collect::<Vec<_>>() {
             let (here, there) = (one.read(&spec.name).unwrap(), other.read(&spec.name).unwrap());
             let is_table = spec.shape[0] == 320;
             let counts = if is_table { VOCAB * spec.shape[1] } else { here.len() };

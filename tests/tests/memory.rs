@@ -9,6 +9,7 @@ use nc_core::model::{Architecture, Config, Model, Parameters};
 use nc_core::optim::{OptimizerConfig, StepValues};
 use nc_core::train::memory::step_memory;
 use nc_core::train::trainer::Trainer;
+use nc_core::weights::Format;
 use nc_tests::architectures;
 
 /// Depth, heads, key-value heads, channels, tokens of a row, vocabulary, rows. All heads have 32 channels, so that one
@@ -116,7 +117,7 @@ fn check_decoders(gpu: &Gpu) {
     ] {
         let config = Config { architecture, ..config(case) };
         let capacity = config.sequence_len - 100;
-        let model = Model::new(gpu, &config, Parameters::frozen(gpu, &config).unwrap()).unwrap();
+        let model = Model::new(gpu, &config, Parameters::frozen(gpu, &config, Format::F32).unwrap()).unwrap();
         let before = gpu.memory();
         let mut decoder = Decoder::new(gpu, &model, rows, capacity).unwrap();
         for fresh in (0..9).map(|power| 1 << power).filter(|&fresh| fresh <= prompt).chain([prompt]) {

@@ -9,6 +9,7 @@ use crate::gpu::{Gpu, GpuError};
 use crate::kernels::check;
 use crate::model::{Config, ConfigError, Model, Parameters};
 use crate::train::memory::step_memory;
+use crate::weights::Format;
 
 use super::cases::{GROUPS, Sizes};
 use super::clock::{gpu_seconds, median};
@@ -242,12 +243,12 @@ impl<'a> DeviceBench<'a> {
             return Ok(());
         }
         (self.say)(&format!("prefill with {name}"));
-        let parameters = Parameters::frozen(self.gpu, config)?;
+        let parameters = Parameters::frozen(self.gpu, config, Format::F32)?;
         parameters.initialise(self.gpu, config, 42);
         let weights = Model::new(self.gpu, config, parameters)?;
         let prompt = prompt(*length, config.vocab_size);
         let seconds = prefill_seconds(self.gpu, &weights, &prompt, if self.options.quick { 3 } else { 5 })?;
-        let read = config.weight_bytes().read as f64;
+        let read = config.weight_bytes(Format::F32).read as f64;
         self.step("prefill", model, (1, *length, *length), seconds, Work { flops, bytes: read }, roof);
         for rows in BATCHES {
             if self.left() <= 0.0 {

@@ -40,6 +40,12 @@ impl Work {
         Self { flops: 2.0 * (m * n) as f64 * k as f64, ..Self::moves(m * k + k * n + m * n + also) }
     }
 
+    /// A product of `[m, k]` and a weight `[n, k]` of `weight_bytes`.
+    pub fn linear([m, n, k]: [usize; 3], weight_bytes: u64) -> Self {
+        let moved = Self::moves(m * k + m * n);
+        Self { flops: 2.0 * (m * n) as f64 * k as f64, bytes: moved.bytes + weight_bytes as f64 }
+    }
+
     /// Two products of a query with each of `pairs` keys and values of `head_dim` channels: 4·D operations per pair
     /// (Dao et al. 2022, <https://arxiv.org/abs/2205.14135>).
     pub fn attention(pairs: usize, head_dim: usize, words: usize) -> Self {

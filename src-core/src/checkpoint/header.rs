@@ -11,6 +11,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::files::StandIn;
 use crate::files::shown::short;
+use crate::weights::{BLOCK, Format};
 
 /// Bytes of the length before the header.
 pub(crate) const PREFIX: u64 = 8;
@@ -24,28 +25,79 @@ const MOST_AXES: usize = 8;
 /// The key that the format reserves for metadata.
 const METADATA: &str = "__metadata__";
 
-/// Name and shape of a tensor. Elements are f32, the only type in checkpoints.
+/// What is added to the name of a tensor in blocks for that of its scales.
+const SCALES: &str = ".scales";
+
+/// Name, shape and format of a tensor. Training writes f32 only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
     /// Unique in its file.
     pub name: String,
-    /// Lengths of the axes, outermost first; no axes is a scalar.
+    /// Lengths of the axes, outermost first; no axes is a scalar. A format with blocks has two, and whole blocks.
     pub shape: Vec<usize>,
+    /// What an element is in the file.
+    pub format: Format,
 }
 
 impl TensorSpec {
-    /// The number of elements, if it does not overflow.
-    pub fn elements(&self) -> Option<usize> {
-        self.shape.iter().try_fold(1usize, |product, &length| product.checked_mul(length))
+    /// A tensor of floats.
+    pub fn plain(name: impl Into<String>, shape: impl Into<Vec<usize>>) -> Self {
+        Self { name: name.into(), shape: shape.into(), format: Format::F32 }
     }
 
-    /// Bytes of its data.
+    /// The number of elements, if it does not overflow.
+    pub fn elements(&self) -> Option<usize> {
+        product(&self.shape)
+    }
+
+    /// Bytes of its data, scales included.
     pub(crate) fn bytes(&self) -> Option<usize> {
-        self.elements()?.checked_mul(size_of::<f32>()).filter(|&bytes| bytes <= isize::MAX as usize)
+        self.entries().iter().try_fold(0usize, |sum, entry| sum.checked_add(entry.bytes()?))
+    }
+
+    /// The entries of a header that hold it: itself, and its scales if it is in blocks.
+    fn entries(&self) -> Vec<Entry> {
+        let narrowed = |by: usize| {
+            let mut shape = self.shape.clone();
+            shape.last_mut().into_iter().for_each(|columns| *columns /= by);
+            shape
+        };
+        let own = |dtype, shape| Entry { name: self.name.clone(), dtype, shape };
+        let scales = || Entry { name: format!("{}{SCALES}", self.name), dtype: Dtype::F16, shape: narrowed(BLOCK) };
+        match self.format {
+            Format::F32 => vec![own(Dtype::F32, self.shape.clone())],
+            Format::Bf16 => vec![own(Dtype::BF16, self.shape.clone())],
+            Format::F16 => vec![own(Dtype::F16, self.shape.clone())],
+            Format::Q8 => vec![own(Dtype::I8, self.shape.clone()), scales()],
+            Format::Q4 => vec![own(Dtype::U8, narrowed(2)), scales()],
+        }
+    }
+
+    /// Whether a file can hold it.
+    fn is_sound(&self) -> bool {
+        let blocks = self.shape.len() == 2 && self.shape[1].is_multiple_of(BLOCK);
+        self.shape.len() <= MOST_AXES && (blocks || !self.format.has_blocks())
     }
 }
 
-/// Why a file is not a safetensors file of f32 tensors; continues a sentence after the file's name.
+fn product(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |product, &length| product.checked_mul(length))
+}
+
+/// An entry of a header.
+struct Entry {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+}
+
+impl Entry {
+    fn bytes(&self) -> Option<usize> {
+        product(&self.shape)?.checked_mul(self.dtype.bitsize() / 8).filter(|&bytes| bytes <= isize::MAX as usize)
+    }
+}
+
+/// Why a file is not a safetensors file of tensors that are read; continues a sentence after the file's name.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     /// There is not even a header length.
@@ -69,14 +121,20 @@ pub enum FormatError {
     #[error("has a header that cannot be read: {0}")]
     Header(serde_json::Error),
     /// A tensor has an unsupported type.
-    #[error("holds tensor {name} in {dtype}; only {} is read", read.iter().map(Dtype::to_string).collect::<Vec<_>>().join(", "))]
+    #[error("holds tensor {name} in {dtype}; only {} are read", READ.map(|read| read.to_string()).join(", "))]
     Dtype {
         /// The tensor.
         name: String,
         /// Its type.
         dtype: Dtype,
-        /// The supported types.
-        read: &'static [Dtype],
+    },
+    /// A tensor of integers has no scales, or such that do not fit it.
+    #[error("holds tensor {name} in {dtype}, without its scales, f16 for each {BLOCK} elements of a row")]
+    Scales {
+        /// The tensor.
+        name: String,
+        /// Its type.
+        dtype: Dtype,
     },
     /// A shape has too many axes or elements.
     #[error("gives tensor {0} a shape that is too large")]
@@ -124,69 +182,107 @@ pub(crate) fn length(prefix: [u8; PREFIX as usize], file_bytes: u64) -> Result<u
     }
 }
 
-/// The tensors of a header, all of them f32, and where each one's data starts: see [`parse_as`].
-pub(crate) fn parse(header: &[u8], data_bytes: u64) -> Result<Vec<(TensorSpec, u64)>, FormatError> {
-    let tensors = parse_as(header, data_bytes, &[Dtype::F32])?;
-    Ok(tensors.into_iter().map(|tensor| (tensor.spec, tensor.start)).collect())
-}
+/// The types that are read. Integers are weights in blocks, and have scales.
+const READ: [Dtype; 5] = [Dtype::F32, Dtype::BF16, Dtype::F16, Dtype::I8, Dtype::U8];
 
 /// A tensor of a header.
+#[derive(Debug)]
 pub(crate) struct Placed {
     pub spec: TensorSpec,
-    pub dtype: Dtype,
     /// Where its data starts, counted from the end of the header.
     pub start: u64,
+    /// Where its scales start, if it is in blocks.
+    pub scales: u64,
 }
 
-/// The tensors of a header in the order of their data, if all have types in `read`. `data_bytes` is what the file
-/// has after the header.
-pub(crate) fn parse_as(header: &[u8], data_bytes: u64, read: &'static [Dtype]) -> Result<Vec<Placed>, FormatError> {
+/// The tensors of a header in the order of their data. `data_bytes` is what the file has after the header.
+pub(crate) fn parse(header: &[u8], data_bytes: u64) -> Result<Vec<Placed>, FormatError> {
     let Entries(mut entries) = serde_json::from_slice(header).map_err(FormatError::Header)?;
     entries.sort_by_key(|(_, info)| info.data_offsets);
 
     let mut end = 0;
-    let mut tensors = Vec::with_capacity(entries.len());
-    for (name, info) in entries {
-        let dtype = info.dtype;
-        if !read.contains(&dtype) {
-            return Err(FormatError::Dtype { name: short(&name), dtype, read });
+    let mut found = Vec::with_capacity(entries.len());
+    for (name, TensorInfo { dtype, shape, data_offsets }) in entries {
+        if !READ.contains(&dtype) {
+            return Err(FormatError::Dtype { name: short(&name), dtype });
         }
-        let spec = TensorSpec { name, shape: info.shape };
-        // No type wider than f32 is ever requested, so a shape that fits as f32 does not overflow.
-        let room = spec.bytes().filter(|_| spec.shape.len() <= MOST_AXES).ok_or_else(|| FormatError::Shape(short(&spec.name)))?;
-        let needed = room as u64 * dtype.bitsize() as u64 / Dtype::F32.bitsize() as u64;
-        let (start, stop) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
+        let entry = Entry { name, dtype, shape };
+        let too_large = || FormatError::Shape(short(&entry.name));
+        // Two elements of q4 are a byte, so that a tensor as floats may be eight times as large.
+        let as_floats = product(&entry.shape).and_then(|elements| elements.checked_mul(8)).filter(|&bytes| bytes <= isize::MAX as usize);
+        let needed = entry.bytes().filter(|_| as_floats.is_some() && entry.shape.len() <= MOST_AXES).ok_or_else(too_large)? as u64;
+        let (start, stop) = (data_offsets.0 as u64, data_offsets.1 as u64);
         if start != end {
-            return Err(FormatError::Place { name: short(&spec.name), start, expected: end });
+            return Err(FormatError::Place { name: short(&entry.name), start, expected: end });
         }
         let given = stop.saturating_sub(start);
         if given != needed {
-            return Err(FormatError::Size { name: short(&spec.name), given, needed });
+            return Err(FormatError::Size { name: short(&entry.name), given, needed });
         }
-        end = start.checked_add(needed).ok_or_else(|| FormatError::Shape(short(&spec.name)))?;
-        tensors.push(Placed { spec, dtype, start });
+        end = start.checked_add(needed).ok_or_else(too_large)?;
+        found.push((entry, start));
     }
     if end != data_bytes {
         return Err(FormatError::DataLength { claimed: end, present: data_bytes });
     }
-    Ok(tensors)
+    with_scales(&found)
 }
 
-/// The bytes before the data of `specs` in this order, and the size of the whole file; or why it is impossible.
-pub(crate) fn build(specs: &[TensorSpec]) -> Result<(Vec<u8>, u64), String> {
+/// Tensors from entries: those of integers take their scales.
+fn with_scales(entries: &[(Entry, u64)]) -> Result<Vec<Placed>, FormatError> {
+    let index: HashMap<&str, usize> = entries.iter().enumerate().map(|(at, (entry, _))| (entry.name.as_str(), at)).collect();
+    let mut taken = vec![false; entries.len()];
+    let mut tensors = Vec::with_capacity(entries.len());
+    for (at, (entry, start)) in entries.iter().enumerate() {
+        let mut spec = TensorSpec::plain(entry.name.clone(), entry.shape.clone());
+        spec.format = match entry.dtype {
+            Dtype::BF16 => Format::Bf16,
+            Dtype::F16 => Format::F16,
+            Dtype::I8 => Format::Q8,
+            Dtype::U8 => Format::Q4,
+            _ => Format::F32,
+        };
+        let mut scales = 0;
+        if spec.format.has_blocks() {
+            if spec.format == Format::Q4 {
+                spec.shape.last_mut().into_iter().for_each(|columns| *columns *= 2);
+            }
+            let wanted = spec.is_sound().then(|| spec.entries().pop()).flatten();
+            let other = wanted.as_ref().and_then(|wanted| index.get(wanted.name.as_str())).copied();
+            let fits = |other: &usize| {
+                let has = &entries[*other].0;
+                wanted.as_ref().is_some_and(|wanted| has.dtype == wanted.dtype && has.shape == wanted.shape)
+            };
+            let other = other.filter(fits).ok_or_else(|| FormatError::Scales { name: short(&entry.name), dtype: entry.dtype })?;
+            taken[other] = true;
+            scales = entries[other].1;
+        }
+        tensors.push((at, Placed { spec, start: *start, scales }));
+    }
+    Ok(tensors.into_iter().filter(|(at, _)| !taken[*at]).map(|(_, placed)| placed).collect())
+}
+
+/// The bytes before the data of `specs` in this order, and the size of the whole file; or why it is impossible. `metadata` is for
+/// other programs.
+pub(crate) fn build(specs: &[TensorSpec], metadata: Option<HashMap<String, String>>) -> Result<(Vec<u8>, u64), String> {
     let mut names = HashSet::new();
     let mut infos = Vec::with_capacity(specs.len());
     let mut end = 0usize;
     for spec in specs {
-        if spec.name == METADATA || !names.insert(spec.name.as_str()) {
-            return Err(format!("tensor {} occurs twice, or has a name that the format keeps", short(&spec.name)));
+        let too_large = || format!("tensor {} of shape {:?} is too large", short(&spec.name), spec.shape);
+        if !spec.is_sound() {
+            return Err(format!("tensor {} of shape {:?} cannot be {}", short(&spec.name), spec.shape, spec.format));
         }
-        let next = spec.bytes().and_then(|bytes| end.checked_add(bytes)).filter(|_| spec.shape.len() <= MOST_AXES);
-        let next = next.ok_or_else(|| format!("tensor {} of shape {:?} is too large", short(&spec.name), spec.shape))?;
-        infos.push((spec.name.clone(), TensorInfo { dtype: Dtype::F32, shape: spec.shape.clone(), data_offsets: (end, next) }));
-        end = next;
+        for entry in spec.entries() {
+            let next = entry.bytes().and_then(|bytes| end.checked_add(bytes)).ok_or_else(too_large)?;
+            if entry.name == METADATA || !names.insert(entry.name.clone()) {
+                return Err(format!("tensor {} occurs twice, or has a name that the format keeps", short(&entry.name)));
+            }
+            infos.push((entry.name, TensorInfo { dtype: entry.dtype, shape: entry.shape, data_offsets: (end, next) }));
+            end = next;
+        }
     }
-    let metadata = Metadata::new(None, infos).map_err(|error| error.to_string())?;
+    let metadata = Metadata::new(metadata, infos).map_err(|error| error.to_string())?;
     let mut json = serde_json::to_vec(&metadata).map_err(|error| error.to_string())?;
     json.resize(json.len().next_multiple_of(PREFIX as usize), b' '); // data starts aligned
     if json.len() as u64 > LONGEST {
@@ -236,7 +332,11 @@ mod tests {
     use super::*;
 
     fn spec(name: &str, shape: &[usize]) -> TensorSpec {
-        TensorSpec { name: name.into(), shape: shape.into() }
+        TensorSpec::plain(name, shape)
+    }
+
+    fn build(specs: &[TensorSpec]) -> Result<(Vec<u8>, u64), String> {
+        super::build(specs, None)
     }
 
     #[test]
@@ -246,7 +346,24 @@ mod tests {
         assert_eq!(header.len() % 8, 0);
         assert_eq!(total, header.len() as u64 + 4 * (6 + 1 + 1));
         let parsed = parse(&header[8..], total - header.len() as u64).unwrap();
-        assert_eq!(parsed.into_iter().collect::<Vec<_>>(), specs.into_iter().zip([0, 24, 28, 28]).collect::<Vec<_>>());
+        let parsed: Vec<_> = parsed.into_iter().map(|placed| (placed.spec, placed.start)).collect();
+        assert_eq!(parsed, specs.into_iter().zip([0, 24, 28, 28]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_tensor_in_blocks_is_two_entries() {
+        let specs: Vec<TensorSpec> = Format::ALL.map(|format| TensorSpec { format, ..spec(format.word(), &[3, 64]) }).into();
+        let (header, total) = build(&specs).unwrap();
+        let text = std::str::from_utf8(&header[8..]).unwrap();
+        assert!(text.contains(r#""q8.scales":{"dtype":"F16","shape":[3,2]"#), "{text}");
+        assert!(text.contains(r#""q4":{"dtype":"U8","shape":[3,32]"#), "{text}");
+        let parsed = parse(&header[8..], total - header.len() as u64).unwrap();
+        let places: Vec<_> = parsed.iter().map(|placed| (placed.start, placed.scales)).collect();
+        assert_eq!(places, [(0, 0), (768, 0), (1152, 0), (1536, 1536 + 192), (1740, 1740 + 96)]);
+        assert_eq!(parsed.into_iter().map(|placed| placed.spec).collect::<Vec<_>>(), specs);
+        for shape in [&[64][..], &[2, 33], &[2, 2, 32]] {
+            assert!(build(&[TensorSpec { format: Format::Q8, ..spec("a", shape) }]).is_err(), "{shape:?}");
+        }
     }
 
     #[test]
@@ -268,7 +385,13 @@ mod tests {
             (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#, "where byte 0 is next"),
             (r#"{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}"#, "8 bytes of tensors where its header says 16"),
             (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, "8 bytes of tensors where its header says 4"),
-            (r#"{"a":{"dtype":"BF16","shape":[4],"data_offsets":[0,8]}}"#, "in BF16; only F32 is read"),
+            (r#"{"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#, "in I64; only F32, BF16, F16, I8, U8 are read"),
+            (r#"{"a":{"dtype":"I8","shape":[8],"data_offsets":[0,8]}}"#, "without its scales"),
+            (r#"{"a":{"dtype":"U8","shape":[2,4],"data_offsets":[0,8]}}"#, "without its scales"),
+            (
+                r#"{"a":{"dtype":"I8","shape":[0,32],"data_offsets":[0,0]},"a.scales":{"dtype":"F16","shape":[4],"data_offsets":[0,8]}}"#,
+                "without its scales",
+            ),
             (r#"{"a":{"dtype":"F33","shape":[4],"data_offsets":[0,8]}}"#, "cannot be read"),
             (r#"{"a":{"dtype":"F32","shape":[9223372036854775807,4],"data_offsets":[0,8]}}"#, "too large"),
             (r#"{"a":{"dtype":"F32","shape":[4611686018427387905],"data_offsets":[0,4]}}"#, "too large"),

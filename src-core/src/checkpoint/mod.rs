@@ -15,6 +15,7 @@ mod manifest;
 mod name;
 mod run;
 mod save;
+pub(crate) mod stored;
 mod tensor_file;
 mod tensor_source;
 

@@ -97,7 +97,7 @@ struct Plan {
 impl Plan {
     fn new(source: &dyn TensorSource) -> Result<Self, String> {
         let specs = source.specs();
-        let (header, bytes) = header::build(&specs)?;
+        let (header, bytes) = header::build(&specs, None)?;
         Ok(Self { specs, header, bytes })
     }
 
@@ -107,6 +107,7 @@ impl Plan {
         let mut out = HashingWriter::new(BufWriter::with_capacity(CHUNK, file));
         tensor_source::write(&mut out, &self.header, &self.specs, source).map_err(|error| match error {
             WriteError::Source { name, source } => CheckpointError::Source { step, name, source },
+            WriteError::Range { name, source } => CheckpointError::Source { step, name, source: source.into() },
             WriteError::Io(error) => failed(error),
         })?;
         out.flush().map_err(failed)?;

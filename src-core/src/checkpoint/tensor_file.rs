@@ -7,12 +7,13 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::header::{self, FormatError, PREFIX, TensorSpec};
+use super::header::{self, FormatError, PREFIX, Placed, TensorSpec};
+use super::stored;
 use super::tensor_source::{Sink, SourceError, StreamError, TensorSource};
 use crate::files::StandIn;
-use crate::files::durable::CHUNK;
 use crate::files::plain::open_regular;
 use crate::files::shown::short;
+use crate::weights::{Format, Matrix};
 
 /// A safetensors file whose header has been checked, open for reading its tensors by name.
 #[derive(Debug)]
@@ -20,16 +21,16 @@ pub struct TensorFile {
     path: PathBuf,
     file: File,
     /// In the order of the file.
-    specs: Vec<TensorSpec>,
-    /// The offset of the data of each of `specs` in the file.
-    starts: Vec<u64>,
+    tensors: Vec<Placed>,
+    /// Where the data begins.
+    data_start: u64,
     index: HashMap<String, usize>,
 }
 
 /// A file of tensors could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TensorFileError {
-    /// It is not a safetensors file of f32 tensors.
+    /// It is not a safetensors file of tensors that are read.
     #[error("{path} {problem}", path = path.display())]
     Format {
         /// The file.
@@ -115,9 +116,8 @@ impl TensorFile {
         let data_start = PREFIX + length;
         let tensors = header::parse(&json, file_bytes - data_start).map_err(format)?;
 
-        let index = tensors.iter().enumerate().map(|(index, (spec, _))| (spec.name.clone(), index)).collect();
-        let (specs, starts) = tensors.into_iter().map(|(spec, start)| (spec, data_start + start)).unzip();
-        Ok(Self { path: path.to_path_buf(), file, specs, starts, index })
+        let index = tensors.iter().enumerate().map(|(index, placed)| (placed.spec.name.clone(), index)).collect();
+        Ok(Self { path: path.to_path_buf(), file, tensors, data_start, index })
     }
 
     /// The file's path.
@@ -125,63 +125,60 @@ impl TensorFile {
         &self.path
     }
 
-    /// Names and shapes, in the order of the file.
-    pub fn specs(&self) -> &[TensorSpec] {
-        &self.specs
+    /// Names, shapes and formats, in the order of the file.
+    pub fn specs(&self) -> impl ExactSizeIterator<Item = &TensorSpec> {
+        self.tensors.iter().map(|placed| &placed.spec)
+    }
+
+    /// The narrowest format of its tensors: that of a model's weights.
+    pub fn format(&self) -> Format {
+        self.specs().map(|spec| spec.format).max().unwrap_or_default()
     }
 
     /// Checks that the file has exactly these tensors, by name and shape, in any order.
     pub fn expect(&self, model: &[(&str, &[usize])]) -> Result<(), Mismatch> {
         let mut mismatch = Mismatch { path: self.path.clone(), missing: Vec::new(), extra: Vec::new(), reshaped: Vec::new() };
         for &(name, shape) in model {
-            match self.index.get(name).map(|&index| &self.specs[index].shape) {
+            match self.index.get(name).map(|&index| &self.tensors[index].spec.shape) {
                 None => mismatch.missing.push(name.to_owned()),
                 Some(has) if has != shape => mismatch.reshaped.push((name.to_owned(), has.clone(), shape.to_vec())),
                 Some(_) => {}
             }
         }
         let wanted: std::collections::HashSet<_> = model.iter().map(|(name, _)| *name).collect();
-        mismatch.extra.extend(self.specs.iter().map(|spec| &spec.name).filter(|name| !wanted.contains(name.as_str())).cloned());
+        mismatch.extra.extend(self.specs().map(|spec| &spec.name).filter(|name| !wanted.contains(name.as_str())).cloned());
         let same = mismatch.missing.is_empty() && mismatch.extra.is_empty() && mismatch.reshaped.is_empty();
         if same { Ok(()) } else { Err(mismatch) }
     }
 
-    /// Reads a tensor: its elements, row-major, exactly as they were written.
+    /// Reads a tensor: its elements as floats, row-major, exactly as they were written.
     pub fn read(&mut self, name: &str) -> Result<Vec<f32>, TensorFileError> {
+        Ok(self.read_matrix(name)?.into_f32())
+    }
+
+    /// Reads a tensor in its own format. One without two axes is a matrix with a column.
+    pub fn read_matrix(&mut self, name: &str) -> Result<Matrix, TensorFileError> {
         let no_such = || TensorFileError::NoSuchTensor { path: self.path.clone(), name: short(name) };
         let index = *self.index.get(name).ok_or_else(no_such)?;
         // The header's check ensures that the count does not overflow and that the file is that long.
-        let mut data = vec![0f32; self.specs[index].elements().unwrap_or(0)];
-        self.file
-            .seek(SeekFrom::Start(self.starts[index]))
-            .and_then(|_| self.file.read_exact(bytemuck::cast_slice_mut(&mut data)))
-            .map_err(|source| TensorFileError::Io { path: self.path.clone(), source })?;
-        Ok(data)
+        stored::matrix(&mut self.file, self.data_start, &self.tensors[index])
+            .map_err(|source| TensorFileError::Io { path: self.path.clone(), source })
     }
 }
 
 /// For copying: the tensors in the order of the file.
 impl TensorSource for TensorFile {
     fn specs(&self) -> Vec<TensorSpec> {
-        self.specs.clone()
+        self.specs().cloned().collect()
     }
 
     fn fetch(&mut self, index: usize) -> Result<Cow<'_, [f32]>, SourceError> {
-        let name = self.specs[index].name.clone();
+        let name = self.tensors[index].spec.name.clone();
         Ok(Cow::Owned(self.read(&name)?))
     }
 
     fn stream(&mut self, index: usize, sink: &mut Sink<'_>) -> Result<(), StreamError> {
         let failed = |source| StreamError::Source(Box::new(TensorFileError::Io { path: self.path.clone(), source }));
-        self.file.seek(SeekFrom::Start(self.starts[index])).map_err(failed)?;
-        let mut left = self.specs[index].elements().unwrap_or(0);
-        let mut piece = vec![0f32; left.min(CHUNK / size_of::<f32>())];
-        while left > 0 {
-            let piece = &mut piece[..left.min(CHUNK / size_of::<f32>())];
-            self.file.read_exact(bytemuck::cast_slice_mut(piece)).map_err(failed)?;
-            sink(piece).map_err(StreamError::Sink)?;
-            left -= piece.len();
-        }
-        Ok(())
+        stored::stream(&mut self.file, self.data_start, &self.tensors[index], &failed, sink)
     }
 }

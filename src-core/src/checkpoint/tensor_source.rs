@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use super::header::TensorSpec;
+use super::stored::{EncodeError, Encoder};
 use crate::files::shown::short;
+use crate::weights::OutOfRange;
 
 /// Why a source could not provide a tensor.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
@@ -53,7 +55,7 @@ pub struct TensorRef<'a> {
 
 impl TensorSource for &[TensorRef<'_>] {
     fn specs(&self) -> Vec<TensorSpec> {
-        self.iter().map(|tensor| TensorSpec { name: tensor.name.to_owned(), shape: tensor.shape.to_vec() }).collect()
+        self.iter().map(|tensor| TensorSpec::plain(tensor.name, tensor.shape)).collect()
     }
 
     fn fetch(&mut self, index: usize) -> Result<Cow<'_, [f32]>, SourceError> {
@@ -62,30 +64,41 @@ impl TensorSource for &[TensorRef<'_>] {
 }
 
 /// Why tensors could not be written.
-pub(super) enum WriteError {
+pub(crate) enum WriteError {
     /// The source failed, or provided another number of elements than it announced.
     Source { name: String, source: SourceError },
+    /// A value is too large for its format.
+    Range { name: String, source: OutOfRange },
     /// The file could not be written.
     Io(std::io::Error),
 }
 
-// Tensors are written in memory order; the format is little-endian, and so is every machine that wgpu runs on.
-const _: () = assert!(cfg!(target_endian = "little"));
-
 /// Writes a safetensors file: `header` as built from `specs`, then each tensor of `source`.
-pub(super) fn write(out: &mut impl Write, header: &[u8], specs: &[TensorSpec], source: &mut dyn TensorSource) -> Result<(), WriteError> {
+pub(crate) fn write(out: &mut impl Write, header: &[u8], specs: &[TensorSpec], source: &mut dyn TensorSource) -> Result<(), WriteError> {
     out.write_all(header).map_err(WriteError::Io)?;
     for (index, spec) in specs.iter().enumerate() {
         let failed = |source| WriteError::Source { name: short(&spec.name), source };
-        let mut elements = 0;
-        let mut sink = |piece: &[f32]| {
-            elements += piece.len();
-            out.write_all(bytemuck::cast_slice(piece))
+        let unwritten = |error| match error {
+            EncodeError::Range(source) => WriteError::Range { name: short(&spec.name), source },
+            EncodeError::Io(error) => WriteError::Io(error),
         };
-        source.stream(index, &mut sink).map_err(|error| match error {
+        let mut encoder = Encoder::new(spec.format);
+        let mut refused = None;
+        let mut sink = |piece: &[f32]| {
+            encoder.push(piece, out).map_err(|error| {
+                refused = Some(error);
+                io::ErrorKind::Other.into()
+            })
+        };
+        let streamed = source.stream(index, &mut sink);
+        if let Some(error) = refused {
+            return Err(unwritten(error));
+        }
+        streamed.map_err(|error| match error {
             StreamError::Source(source) => failed(source),
             StreamError::Sink(error) => WriteError::Io(error),
         })?;
+        let elements = encoder.finish(out).map_err(unwritten)?;
         if Some(elements) != spec.elements() {
             return Err(failed(format!("it has {elements} elements, but its shape is {:?}", spec.shape).into()));
         }

@@ -7,6 +7,7 @@ use crate::bench::peak;
 use crate::bench::steps::{Decoding, prefill_seconds, prompt};
 use crate::gpu::{Clock, Gpu};
 use crate::model::{Config, Model, Parameters};
+use crate::weights::Format;
 
 /// Options of `nc-core bench infer`.
 #[derive(clap::Args)]
@@ -35,6 +36,9 @@ pub struct InferArgs {
     /// 0 takes the likeliest token each time
     #[arg(long, value_name = "T", default_value_t = 0.0)]
     temperature: f32,
+    /// Format of the weights: f32, bf16, f16, q8 or q4
+    #[arg(long, value_name = "FORMAT", default_value_t)]
+    weights: Format,
     /// Show where the time of a step goes, kernel by kernel
     #[arg(long)]
     kernels: bool,
@@ -54,15 +58,22 @@ pub fn run(args: &InferArgs, gpu: &Gpu, context: &Context) -> Result<(), Failure
         )));
     }
     let (bandwidth, ..) = peak::memory(gpu, COPY_BYTES)?;
-    let parameters = Parameters::frozen(gpu, &config)?;
+    let parameters = Parameters::frozen(gpu, &config, args.weights)?;
     parameters.initialise(gpu, &config, 42);
     let model = Model::new(gpu, &config, parameters)?;
     let prompt = prompt(prompt_tokens, config.vocab_size);
 
-    let weights = config.weight_bytes();
+    let weights = config.weight_bytes(args.weights);
     let cache_read = config.cache_read_bytes(prompt_tokens + decode_tokens / 2);
     let mut lines = vec![
-        format!("inference on {}: depth {}, vocabulary {}, windows {}", gpu.info().name, args.depth, args.vocab, args.window_pattern),
+        format!(
+            "inference on {}: depth {}, vocabulary {}, windows {}, weights in {}",
+            gpu.info().name,
+            args.depth,
+            args.vocab,
+            args.window_pattern,
+            args.weights
+        ),
         format!(
             "  {:.1} MiB of weights, {:.1} of them read for a token; copy kernel {:.2} GB/s",
             mib(weights.stored),
@@ -108,7 +119,7 @@ pub fn run(args: &InferArgs, gpu: &Gpu, context: &Context) -> Result<(), Failure
     let value = json!({
         "adapter": gpu.info().name, "driver": gpu.info().driver_info,
         "depth": args.depth, "max_seq_len": args.max_seq_len, "vocab": args.vocab, "window_pattern": args.window_pattern,
-        "prompt_tokens": prompt_tokens, "decode_tokens": decode_tokens, "temperature": args.temperature,
+        "weights": args.weights.word(), "prompt_tokens": prompt_tokens, "decode_tokens": decode_tokens, "temperature": args.temperature,
         "copy_bandwidth": bandwidth, "weight_bytes": weights.stored, "weight_bytes_read": weights.read,
         "cache_read_bytes_per_row": cache_read,
         "prefill": { "seconds": prefill, "tokens_per_second": prompt_tokens as f64 / prefill },

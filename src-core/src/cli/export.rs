@@ -9,9 +9,10 @@ use super::loaded::only_run;
 use super::report::bytes;
 use super::{Context, Failure};
 use crate::checkpoint::{self, Run};
-use crate::interchange::export::{self, ExportError, Format, NumberType, Options, Origin, SHARD_BYTES};
+use crate::interchange::export::{self, ExportError, Layout, Options, Origin, SHARD_BYTES};
 use crate::tokenizer::Tokenizer;
 use crate::train::{RunConfig, Training, run_config, validation};
+use crate::weights::Format;
 
 /// Options of `nc-core export`.
 #[derive(clap::Args)]
@@ -28,9 +29,9 @@ pub struct Args {
     /// The folder to create
     #[arg(long, value_name = "FOLDER")]
     to: PathBuf,
-    /// Number type: f32 is exact, the others take half the space
+    /// Number format: f32 is exact, bf16 and f16 take half the space, q8 a quarter, q4 an eighth (q8, q4: safetensors only)
     #[arg(long, default_value = "f32")]
-    dtype: NumberTypeName,
+    dtype: Format,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -41,33 +42,21 @@ enum FormatName {
     Safetensors,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum NumberTypeName {
-    F32,
-    Bf16,
-    F16,
-}
-
 /// Runs the subcommand.
 pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let name = match args.run {
         Some(name) => name,
         None => only_run(context)?,
     };
-    let (format, next) = match args.format {
-        FormatName::Hf => (Format::HuggingFace, "in Python, transformers.AutoModelForCausalLM.from_pretrained(FOLDER) loads it"),
-        FormatName::Safetensors => (Format::Safetensors, "docs/FORMAT.md says how to compute with it"),
-    };
-    let number_type = match args.dtype {
-        NumberTypeName::F32 => NumberType::F32,
-        NumberTypeName::Bf16 => NumberType::Bf16,
-        NumberTypeName::F16 => NumberType::F16,
+    let (layout, next) = match args.format {
+        FormatName::Hf => (Layout::HuggingFace, "in Python, transformers.AutoModelForCausalLM.from_pretrained(FOLDER) loads it"),
+        FormatName::Safetensors => (Layout::Safetensors, "docs/FORMAT.md says how to compute with it"),
     };
 
     let run = Run::open(&context.home, &name)?;
     let RunConfig { model: config, training, .. } = run_config(&run)?;
     // Before the checkpoint's hash is computed, which takes a while for a large one.
-    export::check(&config, format, &args.to)?;
+    export::check(&config, layout, args.dtype, &args.to)?;
     let mut checkpoint = checkpoint::load_model(&run, args.step)?;
     if !run.tokenizer_path().exists() {
         return Err(ExportError::NoTokenizer { run: name }.into());
@@ -78,11 +67,11 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         Training::Base(_) | Training::Sft(_) => validation(&run.metrics_path(), checkpoint.step)?,
     };
     let origin = Origin { run: name.clone(), val_bpb };
-    let options = Options { format, number_type, shard_bytes: SHARD_BYTES };
+    let options = Options { layout, format: args.dtype, shard_bytes: SHARD_BYTES };
     let exported = export::export(&mut checkpoint, &config, &tokenizer, &origin, options, &args.to)?;
 
     let value = json!({
-        "run": name, "step": checkpoint.step, "dtype": number_type.name(), "folder": exported.folder, "files": exported.files,
+        "run": name, "step": checkpoint.step, "dtype": args.dtype.word(), "folder": exported.folder, "files": exported.files,
         "bytes": exported.bytes,
     });
     let words = format!(

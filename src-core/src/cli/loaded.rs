@@ -3,9 +3,10 @@
 use super::{Context, Failure};
 use crate::checkpoint::{self, Run};
 use crate::gpu::Gpu;
-use crate::model::{Model, Parameters};
+use crate::model::Model;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 use crate::train::{self, RunConfig, TrainError, Training, run_config};
+use crate::weights::Format;
 
 /// Which model to load.
 #[derive(clap::Args)]
@@ -16,6 +17,9 @@ pub struct Which {
     /// The checkpoint's step [default: the newest]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     step: Option<u64>,
+    /// Format of the weights in memory: f32, bf16, f16, q8 or q4 [default: that of the checkpoint]
+    #[arg(long, value_name = "FORMAT")]
+    weights: Option<Format>,
 }
 
 /// A loaded model with its tokenizer.
@@ -47,8 +51,7 @@ impl Loaded {
         // The checkpoint records whether the run has a tokenizer.
         let mut saved = checkpoint::load_model(&run, which.step)?;
         let gpu = Gpu::open(context.adapter.as_deref())?;
-        let parameters = Parameters::frozen(&gpu, &config)?;
-        train::restore(&gpu, &parameters, &mut saved.model)?;
+        let parameters = train::load(&gpu, &config, &mut saved.model, which.weights)?;
         let model = Model::new(&gpu, &config, parameters)?;
         Ok(Self { gpu, name, step: saved.step, model, tokenizer })
     }

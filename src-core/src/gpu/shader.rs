@@ -157,6 +157,7 @@ const SHARED: &[(&str, &str)] = &[
     shared!("sample_row.wgsl"),
     shared!("sample_survey.wgsl"),
     shared!("tanh.wgsl"),
+    shared!("weights.wgsl"),
 ];
 
 /// `source` with each line `#include "PATH"` replaced by that file of [`SHARED`], recursively. This happens before the

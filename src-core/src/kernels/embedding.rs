@@ -2,7 +2,10 @@
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, SHORT_LOOPS, Shader, Tensor, Variant, grid};
 
+use crate::weights::{Format, Order};
+
 use super::rows;
+use super::weight::{Weight, in_format};
 
 static SHADER: Shader = crate::shader!("embedding");
 
@@ -15,18 +18,18 @@ struct Shape {
     heads: u32,
 }
 
-/// `out[n] = table[ids[n]]`; `ids` is `[N]` i32, all of them rows of `table`, `[V, C]` with C a multiple of 4.
-pub fn forward(rec: &mut Recorder, ids: &Tensor, table: &Tensor, out: &Tensor) {
+/// `out[n] = table[ids[n]]`; `ids` is `[N]` i32, all of them rows of `table`, `[V, C]` with C a multiple of 4, in any format.
+pub fn forward(rec: &mut Recorder, ids: &Tensor, table: &Weight, out: &Tensor) {
     let rows = ids.len();
     let channels = out.len() / rows;
-    let fits = channels * rows == out.len() && table.len().is_multiple_of(channels) && channels.is_multiple_of(4);
-    assert!(fits, "rows of {:?} into {:?}", table.shape(), out.shape());
+    let fits = channels * rows == out.len() && table.columns() == channels && channels.is_multiple_of(4);
+    assert!(fits && table.storage().order == Order::Rows, "rows of {table:?} into {:?}", out.shape());
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "forward",
-        values: &[("scaled", false.into()), rows::lanes(rec, channels / 4)],
+        values: &[in_format(table.format()), ("scaled", false.into()), rows::lanes(rec, channels / 4)],
         params: Shape { rows: rows as u32, quads: (channels / 4) as u32, chunks: 1, heads: 1 },
-        bind: &[(1, ids), (2, table), (3, out)],
+        bind: &[(1, ids), (2, table.words()), (3, out)],
         groups: grid(rows),
     });
 }
@@ -87,7 +90,7 @@ pub fn backward(rec: &mut Recorder, order: &Tensor, starts: &Tensor, d_out: &Ten
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "backward",
-        values: &[("scaled", scale.is_some().into()), lanes],
+        values: &[in_format(Format::F32), ("scaled", scale.is_some().into()), lanes],
         params: Shape { rows: vocab as u32, quads: quads as u32, chunks: chunks as u32, heads: heads as u32 },
         bind: &bind,
         groups: grid(vocab * chunks),
@@ -102,9 +105,12 @@ fn turns(rows: usize) -> usize {
 
 /// Every specialisation of this shader that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
-    [("forward", false), ("backward", false), ("backward", true)]
+    let forward = Format::ALL.map(|format| ("forward", false, format));
+    let backward = [false, true].map(|scaled| ("backward", scaled, Format::F32));
+    forward
         .into_iter()
-        .flat_map(|(entry, scaled)| rows::variants(capabilities, &SHADER, entry, &[("scaled", scaled.into())]))
+        .chain(backward)
+        .flat_map(|(entry, scaled, format)| rows::variants(capabilities, &SHADER, entry, &[in_format(format), ("scaled", scaled.into())]))
         .collect()
 }
 
@@ -166,7 +172,7 @@ mod tests {
         let (ids, g, scale) = (bench.ids(&[rows], ids), bench.tensor(&[rows, channels], &g), bench.tensor(&[scale.len()], &scale));
         let y = bench.empty(&[rows, channels]);
         bench.run(|rec| {
-            forward(rec, &ids, &table, &y);
+            forward(rec, &ids, &Weight::plain(&table), &y);
             backward(rec, &order, &starts, &g, heads.map(|_| &scale), &d_table);
         });
         bench.close(&y, &y_want, 0.0);
@@ -183,6 +189,18 @@ mod tests {
             let heads = (heads > 0).then_some(heads);
             let channels = 4 * quads * heads.unwrap_or(1);
             check(&tokens(seed, rows, vocab), vocab, padding, channels, heads, seed);
+        }
+
+        #[test]
+        fn rows_come_from_tables_of_every_format(
+            rows in 1usize..40, vocab in 1usize..30, blocks in 1usize..6, format in 0usize..5, seed: u64,
+        ) {
+            let (bench, ids) = (Bench::new(), tokens(seed, rows, vocab));
+            let channels = 32 * blocks;
+            let (stored, table) = bench.weight(&random(seed, vocab * channels, 1.0), vocab, Format::ALL[format]);
+            let (tensor, y) = (bench.ids(&[rows], &ids), bench.empty(&[rows, channels]));
+            bench.run(|rec| forward(rec, &tensor, &stored, &y));
+            bench.close(&y, &twin::forward(&ids, &wide(&table), channels), 0.0);
         }
 
         #[test]

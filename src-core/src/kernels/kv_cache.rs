@@ -2,9 +2,11 @@
 
 use crate::gpu::{Capabilities, DType, Dispatch, Gpu, GpuError, Memory, Recorder, Shader, Tensor, Variant, grid};
 
-use super::rows;
+use crate::weights::{Format, Order};
 
+use super::rows;
 use super::value_gate::GATE_CHANNELS;
+use super::weight::{Weight, in_format};
 
 static SHADER: Shader = crate::shader!("kv_cache");
 static FORK: Shader = crate::shader!("kv_fork");
@@ -96,8 +98,8 @@ pub struct Projected<'a> {
 pub struct Gate<'a> {
     /// Token ids, `[N]` i32.
     pub ids: &'a Tensor,
-    /// The value embedding, `[V, K, D]`.
-    pub table: &'a Tensor,
+    /// The value embedding, `[V, K · D]`, in any format.
+    pub table: &'a Weight,
     /// The gate's weights, `[K, 12]`.
     pub w: &'a Tensor,
     /// The residual stream before its norm, `[N, C]`.
@@ -153,15 +155,18 @@ pub fn store(rec: &mut Recorder, dims: Store, of: Stored<'_>) {
     let [from_q, from_k, from_v] = projected.map(|from| from.tensor);
     let mut bind = vec![(1, cursors), (2, cos), (3, sin), (4, from_q), (5, from_k), (6, from_v), (7, q), (8, keys), (9, values)];
     let mut quads = 0;
+    let mut format = Format::F32;
     if let Some(Gate { ids, table, w, x, scale }) = gate {
+        assert!(table.columns() == kept && table.storage().order == Order::Rows, "{gate:?}");
+        format = table.format();
         assert!(ids.len() == tokens && scale.len() == tokens && w.len() == kv_heads * GATE_CHANNELS, "{gate:?}");
         quads = x.len() / tokens / 4;
-        bind.extend([(10, ids), (11, table), (12, w), (13, x), (14, scale)]);
+        bind.extend([(10, ids), (11, table.words()), (12, w), (13, x), (14, scale)]);
     }
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "store",
-        values: &[("gated", gate.is_some().into()), rows::lanes(rec, head_dim / 8)],
+        values: &[in_format(format), ("gated", gate.is_some().into()), rows::lanes(rec, head_dim / 8)],
         params: Shape {
             rows: rows as u32,
             heads: heads as u32,
@@ -206,8 +211,9 @@ pub fn fork(rec: &mut Recorder, cache: &Tensor, cursors: &Tensor) {
 
 /// Every specialisation of these shaders that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
-    let store = |gated: bool| rows::variants(capabilities, &SHADER, "store", &[("gated", gated.into())]);
-    [store(false), store(true), vec![Variant { shader: &FORK, entry: "forward", values: vec![] }]].concat()
+    let store = |format, gated: bool| rows::variants(capabilities, &SHADER, "store", &[in_format(format), ("gated", gated.into())]);
+    let gated = Format::ALL.into_iter().flat_map(|format| store(format, true)).collect();
+    [store(Format::F32, false), gated, vec![Variant { shader: &FORK, entry: "forward", values: vec![] }]].concat()
 }
 
 #[cfg(test)]
@@ -223,7 +229,8 @@ mod tests {
         #[test]
         fn keys_and_values_land_in_their_slots(
             fresh in 1usize..5, spare in 0usize..4, positions in proptest::collection::vec((0usize..20, 0usize..5), 1..4),
-            group in 1usize..3, kv_heads in 1usize..3, eighths in 1usize..5, gated: bool, joined: bool, seed: u64,
+            group in 1usize..3, kv_heads in 1usize..3, eighths in 1usize..5, gated: bool, format in 0usize..5, joined: bool,
+            seed: u64,
         ) {
             let bench = Bench::new();
             let (heads, head_dim, ring, channels, vocab) = (group * kv_heads, 8 * eighths, fresh + spare, 16, 7);
@@ -238,7 +245,8 @@ mod tests {
             let old = random(seed ^ 3, (sequences + 1) * ring * kept, 1.0);
             let (cos, sin) = rotary::tables(32, head_dim, 100.0);
             let ids: Vec<i32> = (0..tokens).map(|n| (n * 5 % vocab) as i32).collect();
-            let [table, w] = [(4, vocab * kept), (5, kv_heads * GATE_CHANNELS)].map(|(i, len)| random(seed ^ i, len, 1.0));
+            let w = random(seed ^ 5, kv_heads * GATE_CHANNELS, 1.0);
+            let (stored_table, table) = bench.weight(&random(seed ^ 4, vocab * kept, 1.0), vocab, Format::ALL[format]);
             let x = random(seed ^ 6, tokens * channels, 1.0);
             let (h, scale) = norm::twin::forward(&wide(&x), tokens, 1e-6);
 
@@ -273,10 +281,10 @@ mod tests {
             let q = bench.tensor(&[tokens * asked], &vec![0.0; tokens * asked]);
             let [keys, values] = [&old, &old].map(|data| bench.tensor(&[sequences + 1, ring * kept], data));
             let scale: Vec<f32> = scale.iter().map(|&r| r as f32).collect();
-            let [cos, sin, table, w, x, scale] = [&cos, &sin, &table, &w, &x, &scale].map(|data| bench.tensor(&[data.len()], data));
+            let [cos, sin, w, x, scale] = [&cos, &sin, &w, &x, &scale].map(|data| bench.tensor(&[data.len()], data));
             let cursors = Cursor::upload(bench.gpu(), &cursors).unwrap();
             let ids = bench.ids(&[tokens], &ids);
-            let gate = gated.then_some(Gate { ids: &ids, table: &table, w: &w, x: &x, scale: &scale });
+            let gate = gated.then_some(Gate { ids: &ids, table: &stored_table, w: &w, x: &x, scale: &scale });
             let dims = Store { heads, kv_heads, head_dim, ring, eps: 1e-6, gain: 1.2 };
             let stored = Stored { cursors: &cursors, cos: &cos, sin: &sin, projected, gate, q: &q, keys: &keys, values: &values };
             bench.run(|rec| store(rec, dims, stored));

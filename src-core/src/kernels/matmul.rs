@@ -15,8 +15,11 @@
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
 
+use crate::weights::{Order, Storage};
+
 use super::mirror;
 use super::pack::{self, Panels};
+use super::weight::Weight;
 
 pub mod autotune;
 mod kernel;
@@ -63,13 +66,13 @@ pub enum Add<'a> {
 }
 
 impl Add<'_> {
-    const WORDS: [&'static str; 3] = ["nothing", "into", "scaled"];
+    const WORDS: [&'static str; 3] = ["nothing", "into", SCALED];
 
     fn word(&self) -> &'static str {
         match self {
             Add::Nothing => "nothing",
             Add::Into => "into",
-            Add::Scaled(..) => "scaled",
+            Add::Scaled(..) => SCALED,
         }
     }
 }
@@ -95,12 +98,14 @@ pub struct Product<'a> {
     pub add: Add<'a>,
     /// Whether C is known to be symmetric. Then tiles below the diagonal are copied from above it instead of computed.
     pub symmetric: bool,
+    /// How B is stored; other than [`PLAIN`](Storage::PLAIN) only in layout NT and without a batch.
+    pub stored: Storage,
 }
 
 impl Product<'_> {
     /// One `C = op(A)·op(B)`.
     pub fn new(layout: Layout, m: usize, n: usize, k: usize) -> Self {
-        Product { m, n, k, layout, batch: 1, strides: [0; 3], alpha: 1.0, add: Add::Nothing, symmetric: false }
+        Product { m, n, k, layout, batch: 1, strides: [0; 3], alpha: 1.0, add: Add::Nothing, symmetric: false, stored: Storage::PLAIN }
     }
 }
 
@@ -143,12 +148,19 @@ pub fn matmul(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, product: P
     matmul_with(rec, a, b, c, product, kernel);
 }
 
+/// `y = x·Wᵀ` (and what `add` adds): `x` is `[M, columns]`, `y` `[M, rows]` of the weight `w`.
+pub fn linear(rec: &mut Recorder, x: &Tensor, w: &Weight, y: &Tensor, add: Add<'_>) {
+    let (n, k) = (w.rows(), w.columns());
+    matmul(rec, x, w.words(), y, Product { add, stored: w.storage(), ..Product::new(Layout::NT, x.len() / k, n, k) });
+}
+
 /// Records a product with a given kernel.
 pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, product: Product<'_>, kernel: Kernel) {
-    let Product { m, n, k, batch, strides, .. } = product;
+    let Product { m, n, k, batch, strides, stored, .. } = product;
     let holds = |tensor: &Tensor, size: usize, stride: usize| tensor.len() >= stride * (batch - 1) + size;
+    let of_b = stored.shape(n, k).into_iter().product();
     assert!(
-        holds(a, m * k, strides[0]) && holds(b, k * n, strides[1]) && holds(c, m * n, strides[2]),
+        holds(a, m * k, strides[0]) && holds(b, of_b, strides[1]) && holds(c, m * n, strides[2]),
         "{product:?} of {:?} and {:?} into {:?}",
         a.shape(),
         b.shape(),
@@ -163,12 +175,16 @@ pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, produ
         record(rec, [left, right], Operand::Scratch(sums.0, sums.1), product, kernel);
         add_parts(rec, sums, c, product, parts);
     } else if let Some(panels) = panels(rec.gpu().capabilities(), &product, kernel) {
+        let mut operands = [left, right];
+        let mut strides = strides;
         for (slot, (operand, of)) in [a, b].into_iter().zip(panels).enumerate() {
-            pack::forward(rec, operand, of, slot);
+            if let Some(of) = of {
+                pack::forward(rec, operand, of, slot);
+                operands[slot] = Operand::Scratch(slot, of.packed_len());
+                strides[slot] = of.matrix_len();
+            }
         }
-        let packed = [0, 1].map(|slot| Operand::Scratch(slot, panels[slot].packed_len()));
-        let strides = [panels[0].matrix_len(), panels[1].matrix_len(), strides[2]];
-        record(rec, packed, Operand::Given(c), Product { strides, ..product }, kernel);
+        record(rec, operands, Operand::Given(c), Product { strides, ..product }, kernel);
     } else {
         record(rec, [left, right], Operand::Given(c), product, kernel);
     }
@@ -178,17 +194,15 @@ pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, produ
     }
 }
 
-/// How `kernel` needs A and Bᵀ packed, if it does.
-fn panels(capabilities: Capabilities, product: &Product<'_>, kernel: Kernel) -> Option<[Panels; 2]> {
+/// How `kernel` needs A and Bᵀ packed, if it does. A weight may be in panels already.
+fn panels(capabilities: Capabilities, product: &Product<'_>, kernel: Kernel) -> Option<[Option<Panels>; 2]> {
     let Kernel::Packed { rows, quads } = kernel else {
         return None;
     };
     let Product { m, n, k, layout, batch, strides, .. } = *product;
     let panels = |rows, stride, k_first, panel: u32| Panels { count: batch, rows, k, stride, k_first, panel: panel as usize };
-    Some([
-        panels(m, strides[0], layout == Layout::TN, rows),
-        panels(n, strides[1], layout != Layout::NT, capabilities.cpu_subgroup().unwrap_or(1) * quads * 4),
-    ])
+    let b = panels(n, strides[1], layout != Layout::NT, capabilities.cpu_subgroup().unwrap_or(1) * quads * 4);
+    Some([Some(panels(m, strides[0], layout == Layout::TN, rows)), (product.stored.order == Order::Rows).then_some(b)])
 }
 
 /// Elements of the recorder's scratch slots that hold the packed operands of `product` under `kernel`, or its partial sums.
@@ -196,7 +210,7 @@ pub(crate) fn scratch_len(capabilities: Capabilities, product: &Product<'_>, ker
     if let Kernel::Split { parts, .. } = kernel {
         return [parts as usize * product.batch * product.m * product.n, 0];
     }
-    panels(capabilities, product, kernel).map_or([0; 2], |panels| panels.map(Panels::packed_len))
+    panels(capabilities, product, kernel).map_or([0; 2], |panels| panels.map(|of| of.map_or(0, Panels::packed_len)))
 }
 
 /// The scratch slot that holds partial sums.
@@ -232,13 +246,16 @@ fn record(rec: &mut Recorder, [a, b]: [Operand<'_>; 2], c: Operand<'_>, product:
     let call = Dispatch {
         shader: kernel.shader(),
         entry: "forward",
-        values: &kernel.values(rec.gpu().capabilities(), product.layout, word),
+        values: &kernel.values(rec.gpu().capabilities(), product.layout, word, product.stored),
         params: shape,
         bind: &bind,
         groups: kernel.groups(rec.gpu().capabilities(), &product),
     };
     rec.dispatch_with_scratch(call, &scratch);
 }
+
+/// The word of [`Add::Scaled`], which products with weights do not need.
+const SCALED: &str = "scaled";
 
 /// What a kernel that splits k does with its sums, in place of an [`Add`].
 const PARTIAL: &str = "partial";
@@ -274,8 +291,13 @@ pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     for kernel in Kernel::all(capabilities) {
         let layouts = if matches!(kernel, Kernel::Packed { .. }) { &[Layout::NT][..] } else { &Layout::ALL };
         let adds = if matches!(kernel, Kernel::Split { .. }) { &[PARTIAL][..] } else { &Add::WORDS };
-        for (&layout, &add) in layouts.iter().flat_map(|layout| adds.iter().map(move |add| (layout, add))) {
-            variants.push(Variant { shader: kernel.shader(), entry: "forward", values: kernel.values(capabilities, layout, add) });
+        let plain = layouts.iter().map(|&layout| (layout, Storage::PLAIN));
+        let stored = kernel.storages(capabilities).into_iter().map(|stored| (Layout::NT, stored));
+        for (layout, stored) in plain.chain(stored) {
+            for &add in adds.iter().filter(|&&add| stored == Storage::PLAIN || add != SCALED) {
+                let values = kernel.values(capabilities, layout, add, stored);
+                variants.push(Variant { shader: kernel.shader(), entry: "forward", values });
+            }
         }
     }
     variants

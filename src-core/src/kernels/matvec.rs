@@ -1,12 +1,16 @@
 //! A matrix times a few vectors: where decoding spends its time. Each weight is used once, so the speed is bound by memory
 //! bandwidth. Two shader files, one operation:
 //!
-//! - `matvec_lane.wgsl`: four rows of the matrix per lane, no workgroup memory; for CPU adapters.
+//! - `matvec_lane.wgsl`: four or eight rows of the matrix per lane, no workgroup memory; for CPU adapters.
 //! - `matvec_row.wgsl`: lanes along the rows of the matrix, so that loads are coalesced; for GPUs.
 //!
-//! In both the bits of a result do not depend on how many vectors there are.
+//! In both the bits of a result do not depend on how many vectors there are. The matrix may be in any format of
+//! [`weights`](crate::weights).
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Value, Values, Variant, grid};
+use crate::weights::{Format, Order, Storage};
+
+use super::weight::{PANEL_QUADS, Weight};
 
 static LANE: Shader = crate::shader!("matvec_lane");
 static ROW: Shader = crate::shader!("matvec_row");
@@ -73,14 +77,22 @@ enum Kernel {
 }
 
 impl Kernel {
-    fn for_adapter(capabilities: Capabilities) -> Self {
-        if capabilities.cpu_subgroup().is_some() { Kernel::Lane } else { Kernel::Row }
+    /// The form for a matrix that is stored like this. Panels are for lanes.
+    fn for_matrix(capabilities: Capabilities, storage: Storage) -> Self {
+        let rows_for_lanes = storage == Storage::PLAIN && capabilities.cpu_subgroup().is_some();
+        if matches!(storage.order, Order::Panels(_)) || rows_for_lanes { Kernel::Lane } else { Kernel::Row }
     }
 
-    /// The forms that run at all, whether they are fast or not.
-    fn possible(capabilities: Capabilities) -> impl Iterator<Item = Self> {
-        let lanes = capabilities.fixed_subgroup().is_some();
-        [Kernel::Lane, Kernel::Row].into_iter().filter(move |&kernel| kernel == Kernel::Row || lanes)
+    /// Every form that runs at all, whether it is fast or not, with the storages that it reads.
+    fn possible(capabilities: Capabilities) -> Vec<(Self, Storage)> {
+        let rows = |format| (Kernel::Row, Storage { format, order: Order::Rows });
+        let mut possible: Vec<_> = Format::ALL.map(rows).into();
+        if let Some(lanes) = capabilities.fixed_subgroup() {
+            let order = Order::Panels((4 * PANEL_QUADS * lanes) as usize);
+            possible.push((Kernel::Lane, Storage::PLAIN));
+            possible.extend(Format::ALL.map(|format| (Kernel::Lane, Storage { format, order })));
+        }
+        possible
     }
 
     fn shader(self) -> &'static Shader {
@@ -90,18 +102,23 @@ impl Kernel {
         }
     }
 
-    fn values(self, rows: u32, norm: bool, finish: &'static str) -> Values {
-        let mut values: Values = vec![("finish", finish.into()), ("norm", norm.into()), ("rows", Value::Int(rows))];
-        if self == Kernel::Row {
-            values.push(("lanes", LANES.into()));
+    fn values(self, storage: Storage, rows: u32, norm: bool, finish: &'static str) -> Values {
+        let mut values: Values =
+            vec![("finish", finish.into()), ("format", storage.format.word().into()), ("norm", norm.into()), ("rows", Value::Int(rows))];
+        match self {
+            Kernel::Row => values.push(("lanes", LANES.into())),
+            Kernel::Lane => values.extend([("panels", (storage != Storage::PLAIN).into()), ("quads", lane_quads(storage).into())]),
         }
         values
     }
 
-    fn groups(self, capabilities: Capabilities, m: usize, n: usize, rows: u32) -> [u32; 3] {
+    fn groups(self, capabilities: Capabilities, storage: Storage, m: usize, n: usize, rows: u32) -> [u32; 3] {
         let blocks = m.div_ceil(rows as usize) as u32;
         match self {
-            Kernel::Lane => [blocks, (n / 4).div_ceil(capabilities.fixed_subgroup().unwrap_or(1) as usize) as u32, 1],
+            Kernel::Lane => {
+                let quads = lane_quads(storage) * capabilities.fixed_subgroup().unwrap_or(1);
+                [blocks, (n / 4).div_ceil(quads as usize) as u32, 1]
+            }
             Kernel::Row => {
                 let [x, y, _] = grid(n / 4);
                 [x, y, blocks]
@@ -110,25 +127,30 @@ impl Kernel {
     }
 }
 
-/// `y = finish(W·x)`, or with `norm` `finish(W·norm(x))`, for each of the M vectors in `x` `[M, K]`; `w` is `[N, K]`, `y`
-/// `[M, N]`. K and N are multiples of 4.
-pub fn forward(rec: &mut Recorder, x: &Tensor, norm: Option<Norm<'_>>, w: &Tensor, y: &Tensor, finish: Finish) {
-    forward_with(rec, Kernel::for_adapter(rec.gpu().capabilities()), x, norm, w, y, finish);
+/// Groups of four rows of the matrix that a lane holds.
+fn lane_quads(storage: Storage) -> u32 {
+    if storage == Storage::PLAIN { 1 } else { PANEL_QUADS }
 }
 
-fn forward_with(rec: &mut Recorder, kernel: Kernel, x: &Tensor, norm: Option<Norm<'_>>, w: &Tensor, y: &Tensor, finish: Finish) {
-    let (n, k) = (w.shape()[0], w.len() / w.shape()[0]);
+/// `y = finish(W·x)`, or with `norm` `finish(W·norm(x))`, for each of the M vectors in `x` `[M, K]`; `w` is `[N, K]`, `y`
+/// `[M, N]`. K and N are multiples of 4.
+pub fn forward(rec: &mut Recorder, x: &Tensor, norm: Option<Norm<'_>>, w: &Weight, y: &Tensor, finish: Finish) {
+    forward_with(rec, Kernel::for_matrix(rec.gpu().capabilities(), w.storage()), x, norm, w, y, finish);
+}
+
+fn forward_with(rec: &mut Recorder, kernel: Kernel, x: &Tensor, norm: Option<Norm<'_>>, w: &Weight, y: &Tensor, finish: Finish) {
+    let (n, k, storage) = (w.rows(), w.columns(), w.storage());
     let m = x.len() / k;
     let fits = x.len() == m * k && y.len() == m * n && n.is_multiple_of(4) && k.is_multiple_of(4) && finish.cap() > 0.0;
-    assert!(fits && norm.is_none_or(|norm| norm.scale.len() == m), "{:?} times {:?} into {:?}", w.shape(), x.shape(), y.shape());
+    assert!(fits && norm.is_none_or(|norm| norm.scale.len() == m), "{w:?} times {:?} into {:?}", x.shape(), y.shape());
     let rows = m.next_power_of_two().min(MOST_ROWS) as u32;
     let capabilities = rec.gpu().capabilities();
-    let mut bind = vec![(1, x), (2, w), (3, y)];
+    let mut bind = vec![(1, x), (2, w.words()), (3, y)];
     bind.extend(norm.map(|norm| (4, norm.scale)));
     rec.dispatch(Dispatch {
         shader: kernel.shader(),
         entry: "forward",
-        values: &kernel.values(rows, norm.is_some(), finish.word()),
+        values: &kernel.values(storage, rows, norm.is_some(), finish.word()),
         params: Shape {
             m: m as u32,
             n_quads: (n / 4) as u32,
@@ -137,17 +159,17 @@ fn forward_with(rec: &mut Recorder, kernel: Kernel, x: &Tensor, norm: Option<Nor
             eps: norm.map_or(0.0, |norm| norm.eps),
         },
         bind: &bind,
-        groups: kernel.groups(capabilities, m, n, rows),
+        groups: kernel.groups(capabilities, storage, m, n, rows),
     });
 }
 
 /// Every specialisation of the two shaders that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     let mut variants = Vec::new();
-    for kernel in Kernel::possible(capabilities) {
+    for (kernel, storage) in Kernel::possible(capabilities) {
         for rows in [1, 2, 4, 8] {
             for (finish, norm) in Finish::WORDS.into_iter().flat_map(|finish| [(finish, false), (finish, true)]) {
-                variants.push(Variant { shader: kernel.shader(), entry: "forward", values: kernel.values(rows, norm, finish) });
+                variants.push(Variant { shader: kernel.shader(), entry: "forward", values: kernel.values(storage, rows, norm, finish) });
             }
         }
     }
@@ -180,6 +202,7 @@ mod tests {
     use super::*;
     use crate::kernels::norm;
     use crate::kernels::testing::{Bench, random, wide};
+    use crate::weights::Matrix;
     use proptest::prelude::*;
 
     const FINISHES: [Finish; 4] = [Finish::Store, Finish::Into, Finish::Relu2, Finish::Softcap(2.5)];
@@ -187,18 +210,23 @@ mod tests {
     fn check(m: usize, n: usize, k: usize, eps: Option<f32>, finish: Finish, seed: u64) {
         let bench = Bench::new();
         let [x, w, before] = [(0, m * k), (1, n * k), (2, m * n)].map(|(i, len)| random(seed.wrapping_add(i), len, 1.0));
-        let want = twin::forward([m, n, k], &wide(&x), eps.map(f64::from), &wide(&w), &wide(&before), finish);
         let (_, scale_want) = norm::twin::forward(&wide(&x), m, eps.unwrap_or(0.0).into());
-        let tw = bench.tensor(&[n, k], &w);
-        let run = |kernel, x: &[f32], before: &[f32]| {
+        let run = |kernel, w: &Weight, x: &[f32], before: &[f32]| {
             let m = x.len() / k;
             let (x, y, scale) = (bench.tensor(&[m, k], x), bench.tensor(&[m, n], before), bench.empty(&[m]));
             let norm = eps.map(|eps| Norm { eps, scale: &scale });
-            bench.run(|rec| forward_with(rec, kernel, &x, norm, &tw, &y, finish));
+            bench.run(|rec| forward_with(rec, kernel, &x, norm, w, &y, finish));
             (y, scale)
         };
-        for kernel in Kernel::possible(bench.gpu().capabilities()) {
-            let (y, scale) = run(kernel, &x, &before);
+        for (kernel, storage) in Kernel::possible(bench.gpu().capabilities()) {
+            if storage.format.for_rows_of(k) != storage.format {
+                continue;
+            }
+            let matrix = Matrix::new(w.clone(), n, k, storage.format).unwrap();
+            let want = twin::forward([m, n, k], &wide(&x), eps.map(f64::from), &wide(&matrix.to_f32()), &wide(&before), finish);
+            let w = Weight::zeros(bench.gpu(), "test", storage, n, k).unwrap();
+            w.write(bench.gpu(), &matrix);
+            let (y, scale) = run(kernel, &w, &x, &before);
             bench.close(&y, &want, 2e-6 * (k as f64).sqrt());
             if eps.is_some() {
                 bench.close(&scale, &scale_want, 1e-6);
@@ -206,8 +234,8 @@ mod tests {
             // Each vector alone gives the same bits.
             let whole = bench.values(&y);
             for row in 0..m {
-                let (alone, _) = run(kernel, &x[row * k..][..k], &before[row * n..][..n]);
-                assert!(bench.values(&alone) == whole[row * n..][..n], "{kernel:?}, row {row} of {m}");
+                let (alone, _) = run(kernel, &w, &x[row * k..][..k], &before[row * n..][..n]);
+                assert!(bench.values(&alone) == whole[row * n..][..n], "{kernel:?} of {storage:?}, row {row} of {m}");
             }
         }
     }
@@ -216,8 +244,11 @@ mod tests {
         #![proptest_config(Bench::cases(24))]
 
         #[test]
-        fn products_equal_their_twin(m in 1usize..12, n in 1usize..40, k in 1usize..80, norm: bool, finish in 0usize..4, seed: u64) {
-            check(m, 4 * n, 4 * k, norm.then_some(1e-6), FINISHES[finish], seed);
+        fn products_equal_their_twin(
+            m in 1usize..12, n in 1usize..40, k in 1usize..80, blocks: bool, norm: bool, finish in 0usize..4, seed: u64,
+        ) {
+            let k = if blocks { 32 * k.div_ceil(8) } else { 4 * k };
+            check(m, 4 * n, k, norm.then_some(1e-6), FINISHES[finish], seed);
         }
     }
 
@@ -226,8 +257,8 @@ mod tests {
         let bench = Bench::new();
         let mut w = vec![0.5; 8 * 4];
         w[4 * 5] = f32::NAN;
-        let (x, w) = (bench.tensor(&[1, 4], &[1.0; 4]), bench.tensor(&[8, 4], &w));
-        for kernel in Kernel::possible(bench.gpu().capabilities()) {
+        let (x, w) = (bench.tensor(&[1, 4], &[1.0; 4]), Weight::plain(&bench.tensor(&[8, 4], &w)));
+        for (kernel, _) in Kernel::possible(bench.gpu().capabilities()).into_iter().filter(|(_, storage)| *storage == Storage::PLAIN) {
             let y = bench.empty(&[1, 8]);
             bench.run(|rec| forward_with(rec, kernel, &x, None, &w, &y, Finish::Softcap(15.0)));
             let nan: Vec<usize> = bench.values(&y).iter().enumerate().filter(|(_, value)| value.is_nan()).map(|(at, _)| at).collect();
@@ -237,7 +268,7 @@ mod tests {
 
     #[test]
     fn shapes_at_the_edges_of_tiles() {
-        for (m, n, k) in [(1, 4, 4), (1, 32, 32), (2, 36, 28), (8, 28, 36), (9, 32, 256), (3, 1024, 260)] {
+        for (m, n, k) in [(1, 4, 4), (1, 32, 32), (2, 36, 28), (8, 28, 36), (9, 32, 256), (1, 68, 32), (3, 1024, 260)] {
             for finish in FINISHES {
                 check(m, n, k, None, finish, 3);
                 check(m, n, k, Some(1e-6), finish, 3);

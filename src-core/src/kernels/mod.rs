@@ -30,6 +30,7 @@ mod rows;
 pub mod sample;
 pub mod smear;
 pub mod value_gate;
+pub mod weight;
 
 #[cfg(test)]
 pub(crate) mod testing;

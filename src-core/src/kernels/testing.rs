@@ -5,8 +5,12 @@ use std::sync::OnceLock;
 use crate::gpu::{DType, Gpu, Memory, Recorder, Tensor};
 use proptest::test_runner::Config;
 
+use crate::weights::{Format, Matrix, Order, Storage};
+
 use super::check::data::error_beside;
 pub use super::check::data::{add, random, sizes, wide};
+
+use super::weight::Weight;
 
 /// A device with helper methods for tests.
 pub struct Bench {
@@ -33,6 +37,15 @@ impl Bench {
     /// An f32 tensor that holds `data`.
     pub fn tensor(&self, shape: &[usize], data: &[f32]) -> Tensor {
         self.gpu.upload("test", shape, DType::F32, Memory::Workspace, data).unwrap()
+    }
+
+    /// A weight of `rows` rows in `format`, row after row, and the floats that it stands for.
+    pub fn weight(&self, values: &[f32], rows: usize, format: Format) -> (Weight, Vec<f32>) {
+        let matrix = Matrix::new(values.to_vec(), rows, values.len() / rows, format).unwrap();
+        let storage = Storage { format: matrix.format(), order: Order::Rows };
+        let weight = Weight::zeros(&self.gpu, "test", storage, rows, matrix.columns).unwrap();
+        weight.write(&self.gpu, &matrix);
+        (weight, matrix.to_f32())
     }
 
     /// A tensor of token ids.

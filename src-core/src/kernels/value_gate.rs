@@ -2,9 +2,11 @@
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
 
-use super::rows;
+use crate::weights::{Format, Order};
 
 use super::dot;
+use super::rows;
+use super::weight::{Weight, in_format};
 
 static SHADER: Shader = crate::shader!("value_gate");
 
@@ -25,8 +27,8 @@ struct Shape {
 pub struct Inputs<'a> {
     /// Token ids, `[N]` i32.
     pub ids: &'a Tensor,
-    /// The value embedding, `[V, K, D]`.
-    pub table: &'a Tensor,
+    /// The value embedding, `[V, K · D]`, in any format.
+    pub table: &'a Weight,
     /// The gate's weights, `[K, 12]`.
     pub w: &'a Tensor,
     /// The layer's normed input, `[N, C]`.
@@ -52,9 +54,8 @@ fn shape(of: Inputs<'_>, v: &Tensor, gate: &Tensor) -> (Shape, usize) {
     let fits = w.len() == heads * GATE_CHANNELS && h.len() == rows * channels && v.len() == rows * heads * head_dim;
     let whole = channels.is_multiple_of(4) && channels >= GATE_CHANNELS && head_dim.is_multiple_of(4);
     assert!(
-        fits && whole && table.len().is_multiple_of(heads * head_dim) && gate.len() == rows * heads,
-        "rows of {:?} into {:?}, gated by {:?} of {:?}",
-        table.shape(),
+        fits && whole && table.columns() == heads * head_dim && table.storage().order == Order::Rows && gate.len() == rows * heads,
+        "rows of {table:?} into {:?}, gated by {:?} of {:?}",
         v.shape(),
         w.shape(),
         h.shape()
@@ -72,9 +73,9 @@ pub fn forward(rec: &mut Recorder, of: Inputs<'_>, v: &Tensor, gate: &Tensor) {
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "forward",
-        values: &[rows::lanes(rec, shape.head_quads as usize)],
+        values: &[in_format(table.format()), rows::lanes(rec, shape.head_quads as usize)],
         params: Shape { rows: gate.len() as u32, ..shape },
-        bind: &[(1, ids), (2, table), (3, w), (4, h), (5, v), (6, gate)],
+        bind: &[(1, ids), (2, table.words()), (3, w), (4, h), (5, v), (6, gate)],
         groups: grid(gate.len()),
     });
 }
@@ -89,14 +90,15 @@ pub fn backward(rec: &mut Recorder, of: Inputs<'_>, gate: &Tensor, gradients: Gr
     let (shape, heads) = shape(of, dv, gate);
     let Inputs { ids, table, w, h } = of;
     let rows = ids.len();
+    assert!(table.format() == Format::F32, "only floats are trained, not {table:?}");
     assert!(dh.len() == h.len() && d_w.len() == w.len());
     assert!(scratch.len() >= scratch_len(rows, heads), "{} elements of scratch for {rows} rows", scratch.len());
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "backward",
-        values: &[rows::lanes(rec, shape.head_quads as usize)],
+        values: &[in_format(table.format()), rows::lanes(rec, shape.head_quads as usize)],
         params: shape,
-        bind: &[(1, ids), (2, table), (3, w), (7, gate), (8, dv), (9, dh), (10, scratch)],
+        bind: &[(1, ids), (2, table.words()), (3, w), (7, gate), (8, dv), (9, dh), (10, scratch)],
         groups: grid(rows),
     });
     dot::weighted(rec, h, rows, heads, d_w, scratch);
@@ -109,7 +111,9 @@ pub fn scratch_len(rows: usize, heads: usize) -> usize {
 
 /// Every specialisation of this shader that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
-    ["forward", "backward"].into_iter().flat_map(|entry| rows::variants(capabilities, &SHADER, entry, &[])).collect()
+    let forward = Format::ALL.map(|format| ("forward", format));
+    let entries = forward.into_iter().chain([("backward", Format::F32)]);
+    entries.flat_map(|(entry, format)| rows::variants(capabilities, &SHADER, entry, &[in_format(format)])).collect()
 }
 
 /// The same on the CPU in f64.
@@ -178,7 +182,7 @@ mod tests {
         let (dh_more, dw_more) = twin::backward(&ids, &wide(&table), &wide(&w), &wide(&h), &gate_want, &wide(&g));
         let (dh_want, dw_want) = (add(&dh, &dh_more), add(&dw, &dw_more));
 
-        let (ids, table) = (bench.ids(&[rows], &ids), bench.tensor(&[vocab, heads, head_dim], &table));
+        let (ids, table) = (bench.ids(&[rows], &ids), Weight::plain(&bench.tensor(&[vocab, heads * head_dim], &table)));
         let [w, dw] = [&w, &dw].map(|data| bench.tensor(&[heads, GATE_CHANNELS], data));
         let [h, dh] = [&h, &dh].map(|data| bench.tensor(&[rows, channels], data));
         let [v, g] = [&v, &g].map(|data| bench.tensor(&[rows, heads, head_dim], data));
@@ -209,6 +213,24 @@ mod tests {
     fn value_gate_holds_at_the_edges_of_parts() {
         for rows in [1, 7, 8, 9, 31, 32, 33, 127, 128, 129, 4097] {
             check([rows, 2, 8, 12, 5], rows as u64);
+        }
+    }
+
+    #[test]
+    fn value_gate_reads_tables_of_every_format() {
+        let bench = Bench::new();
+        let (rows, heads, head_dim, channels, vocab) = (33, 3, 32, 28, 9);
+        let ids = tokens(rows, vocab);
+        let table = random(1, vocab * heads * head_dim, 1.0);
+        let [w, h, v] =
+            [(2, heads * GATE_CHANNELS), (3, rows * channels), (4, rows * heads * head_dim)].map(|(seed, len)| random(seed, len, 1.0));
+        for format in Format::ALL {
+            let (stored, table) = bench.weight(&table, vocab, format);
+            let (want, _) = twin::forward(&ids, &wide(&table), &wide(&w), &wide(&h), &wide(&v));
+            let [w, h, v] = [&w, &h, &v].map(|data| bench.tensor(&[data.len()], data));
+            let (ids, gate) = (bench.ids(&[rows], &ids), bench.empty(&[rows, heads]));
+            bench.run(|rec| forward(rec, Inputs { ids: &ids, table: &stored, w: &w, h: &h }, &v, &gate));
+            bench.close(&v, &want, 5e-6);
         }
     }
 

@@ -150,7 +150,7 @@ impl Model {
         if let Some(gate) = &layer.gate {
             let table = format!("value_embeds.{i}.weight");
             let (w, d_w) = (self.parameters.get(&self.attn(i, "ve_gate")), self.parameters.grad(&self.attn(i, "ve_gate")));
-            let inputs = value_gate::Inputs { ids: &acts.ids, table: self.parameters.get(&table), w, h };
+            let inputs = value_gate::Inputs { ids: &acts.ids, table: self.parameters.weight(&table), w, h };
             value_gate::backward(rec, inputs, gate, value_gate::Gradients { dv, dh, d_w }, &grads.scratch);
             embedding::backward(rec, &grads.order, &grads.starts, dv, Some(gate), self.parameters.grad(&table));
         }

@@ -8,8 +8,9 @@ use crate::kernels::attention_decode;
 use crate::kernels::cross_entropy::{self, Chunk};
 use crate::kernels::embed_smear::{self, Smear};
 use crate::kernels::kv_cache::{self, Cursor, Gate, Projected, Store, Stored};
-use crate::kernels::matmul::{Add, Layout, Product, matmul};
+use crate::kernels::matmul::{Add, linear};
 use crate::kernels::matvec::{self, Finish, Norm};
+use crate::kernels::weight::Weight;
 use crate::kernels::{attention, norm, relu2};
 
 use super::cache::LayerCache;
@@ -105,23 +106,23 @@ impl Model {
     ///
     /// Position plus count of each cursor must be within the cache's capacity; a row of the cache belongs to one sequence.
     pub fn record_cached(&self, rec: &mut Recorder, pass: &CachedPass, cache: &Cache) {
-        let get = |name: &str| self.parameters.get(name);
+        let (get, weight) = (|name: &str| self.parameters.get(name), |name: &str| self.parameters.weight(name));
         let Architecture { smear, norm_eps, softcap, .. } = self.config.architecture;
         let smear = smear.then(|| Smear { cursors: &pass.cursors, gate_w: get("smear_gate.weight"), lambda: get("smear_lambda") });
-        embed_smear::forward(rec, &pass.ids, get("transformer.wte.weight"), norm_eps, smear, pass.stream.x0()); // [N, C]
+        embed_smear::forward(rec, &pass.ids, weight("transformer.wte.weight"), norm_eps, smear, pass.stream.x0()); // [N, C]
 
         for i in 0..self.config.n_layer {
             let x = self.record_mix(rec, &pass.stream, i); // [N, C]
             self.record_cached_attention(rec, pass, cache, i, x);
             let (fc, proj) = (self.mlp(i, "c_fc"), self.mlp(i, "c_proj"));
-            self.project_normed(rec, pass, x, self.parameters.get(&fc), &pass.hidden, Finish::Relu2); // [N, 4C]
-            project(rec, &pass.hidden, None, self.parameters.get(&proj), x, Finish::Into); // [N, C]
+            self.project_normed(rec, pass, x, weight(&fc), &pass.hidden, Finish::Relu2); // [N, 4C]
+            project(rec, &pass.hidden, None, weight(&proj), x, Finish::Into); // [N, C]
             self.record_keep(rec, &pass.stream, i);
         }
 
         if let Some(logits) = &pass.logits {
             let x = self.record_backout(rec, &pass.stream, &pass.mixed); // [N, C]
-            self.project_normed(rec, pass, x, get("lm_head.weight"), logits, Finish::Softcap(softcap)); // [N, V]
+            self.project_normed(rec, pass, x, weight("lm_head.weight"), logits, Finish::Softcap(softcap)); // [N, V]
         }
     }
 
@@ -133,7 +134,7 @@ impl Model {
         let [table, w] = [format!("value_embeds.{i}.weight"), self.attn(i, "ve_gate")];
         let gate = self.config.has_value_embed(i).then(|| Gate {
             ids: &pass.ids,
-            table: self.parameters.get(&table),
+            table: self.parameters.weight(&table),
             w: self.parameters.get(&w),
             x,
             scale: &pass.scale,
@@ -155,18 +156,18 @@ impl Model {
         } else {
             attention::cached(rec, over, operands); // [N, H, D]
         }
-        project(rec, &pass.mixed, None, self.parameters.get(&self.attn(i, "c_proj")), x, Finish::Into); // [N, C]
+        project(rec, &pass.mixed, None, self.parameters.weight(&self.attn(i, "c_proj")), x, Finish::Into); // [N, C]
     }
 
     /// Queries, keys and values of `norm(x)`: by one product if their matrices are contiguous.
     fn record_projections<'a>(&self, rec: &mut Recorder, pass: &'a CachedPass, i: usize, x: &Tensor) -> [Projected<'a>; 3] {
         let names = ["c_q", "c_k", "c_v"].map(|part| self.attn(i, part));
-        let weights = names.each_ref().map(|name| self.parameters.get(name));
-        let widths = weights.map(|w| w.shape()[0]);
+        let weights = names.each_ref().map(|name| self.parameters.weight(name));
+        let widths = weights.map(Weight::rows);
         let all: usize = widths.iter().sum();
         let n = x.len() / self.config.n_embd;
         let tensor = &pass.heads;
-        if let Some(joined) = Tensor::joined(&weights) {
+        if let Some(joined) = Weight::joined(&weights) {
             self.project_normed(rec, pass, x, &joined, &tensor.view(0, &[n, all]), Finish::Store); // [N, (H + 2K)·D]
             let starts = [0, widths[0], widths[0] + widths[1]];
             return starts.map(|start| Projected { tensor, start, stride: all });
@@ -182,7 +183,7 @@ impl Model {
     }
 
     /// `y = finish(norm(x)·Wᵀ)`, W `[out, in]`; writes the norm's factors to the pass's `scale`.
-    fn project_normed(&self, rec: &mut Recorder, pass: &CachedPass, x: &Tensor, w: &Tensor, y: &Tensor, finish: Finish) {
+    fn project_normed(&self, rec: &mut Recorder, pass: &CachedPass, x: &Tensor, w: &Weight, y: &Tensor, finish: Finish) {
         if pass.scale.len() <= matvec::MOST_ROWS {
             project(rec, x, Some(Norm { eps: self.config.architecture.norm_eps, scale: &pass.scale }), w, y, finish);
         } else {
@@ -193,15 +194,14 @@ impl Model {
 }
 
 /// `y = finish(x·Wᵀ)`, W `[out, in]`, with the kernel that suits the number of rows. Only the one for few rows fuses the norm.
-fn project(rec: &mut Recorder, x: &Tensor, norm: Option<Norm<'_>>, w: &Tensor, y: &Tensor, finish: Finish) {
-    let (n, k) = (w.shape()[0], w.shape()[1]);
-    let rows = x.len() / k;
+fn project(rec: &mut Recorder, x: &Tensor, norm: Option<Norm<'_>>, w: &Weight, y: &Tensor, finish: Finish) {
+    let (n, rows) = (w.rows(), x.len() / w.columns());
     if rows <= matvec::MOST_ROWS {
         matvec::forward(rec, x, norm, w, y, finish);
         return;
     }
     let add = if finish == Finish::Into { Add::Into } else { Add::Nothing };
-    matmul(rec, x, w, y, Product { add, ..Product::new(Layout::NT, rows, n, k) });
+    linear(rec, x, w, y, add);
     match finish {
         Finish::Relu2 => relu2::forward(rec, y),
         Finish::Softcap(cap) => cross_entropy::softcap(rec, Chunk { first: 0, rows, vocab: n, cap }, y),

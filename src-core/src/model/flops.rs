@@ -3,7 +3,10 @@
 
 use crate::gpu::DType;
 
+use crate::weights::{Format, Order, Storage};
+
 use super::Config;
+use super::spec::Usage;
 
 /// Bytes of a model's parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +44,17 @@ impl Config {
         u64::try_from(flops).unwrap_or(u64::MAX)
     }
 
-    /// Bytes of the parameters.
-    pub fn weight_bytes(&self) -> WeightBytes {
-        let counts = self.param_counts();
-        let bytes = |parameters: usize| parameters as u64 * DType::F32.bytes();
-        // A token needs one row of each embedding table.
-        let tables = counts.wte + counts.value_embeds;
-        WeightBytes { stored: bytes(counts.total), read: bytes(counts.total - tables + tables / self.padded_vocab()) }
+    /// Bytes of the parameters with weights in `format`, without the padding of panels.
+    pub fn weight_bytes(&self, format: Format) -> WeightBytes {
+        let mut bytes = WeightBytes { stored: 0, read: 0 };
+        for spec in self.param_specs() {
+            let storage = Storage { format: spec.format(format), order: Order::Rows };
+            let (rows, columns) = (spec.shape[0], spec.len() / spec.shape[0]);
+            bytes.stored += storage.bytes(rows, columns);
+            // A token needs one row of each embedding table.
+            bytes.read += storage.bytes(if spec.usage() == Usage::Table { 1 } else { rows }, columns);
+        }
+        bytes
     }
 
     /// Bytes of keys and values that one row's token reads after `context` others: at most its window in each layer.

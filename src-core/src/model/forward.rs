@@ -2,7 +2,7 @@
 
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::attention::{self, Attention};
-use crate::kernels::matmul::{Add, Layout, Product, matmul};
+use crate::kernels::matmul::{self, Add};
 use crate::kernels::rotary::{self, Rotary};
 use crate::kernels::{embedding, norm, relu2, smear, value_gate};
 
@@ -12,8 +12,7 @@ use super::{Activations, Model};
 impl Model {
     /// Records everything up to the final norm. Reads `acts.ids`.
     pub fn record_trunk(&self, rec: &mut Recorder, acts: &Activations) {
-        let get = |name: &str| self.parameters.get(name);
-        embedding::forward(rec, &acts.ids, get("transformer.wte.weight"), &acts.embedding); // [N, C]
+        embedding::forward(rec, &acts.ids, self.parameters.weight("transformer.wte.weight"), &acts.embedding); // [N, C]
         norm::forward(rec, &acts.embedding, &acts.embedded, &acts.embedded_scale, self.config.architecture.norm_eps); // [N, C]
         self.record_smear(rec, acts);
 
@@ -48,7 +47,7 @@ impl Model {
         self.linear(rec, h, &self.attn(i, "c_k"), &layer.k, Add::Nothing); // [N, K·D]
         self.linear(rec, h, &self.attn(i, "c_v"), &layer.v, Add::Nothing); // [N, K·D]
         if let Some(gate) = &layer.gate {
-            let table = self.parameters.get(&format!("value_embeds.{i}.weight"));
+            let table = self.parameters.weight(&format!("value_embeds.{i}.weight"));
             let w = self.parameters.get(&self.attn(i, "ve_gate"));
             value_gate::forward(rec, value_gate::Inputs { ids: &acts.ids, table, w, h }, &layer.v, gate);
         }
@@ -68,9 +67,7 @@ impl Model {
 
     /// `y = x·Wᵀ`, W `[out, in]` by its name.
     fn linear(&self, rec: &mut Recorder, x: &Tensor, name: &str, y: &Tensor, add: Add<'_>) {
-        let w = self.parameters.get(name);
-        let (n, k) = (w.shape()[0], w.shape()[1]);
-        matmul(rec, x, w, y, Product { add, ..Product::new(Layout::NT, x.len() / k, n, k) });
+        matmul::linear(rec, x, self.parameters.weight(name), y, add);
     }
 
     pub(super) fn attn(&self, layer: usize, part: &str) -> String {

@@ -3,7 +3,7 @@
 
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::cross_entropy::{self, Chunk};
-use crate::kernels::matmul::{Add, Layout, Product, matmul};
+use crate::kernels::matmul::{Add, Layout, Product, linear, matmul};
 
 use super::{Activations, Config, Model};
 
@@ -23,8 +23,8 @@ impl Model {
     /// Raw logits of `chunk` into the chunk buffer.
     fn record_raw_logits(&self, rec: &mut Recorder, acts: &Activations, chunk: Chunk) {
         let x = rows_of(&acts.output, chunk); // [R, C]
-        let product = Product::new(Layout::NT, chunk.rows, self.config.padded_vocab(), self.config.n_embd);
-        matmul(rec, &x, self.parameters.get("lm_head.weight"), &acts.logits, product); // [R, V]
+        let logits = acts.logits.view(0, &[chunk.rows, self.config.padded_vocab()]);
+        linear(rec, &x, self.parameters.weight("lm_head.weight"), &logits, Add::Nothing); // [R, V]
     }
 
     /// The loss of every token, without gradients.

@@ -1,14 +1,17 @@
 //! Parameters and their gradients in GPU memory.
 //!
-//! The block matrices of one shape are in one buffer, so that the optimizer steps them together; the
-//! model sees each of them as a view. Everything else has its own buffer.
+//! In training the block matrices of one shape are in one buffer, so that the optimizer steps them together; the model sees each of
+//! them as a view. Frozen parameters may be in any [`Format`], in the order that suits the adapter.
 
 use std::collections::HashMap;
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
 use crate::kernels::reduce::Matrices;
+use crate::kernels::weight::{Weight, product_order};
+use crate::weights::{Format, Matrix, Order, OutOfRange, Storage, Values};
 
 use super::init::initial_values;
+use super::spec::Usage;
 use super::{Config, Group, ParamSpec};
 
 /// The alignment of views, in floats.
@@ -22,10 +25,26 @@ const STACK_BYTES: u64 = 256 << 20;
 pub struct Parameter {
     /// Name, shape and group.
     pub spec: ParamSpec,
-    /// The values.
-    pub value: Tensor,
+    /// The values, of the spec's shape; vectors are a matrix with a column.
+    pub weight: Weight,
     /// The gradient, if the parameters are trained.
     pub grad: Option<Tensor>,
+}
+
+impl Parameter {
+    /// The values as floats, of the spec's shape. Panics if they are stored otherwise: only kernels that take a [`Weight`] read
+    /// those.
+    pub fn value(&self) -> &Tensor {
+        assert!(self.weight.storage() == Storage::PLAIN, "{} is stored as {:?}", self.spec.name, self.weight.storage());
+        self.weight.words()
+    }
+
+    /// Replaces the values by `matrix`, in whatever format it is.
+    fn write(&self, gpu: &Gpu, matrix: Matrix) -> Result<(), ParamError> {
+        let out_of_range = |source| ParamError::Range { name: self.spec.name.clone(), source };
+        self.weight.write(gpu, &matrix.in_format(self.weight.format()).map_err(out_of_range)?);
+        Ok(())
+    }
 }
 
 /// Block matrices of one shape in one buffer.
@@ -54,7 +73,7 @@ pub struct Parameters {
 }
 
 /// Values that do not belong to a model.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ParamError {
     /// The model has no parameter of this name.
     #[error("the model has no parameter {0}")]
@@ -69,26 +88,56 @@ pub enum ParamError {
         /// The shape of the model.
         want: Vec<usize>,
     },
+    /// A value is too large for the format of the model's weights.
+    #[error("{name}: {source}")]
+    Range {
+        /// The parameter.
+        name: String,
+        /// The value.
+        source: OutOfRange,
+    },
 }
 
 impl Parameters {
     /// Zeroed parameters and gradients of `config`. Fails if a tensor exceeds the adapter's binding limit or memory
     /// runs out.
     pub fn allocate(gpu: &Gpu, config: &Config) -> Result<Self, GpuError> {
-        Self::build(gpu, config, true, STACK_BYTES)
+        Self::build(gpu, config, STACK_BYTES)
     }
 
-    /// Zeroed parameters of `config` without gradients: for inference.
-    pub fn frozen(gpu: &Gpu, config: &Config) -> Result<Self, GpuError> {
-        Self::build(gpu, config, false, STACK_BYTES)
+    /// Zeroed parameters of `config` without gradients, for inference: tables and the matrices of products in `format`, everything
+    /// else in f32.
+    ///
+    /// # Errors
+    /// As [`allocate`](Self::allocate).
+    pub fn frozen(gpu: &Gpu, config: &Config, format: Format) -> Result<Self, GpuError> {
+        Self::frozen_as(gpu, config, &|spec| spec.format(format))
     }
 
-    fn build(gpu: &Gpu, config: &Config, trained: bool, stack_bytes: u64) -> Result<Self, GpuError> {
+    /// The same with a format of its own for each parameter, which suits it: see [`ParamSpec::format`].
+    ///
+    /// # Errors
+    /// As [`allocate`](Self::allocate).
+    pub fn frozen_as(gpu: &Gpu, config: &Config, format: &dyn Fn(&ParamSpec) -> Format) -> Result<Self, GpuError> {
+        let specs = config.param_specs();
+        let mut weights: HashMap<&str, Weight> = HashMap::new();
+        for spec in &specs {
+            if !weights.contains_key(spec.name.as_str()) {
+                for (spec, weight) in frozen_weights(gpu, &specs, spec, format)? {
+                    weights.insert(&spec.name, weight);
+                }
+            }
+        }
+        let weight = |spec: &ParamSpec| weights[spec.name.as_str()].clone();
+        let all = specs.iter().map(|spec| Parameter { spec: spec.clone(), weight: weight(spec), grad: None }).collect();
+        Ok(Self { all, index: index(&specs), stacks: Vec::new() })
+    }
+
+    fn build(gpu: &Gpu, config: &Config, stack_bytes: u64) -> Result<Self, GpuError> {
         let specs = config.param_specs();
         let both = |label: &str, shape: &[usize]| -> Result<_, GpuError> {
             let value = gpu.zeros(label, shape, DType::F32, Memory::Weights)?;
-            let grad = trained.then(|| gpu.zeros(label, shape, DType::F32, Memory::Gradients)).transpose()?;
-            Ok((value, grad))
+            Ok((value, Some(gpu.zeros(label, shape, DType::F32, Memory::Gradients)?)))
         };
         let mut tensors: HashMap<&str, (Tensor, Option<Tensor>)> = HashMap::new();
         let mut stacks = Vec::new();
@@ -108,15 +157,20 @@ impl Parameters {
                 Some(views) => views,
                 None => both(&spec.name, &spec.shape)?,
             };
-            all.push(Parameter { spec: spec.clone(), value, grad });
+            all.push(Parameter { spec: spec.clone(), weight: Weight::plain(&value), grad });
         }
-        let index = specs.iter().enumerate().map(|(i, spec)| (spec.name.clone(), i)).collect();
-        Ok(Self { all, index, stacks })
+        Ok(Self { all, index: index(&specs), stacks })
     }
 
-    /// The values of parameter `name`. Panics if the model has none: names come from the program itself.
+    /// The values of parameter `name`, as floats. Panics if the model has none, since names come from the program itself, or if it
+    /// is stored otherwise.
     pub fn get(&self, name: &str) -> &Tensor {
-        &self.find(name).value
+        self.find(name).value()
+    }
+
+    /// The table or matrix `name`, in any format. Panics if the model has none.
+    pub fn weight(&self, name: &str) -> &Weight {
+        &self.find(name).weight
     }
 
     /// The gradient of parameter `name`. Panics if the model has none, or is frozen.
@@ -133,7 +187,7 @@ impl Parameters {
         self.all.iter()
     }
 
-    /// The stacks of block matrices.
+    /// The stacks of block matrices, if they are trained.
     pub fn stacks(&self) -> &[Stack] {
         &self.stacks
     }
@@ -150,20 +204,89 @@ impl Parameters {
     /// Draws initial values for all parameters.
     pub fn initialise(&self, gpu: &Gpu, config: &Config, seed: u64) {
         for parameter in &self.all {
-            gpu.write(&parameter.value, &initial_values(config, &parameter.spec, seed));
+            let [rows, columns] = [parameter.weight.rows(), parameter.weight.columns()];
+            let values = Values::F32(initial_values(config, &parameter.spec, seed));
+            parameter.write(gpu, Matrix { rows, columns, values }).expect("initial values are small");
         }
     }
 
     /// Replaces the values of parameter `name`, which must have the shape `shape`.
+    ///
+    /// # Errors
+    /// If there is no such parameter, it has another shape, or a value is out of the range of its format.
     pub fn upload(&self, gpu: &Gpu, name: &str, shape: &[usize], values: &[f32]) -> Result<(), ParamError> {
-        let parameter = self.index.get(name).map(|&i| &self.all[i]).ok_or_else(|| ParamError::Unknown(name.to_owned()))?;
+        let parameter = self.known(name)?;
         let want = &parameter.spec.shape;
         if shape != want || values.len() != parameter.spec.len() {
             return Err(ParamError::Shape { name: name.to_owned(), got: shape.to_vec(), want: want.clone() });
         }
-        gpu.write(&parameter.value, values);
-        Ok(())
+        let (rows, columns) = (parameter.weight.rows(), parameter.weight.columns());
+        parameter.write(gpu, Matrix { rows, columns, values: Values::F32(values.to_vec()) })
     }
+
+    /// The same with values in any format; those in the parameter's own are stored as they are.
+    ///
+    /// # Errors
+    /// As [`upload`](Self::upload).
+    pub fn upload_matrix(&self, gpu: &Gpu, name: &str, matrix: Matrix) -> Result<(), ParamError> {
+        let parameter = self.known(name)?;
+        let (got, want) = ([matrix.rows, matrix.columns], [parameter.weight.rows(), parameter.weight.columns()]);
+        if got != want {
+            return Err(ParamError::Shape { name: name.to_owned(), got: got.to_vec(), want: want.to_vec() });
+        }
+        parameter.write(gpu, matrix)
+    }
+
+    fn known(&self, name: &str) -> Result<&Parameter, ParamError> {
+        self.index.get(name).map(|&i| &self.all[i]).ok_or_else(|| ParamError::Unknown(name.to_owned()))
+    }
+}
+
+fn index(specs: &[ParamSpec]) -> HashMap<String, usize> {
+    specs.iter().enumerate().map(|(i, spec)| (spec.name.clone(), i)).collect()
+}
+
+/// Memory for `spec`, and for those that are read together with it: queries, keys and values are projected by one product, if
+/// their matrices are contiguous.
+fn frozen_weights<'s>(
+    gpu: &Gpu,
+    specs: &'s [ParamSpec],
+    spec: &'s ParamSpec,
+    format: &dyn Fn(&ParamSpec) -> Format,
+) -> Result<Vec<(&'s ParamSpec, Weight)>, GpuError> {
+    let storage = |spec: &ParamSpec| {
+        let order = match spec.usage() {
+            Usage::Product => product_order(gpu.capabilities(), spec.shape[0], spec.shape[1]),
+            Usage::Table | Usage::Values => Order::Rows,
+        };
+        Storage { format: format(spec), order }
+    };
+    let of = storage(spec);
+    if let Some(layer) = spec.name.strip_suffix("attn.c_q.weight") {
+        let names = ["c_q", "c_k", "c_v"].map(|part| format!("{layer}attn.{part}.weight"));
+        let parts: Vec<&ParamSpec> = specs.iter().filter(|spec| names.contains(&spec.name)).collect();
+        let shapes: Vec<[usize; 2]> = parts.iter().map(|part| of.shape(part.shape[0], part.shape[1])).collect();
+        let whole = |part: &&ParamSpec, [units, words]: &[usize; 2]| {
+            let panels = if let Order::Panels(panel) = of.order { part.shape[0].is_multiple_of(panel) } else { true };
+            panels && (units * words).is_multiple_of(ALIGNMENT) && storage(part) == of
+        };
+        if parts.iter().zip(&shapes).all(|(part, shape)| whole(part, shape)) {
+            let units = shapes.iter().map(|[units, _]| units).sum();
+            let all = gpu.zeros(&spec.name, &[units, shapes[0][1]], Weight::dtype(of.format), Memory::Weights)?;
+            let mut start = 0;
+            let view = |(part, shape): (&'s ParamSpec, &[usize; 2])| {
+                let words = all.view(start, shape);
+                start += shape[0] * shape[1];
+                (part, Weight::in_words(words, of, part.shape[0], part.shape[1]))
+            };
+            return Ok(parts.into_iter().zip(&shapes).map(view).collect());
+        }
+    }
+    let (rows, columns) = (spec.shape[0], spec.len() / spec.shape[0]);
+    if of == Storage::PLAIN {
+        return Ok(vec![(spec, Weight::plain(&gpu.zeros(&spec.name, &spec.shape, DType::F32, Memory::Weights)?))]);
+    }
+    Ok(vec![(spec, Weight::zeros(gpu, &spec.name, of, rows, columns)?)])
 }
 
 /// The stacks of `config`'s block matrices on an adapter that binds `limit` bytes.
@@ -276,7 +399,7 @@ mod tests {
         let bench = Bench::new();
         let gpu = bench.gpu();
         // Two 64 × 64 matrices per stack, so that shapes are split over several.
-        let parameters = Parameters::build(gpu, &config(), true, 2 * 64 * 64 * 4).unwrap();
+        let parameters = Parameters::build(gpu, &config(), 2 * 64 * 64 * 4).unwrap();
         assert!(parameters.stacks().iter().all(|stack| stack.names.len() <= 2 || stack.rows * stack.columns < 64 * 64));
         assert_eq!(parameters.stacks().iter().map(|stack| stack.names.len()).sum::<usize>(), 3 * 6 + 2);
         let values = |i: usize, len: usize| -> Vec<f32> { (0..len).map(|j| (i * 7919 + j) as f32).collect() };
@@ -313,7 +436,7 @@ mod tests {
     #[test]
     fn values_of_another_name_or_shape_are_refused() {
         let bench = Bench::new();
-        let parameters = Parameters::frozen(bench.gpu(), &config()).unwrap();
+        let parameters = Parameters::frozen(bench.gpu(), &config(), Format::F32).unwrap();
         let upload = |name: &str, shape: &[usize]| {
             let values = vec![0.0; shape.iter().product()];
             parameters.upload(bench.gpu(), name, shape, &values).unwrap_err().to_string()

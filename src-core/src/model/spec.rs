@@ -1,5 +1,7 @@
 //! The parameters of a configuration: names, shapes, and the group in which each is counted and optimised.
 
+use crate::weights::Format;
+
 use super::Config;
 use super::config::{SMEAR_CHANNELS, VE_GATE_CHANNELS};
 
@@ -35,7 +37,36 @@ pub struct ParamSpec {
     pub held: bool,
 }
 
+/// How a parameter is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Usage {
+    /// Rows by token id.
+    Table,
+    /// By a matrix product.
+    Product,
+    /// Value by value: lambdas and gates, which are always f32.
+    Values,
+}
+
 impl ParamSpec {
+    /// How it is read.
+    pub fn usage(&self) -> Usage {
+        match self.group {
+            Group::Wte | Group::ValueEmbeds => Usage::Table,
+            Group::Matrix if self.name.ends_with(".ve_gate.weight") => Usage::Values,
+            Group::LmHead | Group::Matrix => Usage::Product,
+            Group::ResidLambdas | Group::X0Lambdas | Group::Smear => Usage::Values,
+        }
+    }
+
+    /// The format that it has in a model whose weights are in `format`.
+    pub fn format(&self, format: Format) -> Format {
+        match self.usage() {
+            Usage::Values => Format::F32,
+            Usage::Table | Usage::Product => format.for_rows_of(self.shape[1]),
+        }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()

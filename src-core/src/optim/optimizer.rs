@@ -67,7 +67,7 @@ impl Optimizer {
             let moment = || gpu.zeros(&spec.name, &spec.shape, DType::F32, Memory::Moments);
             adamw.push(AdamwTensor {
                 name: spec.name.clone(),
-                param: parameter.value.clone(),
+                param: parameter.value().clone(),
                 grad: parameters.grad(&spec.name).clone(),
                 exp_avg: moment()?,
                 exp_avg_sq: moment()?,
@@ -210,7 +210,7 @@ mod tests {
         }
 
         fn everything(&self, bench: &Bench) -> BTreeMap<String, Vec<f32>> {
-            let weights = self.parameters.iter().map(|parameter| (parameter.spec.name.clone(), bench.values(&parameter.value)));
+            let weights = self.parameters.iter().map(|parameter| (parameter.spec.name.clone(), bench.values(parameter.value())));
             let state = self.optimizer.state_tensors().into_iter().map(|state| (state.name, bench.values(&state.value)));
             weights.chain(state).collect()
         }

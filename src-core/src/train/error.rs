@@ -5,9 +5,10 @@ use crate::data::DataError;
 use crate::engine::EngineError;
 use crate::gpu::GpuError;
 use crate::model::ConfigError;
-use crate::model::params::DoesNotFit;
+use crate::model::params::{DoesNotFit, ParamError};
 use crate::tasks::TaskError;
 use crate::tokenizer::TokenizerError;
+use crate::weights::Format;
 
 use super::metrics::MetricsError;
 
@@ -44,6 +45,17 @@ pub enum TrainError {
     /// A checkpoint is of another model.
     #[error("the checkpoint does not fit this run's config.json: {0}")]
     OtherModel(#[from] Mismatch),
+    /// A weight does not fit the model, or its format.
+    #[error(transparent)]
+    Parameter(#[from] ParamError),
+    /// Weights in blocks are too coarse to be trained.
+    #[error("the weights of run {run} are in {format}: such a model answers, but cannot be trained; take the run that it was made from")]
+    Blocks {
+        /// The run.
+        run: String,
+        /// The format.
+        format: Format,
+    },
     /// The metrics cannot be written.
     #[error(transparent)]
     Metrics(#[from] MetricsError),

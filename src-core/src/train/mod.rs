@@ -30,4 +30,4 @@ pub use origin::Origin;
 pub use outcome::{Outcome, Setting};
 pub use run::{Resume, Start, train};
 pub use run_config::{RUN_CONFIG_FORMAT, RunConfig, Source, Training, run_config};
-pub use tensors::restore;
+pub use tensors::load;

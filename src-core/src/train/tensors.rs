@@ -1,11 +1,13 @@
 //! Transfers tensors between a GPU and the files of a checkpoint, one at a time.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use crate::checkpoint::{SourceError, TensorFile, TensorSource, TensorSpec};
 use crate::gpu::{Gpu, Tensor};
-use crate::model::Parameters;
+use crate::model::{Config, Parameters};
 use crate::optim::Optimizer;
+use crate::weights::Format;
 
 use super::TrainError;
 
@@ -18,7 +20,7 @@ pub(super) struct GpuTensors<'a> {
 impl<'a> GpuTensors<'a> {
     /// The weights of a model.
     pub fn of_model(gpu: &'a Gpu, parameters: &Parameters) -> Self {
-        Self { gpu, tensors: parameters.iter().map(|parameter| (parameter.spec.name.clone(), parameter.value.clone())).collect() }
+        Self { gpu, tensors: parameters.iter().map(|parameter| (parameter.spec.name.clone(), parameter.value().clone())).collect() }
     }
 
     /// The moments of an optimizer.
@@ -39,7 +41,7 @@ impl<'a> GpuTensors<'a> {
 
 impl TensorSource for GpuTensors<'_> {
     fn specs(&self) -> Vec<TensorSpec> {
-        self.tensors.iter().map(|(name, tensor)| TensorSpec { name: name.clone(), shape: tensor.shape().to_vec() }).collect()
+        self.tensors.iter().map(|(name, tensor)| TensorSpec::plain(name, tensor.shape())).collect()
     }
 
     fn fetch(&mut self, index: usize) -> Result<Cow<'_, [f32]>, SourceError> {
@@ -47,7 +49,19 @@ impl TensorSource for GpuTensors<'_> {
     }
 }
 
-/// Fills a model's parameters from the weights of a checkpoint, which must hold exactly these.
-pub fn restore(gpu: &Gpu, parameters: &Parameters, weights: &mut TensorFile) -> Result<(), TrainError> {
-    GpuTensors::of_model(gpu, parameters).restore(weights)
+/// Loads the weights of a checkpoint for inference, in `format`, or each tensor in the format of the file.
+///
+/// # Errors
+/// If the file has other tensors than a model of `config` or cannot be read, memory runs out, or a weight is out of the range
+/// of its format.
+pub fn load(gpu: &Gpu, config: &Config, weights: &mut TensorFile, format: Option<Format>) -> Result<Parameters, TrainError> {
+    let specs = config.param_specs();
+    weights.expect(&specs.iter().map(|spec| (spec.name.as_str(), spec.shape.as_slice())).collect::<Vec<_>>())?;
+    let stored: HashMap<String, Format> = weights.specs().map(|spec| (spec.name.clone(), spec.format)).collect();
+    let parameters = Parameters::frozen_as(gpu, config, &|spec| spec.format(format.unwrap_or(stored[&spec.name])))?;
+    for spec in &specs {
+        let matrix = weights.read_matrix(&spec.name)?;
+        parameters.upload_matrix(gpu, &spec.name, matrix)?;
+    }
+    Ok(parameters)
 }

@@ -182,7 +182,7 @@ mod tests {
             let batch = Batch { rows: 1, row_len: 16, inputs: inputs.clone(), targets: inputs.clone() };
             let pending = trainer.step(vec![batch], 0, values()).unwrap();
             trainer.finish(pending, &[1; 1024]).unwrap();
-            let weights = trainer.model.parameters.iter().map(|parameter| gpu.read::<f32>(&parameter.value).unwrap());
+            let weights = trainer.model.parameters.iter().map(|parameter| gpu.read::<f32>(parameter.value()).unwrap());
             weights.collect::<Vec<_>>()
         };
         let open = || Gpu::open_as(std::env::var("NC_ADAPTER").ok().as_deref(), Some(Forced::GpuNoSubgroups)).unwrap();
@@ -228,7 +228,7 @@ mod tests {
         let half = step(vec![some, none], 2).loss;
         assert!(half > 0.0 && half < 0.6 * whole, "{half} beside {whole}");
         for parameter in trainer.model.parameters.iter() {
-            let weights: Vec<f32> = gpu.read(&parameter.value).unwrap();
+            let weights: Vec<f32> = gpu.read(parameter.value()).unwrap();
             assert!(weights.iter().all(|weight| weight.is_finite()), "{}", parameter.spec.name);
         }
     }

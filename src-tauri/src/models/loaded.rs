@@ -5,7 +5,7 @@ use std::time::Instant;
 use nc_core::checkpoint::home::Home;
 use nc_core::checkpoint::{self, Run};
 use nc_core::gpu::Gpu;
-use nc_core::model::{Config, Model, Parameters};
+use nc_core::model::{Config, Model};
 use nc_core::tokenizer::Tokenizer;
 use nc_core::train;
 use serde::Deserialize;
@@ -55,8 +55,7 @@ impl Loaded {
         }
         let mut saved = checkpoint::load_model(&run, None)?;
         let before = gpu.memory().current;
-        let parameters = Parameters::frozen(gpu, &config)?;
-        train::restore(gpu, &parameters, &mut saved.model)?;
+        let parameters = train::load(gpu, &config, &mut saved.model, None)?;
         let model = Model::new(gpu, &config, parameters)?;
         Ok(Self {
             name: name.to_owned(),

@@ -88,9 +88,12 @@ pub const GROUPS: &[Group] = &[
 
 /// An f32 tensor of small pseudo-random numbers.
 fn filled(gpu: &Gpu, shape: &[usize]) -> Result<Tensor, GpuError> {
+    gpu.upload("case", shape, DType::F32, Memory::Workspace, &filled_values(shape.iter().product()))
+}
+
+fn filled_values(len: usize) -> Vec<f32> {
     let scattered = |i: u32| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0;
-    let data: Vec<f32> = (0..shape.iter().product::<usize>() as u32).map(scattered).collect();
-    gpu.upload("case", shape, DType::F32, Memory::Workspace, &data)
+    (0..len as u32).map(scattered).collect()
 }
 
 /// N tensors of one shape.

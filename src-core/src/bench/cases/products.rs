@@ -1,10 +1,12 @@
 //! Matrix products.
 
 use super::super::work::Work;
-use super::{Case, Sizes, filled};
+use super::{Case, Sizes, filled, filled_values};
 use crate::gpu::{Gpu, GpuError};
 use crate::kernels::matmul::{Add, Layout, Product, matmul};
 use crate::kernels::matvec::{self, Finish};
+use crate::kernels::weight::{Weight, product_order};
+use crate::weights::{Format, Matrix, Storage};
 
 fn product(gpu: &Gpu, layout: Layout, [m, n, k]: [usize; 3], add: bool) -> Result<Case, GpuError> {
     let (a, b, c) = (filled(gpu, &[m, k])?, filled(gpu, &[k, n])?, filled(gpu, &[m, n])?);
@@ -37,15 +39,22 @@ pub fn of_the_head(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
     Ok(vec![product(gpu, Layout::NT, [rows, vocab, sizes.channels()], false)?])
 }
 
-/// The MLP's first product for one and eight rows, and the logits of one.
+/// The MLP's first product for one and eight rows, and the logits of one, with weights in each format.
 pub fn of_decoding(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
     let c = sizes.channels();
     let mut cases = Vec::new();
-    for (rows, n) in [(1, 4 * c), (8, 4 * c), (1, sizes.config.padded_vocab())] {
-        let (x, w, y) = (filled(gpu, &[rows, c])?, filled(gpu, &[n, c])?, filled(gpu, &[rows, n])?);
-        cases.push(Case::new("matvec", format!("{rows} × [{n}, {c}]"), Work::product([rows, n, c], 0), move |rec| {
-            matvec::forward(rec, &x, None, &w, &y, Finish::Store);
-        }));
+    for format in Format::ALL {
+        for (rows, n) in [(1, 4 * c), (8, 4 * c), (1, sizes.config.padded_vocab())] {
+            let storage = Storage { format: format.for_rows_of(c), order: product_order(gpu.capabilities(), n, c) };
+            let w = Weight::zeros(gpu, "case", storage, n, c)?;
+            let values = filled_values(n * c);
+            w.write(gpu, &Matrix::new(values, n, c, storage.format).expect("small numbers"));
+            let (x, y) = (filled(gpu, &[rows, c])?, filled(gpu, &[rows, n])?);
+            let work = Work::linear([rows, n, c], storage.bytes(n, c));
+            cases.push(Case::new("matvec", format!("{rows} × [{n}, {c}] {format}"), work, move |rec| {
+                matvec::forward(rec, &x, None, &w, &y, Finish::Store);
+            }));
+        }
     }
     Ok(cases)
 }

@@ -5,6 +5,7 @@ use super::{Case, Sizes, filled, filled_all, ids, upload_ids};
 use crate::gpu::{DType, Gpu, GpuError, Memory};
 use crate::kernels::rotary::Rotary;
 use crate::kernels::sample::Draw;
+use crate::kernels::weight::Weight;
 use crate::kernels::{backout, cross_entropy, embed_smear, embedding, norm, relu2, residual, rotary, sample, smear, value_gate};
 
 /// Norm, residual, backout and smear, forward and backward, and the activation.
@@ -85,7 +86,7 @@ pub fn of_heads(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
     let [scale, gate] = filled_all(gpu, &[rows, heads])?;
     let [h, dh] = filled_all(gpu, &[rows, channels])?;
     let [w, d_w] = filled_all(gpu, &[heads, value_gate::GATE_CHANNELS])?;
-    let (table, ids) = (filled(gpu, &[vocab, heads, head_dim])?, upload_ids(gpu, &ids(rows, vocab))?);
+    let (table, ids) = (Weight::plain(&filled(gpu, &[vocab, heads * head_dim])?), upload_ids(gpu, &ids(rows, vocab))?);
     let scratch = filled(gpu, &[value_gate::scratch_len(rows, heads)])?;
     let shape = format!("[{rows}, {heads}, {head_dim}]");
     let few = rows * value_gate::GATE_CHANNELS;
@@ -113,6 +114,7 @@ pub fn of_tables(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
     let (rows, channels, vocab) = (sizes.tokens(), sizes.channels(), sizes.config.padded_vocab());
     let words = sizes.stream();
     let [table, d_table] = filled_all(gpu, &[vocab, channels])?;
+    let table = Weight::plain(&table);
     let [x, g] = filled_all(gpu, &[rows, channels])?;
     let named = ids(rows, sizes.config.vocab_size);
     let segments = embedding::segments(&named, vocab);

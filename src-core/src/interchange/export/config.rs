@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{ExportError, NumberType, Origin};
+use super::{ExportError, Origin};
 use crate::model::Config;
 use crate::tokenizer::Tokenizer;
+use crate::weights::Format;
 
 /// The version of the folder that `docs/FORMAT.md` describes.
 const FORMAT_VERSION: u32 = 1;
@@ -33,14 +34,13 @@ impl Ids {
     }
 }
 
-impl NumberType {
-    /// PyTorch's name.
-    fn torch_name(self) -> &'static str {
-        match self {
-            Self::F32 => "float32",
-            Self::Bf16 => "bfloat16",
-            Self::F16 => "float16",
-        }
+/// PyTorch's name of a type of numbers, or our own for blocks.
+fn torch_name(format: Format) -> &'static str {
+    match format {
+        Format::F32 => "float32",
+        Format::Bf16 => "bfloat16",
+        Format::F16 => "float16",
+        Format::Q8 | Format::Q4 => format.word(),
     }
 }
 
@@ -50,14 +50,14 @@ fn shortest(number: f32) -> f64 {
 }
 
 /// `config.json` as transformers writes it for the model type `nanochat`, except for its version.
-pub(super) fn hugging_face(config: &Config, ids: &Ids, number_type: NumberType) -> Value {
+pub(super) fn hugging_face(config: &Config, ids: &Ids, format: Format) -> Value {
     let parts = &config.architecture;
     json!({
         "architectures": ["NanoChatForCausalLM"],
         "attention_bias": false,
         "attention_dropout": 0.0,
         "bos_token_id": ids.bos,
-        "dtype": number_type.torch_name(),
+        "dtype": torch_name(format),
         "eos_token_id": ids.eos,
         "final_logit_softcapping": shortest(parts.softcap),
         "hidden_act": "relu2",
@@ -99,7 +99,7 @@ pub(super) fn tokenizer(config: &Config, ids: &Ids) -> Value {
 pub(super) fn ours(
     config: &Config,
     ids: &Ids,
-    number_type: NumberType,
+    format: Format,
     tokenizer: &Tokenizer,
     origin: &Origin,
     step: u64,
@@ -114,7 +114,7 @@ pub(super) fn ours(
         "model_type": "nc-core",
         "format_version": FORMAT_VERSION,
         "nc_core": model,
-        "dtype": number_type.torch_name(),
+        "dtype": torch_name(format),
         "bos_token_id": ids.bos,
         "eos_token_id": ids.ends(),
         "tokenizer_sha256": tokenizer.hash(),
@@ -142,7 +142,7 @@ mod tests {
         let origin = Origin { run: "a".into(), val_bpb: Some(1.25) };
         for architecture in [Architecture::CURRENT, Architecture::CLASSIC] {
             let config = Config { architecture, ..Config::from_depth(2, 64, 32, 64, 265, "SL").unwrap() };
-            let value = ours(&config, &Ids::of(&tokenizer), NumberType::Bf16, &tokenizer, &origin, 7).unwrap();
+            let value = ours(&config, &Ids::of(&tokenizer), Format::Bf16, &tokenizer, &origin, 7).unwrap();
             assert_eq!(serde_json::from_value::<Config>(value["nc_core"].clone()).unwrap(), config);
             assert!(value["nc_core"]["architecture"]["qk_gain"].is_number());
             assert_eq!((value["bos_token_id"].as_u64(), &value["eos_token_id"]), (Some(256), &json!([260, 256])));

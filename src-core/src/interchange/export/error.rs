@@ -7,6 +7,7 @@ use crate::checkpoint::Mismatch;
 use crate::checkpoint::SourceError;
 use crate::files::durable::is_out_of_room;
 use crate::files::shown::megabytes;
+use crate::weights::{Format, OutOfRange};
 
 /// A model could not be exported. Nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -63,13 +64,19 @@ pub enum ExportError {
     /// The format cannot represent the model.
     #[error("this model cannot be exported: {0}")]
     Unwritable(String),
+    /// Other programs do not read our blocks.
+    #[error("Hugging Face's transformers does not read {format}: take f32, bf16 or f16, or our own layout, safetensors")]
+    Blocks {
+        /// The format.
+        format: Format,
+    },
     /// A number is out of range for its new type.
-    #[error("tensor {tensor} holds numbers too large for {number_type}; bf16 and f32 hold larger ones")]
+    #[error("tensor {tensor}: {source}")]
     TooLarge {
         /// The tensor, quoted.
         tensor: String,
-        /// The type.
-        number_type: &'static str,
+        /// The number.
+        source: OutOfRange,
     },
     /// The disk is full.
     #[error(

@@ -12,10 +12,11 @@ mod weights;
 
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::ModelCheckpoint;
+use crate::checkpoint::{ModelCheckpoint, TensorSpec};
 use crate::files::durable::free_bytes;
 use crate::model::Config;
 use crate::tokenizer::{CHAT_TEMPLATE, Tokenizer};
+use crate::weights::Format;
 
 pub use error::ExportError;
 use folder::Target;
@@ -29,32 +30,20 @@ const SLACK: u64 = 64 << 10;
 
 /// The layout of an exported folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum Layout {
     /// The model type `nanochat` of transformers; the classic architecture with full attention only.
     HuggingFace,
     /// nanochat's tensor names and our configuration: any architecture.
     Safetensors,
 }
 
-/// The type of exported numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum NumberType {
-    /// Unchanged, bit for bit.
-    #[default]
-    F32,
-    /// Rounded to 8 bits of precision.
-    Bf16,
-    /// Rounded to 11 bits of precision; numbers beyond 65504 are rejected.
-    F16,
-}
-
 /// How to export.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// The layout.
+    pub layout: Layout,
+    /// The format of the numbers; in blocks, only the weights' numbers.
     pub format: Format,
-    /// The type of the numbers.
-    pub number_type: NumberType,
     /// Most bytes of tensors in a file: [`SHARD_BYTES`]. `Safetensors` has one file, whatever its size.
     pub shard_bytes: u64,
 }
@@ -81,8 +70,11 @@ pub struct Exported {
 
 /// Rejects what [`export`] would reject before it reads any weights: a model that the format cannot represent, and a folder
 /// that already exists.
-pub fn check(config: &Config, format: Format, to: &Path) -> Result<(), ExportError> {
-    if format == Format::HuggingFace {
+pub fn check(config: &Config, layout: Layout, format: Format, to: &Path) -> Result<(), ExportError> {
+    if layout == Layout::HuggingFace {
+        if format.has_blocks() {
+            return Err(ExportError::Blocks { format });
+        }
         check_classic(config)?;
     }
     Target::prepare(to).map(drop)
@@ -101,7 +93,7 @@ pub fn export(
     options: Options,
     to: &Path,
 ) -> Result<Exported, ExportError> {
-    check(config, options.format, to)?;
+    check(config, options.layout, options.format, to)?;
     if tokenizer.vocab_size() != config.vocab_size {
         return Err(ExportError::Tokenizer { model: config.vocab_size, tokenizer: tokenizer.vocab_size() });
     }
@@ -109,11 +101,15 @@ pub fn export(
     let shapes: Vec<(&str, &[usize])> = specs.iter().map(|spec| (spec.name.as_str(), spec.shape.as_slice())).collect();
     checkpoint.model.expect(&shapes)?;
 
-    let plan = match options.format {
-        Format::HuggingFace => Plan::new(names::hugging_face(config, &specs)?, options.number_type, options.shard_bytes)?,
-        Format::Safetensors => {
-            let same = specs.into_iter().map(|spec| Outgoing { source: spec.name.clone(), name: spec.name, shape: spec.shape });
-            Plan::new(same.collect(), options.number_type, u64::MAX)?
+    let plan = match options.layout {
+        Layout::HuggingFace => Plan::new(names::hugging_face(config, &specs, options.format)?, options.shard_bytes)?,
+        Layout::Safetensors => {
+            let blocks = options.format.has_blocks();
+            let same = specs.into_iter().map(|spec| {
+                let format = if blocks { spec.format(options.format) } else { options.format };
+                Outgoing { source: spec.name.clone(), spec: TensorSpec { format, ..TensorSpec::plain(spec.name, spec.shape) } }
+            });
+            Plan::new(same.collect(), u64::MAX)?
         }
     };
     let texts = texts(checkpoint.step, config, tokenizer, origin, options, &plan)?;
@@ -150,13 +146,13 @@ fn texts(
     let mut texts = vec![("tokenizer.json", tokenizer.to_json())];
     let mut json = |name, value: serde_json::Value| texts.push((name, format!("{value:#}\n")));
     json("tokenizer_config.json", config::tokenizer(config, &ids));
-    match options.format {
-        Format::HuggingFace => {
-            json("config.json", config::hugging_face(config, &ids, options.number_type));
+    match options.layout {
+        Layout::HuggingFace => {
+            json("config.json", config::hugging_face(config, &ids, options.format));
             json("generation_config.json", config::generation(&ids));
         }
-        Format::Safetensors => {
-            json("config.json", config::ours(config, &ids, options.number_type, tokenizer, origin, step)?);
+        Layout::Safetensors => {
+            json("config.json", config::ours(config, &ids, options.format, tokenizer, origin, step)?);
         }
     }
     if let Some(index) = plan.index() {

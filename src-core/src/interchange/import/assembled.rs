@@ -1,5 +1,5 @@
 //! Assembles the parameters of a model from the tensors of imported files, which may have other names, narrower types,
-//! or fewer rows. They are converted while they are streamed.
+//! or fewer rows. They are converted while they are streamed; what is narrow stays so.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ pub(super) trait ForeignTensors {
     /// Their name in messages.
     fn path(&self) -> &Path;
 
-    /// Names and shapes.
+    /// Names, shapes and formats.
     fn specs(&self) -> Vec<TensorSpec>;
 
     /// Streams the elements of tensor `index` of [`specs`](Self::specs) to `sink` as f32, row-major.
@@ -70,8 +70,10 @@ impl Assembled {
             let filled = reading.filled.iter().find(|(name, _)| *name == param.name);
             let shared = reading.shared.iter().find(|(name, _)| *name == param.name);
             let found = index.get(&param.name).or_else(|| shared.and_then(|(_, other)| index.get(*other)));
+            let mut spec = TensorSpec::plain(&param.name, &param.shape[..]);
             match (found, filled) {
                 (Some(&i), _) => {
+                    spec.format = param.format(stored[i].format);
                     used[i] = true;
                     let has = &stored[i].shape;
                     // Tables over the vocabulary were not padded before December 2025.
@@ -85,7 +87,7 @@ impl Assembled {
                 (None, Some(&(_, value))) => origins.push(Origin::Filled(value)),
                 (None, None) => mismatch.missing.push(param.name.clone()),
             }
-            specs.push(TensorSpec { name: param.name, shape: param.shape });
+            specs.push(spec);
         }
         let extra = stored.iter().zip(&used).filter(|(spec, used)| !**used && (reading.rename)(&spec.name).is_some());
         mismatch.extra.extend(extra.map(|(spec, _)| spec.name.clone()));
@@ -189,7 +191,7 @@ mod tests {
         let mut specs: Vec<TensorSpec> = params
             .map(|param| {
                 let rows = if is_table(param.group) { 70 } else { param.shape[0] };
-                TensorSpec { name: format!("_orig_mod.{}", param.name), shape: vec![rows, param.shape[1]] }
+                TensorSpec::plain(format!("_orig_mod.{}", param.name), [rows, param.shape[1]])
             })
             .collect();
         edit(&mut specs);
@@ -221,9 +223,7 @@ mod tests {
         assert!(refused(|specs| drop(specs.pop())).contains("\"lm_head.weight\" is missing"));
         assert!(refused(|specs| specs[0].shape = vec![69, 32]).contains("[69, 32] instead of [128, 32]"));
         assert!(refused(|specs| specs[1].shape = vec![32]).contains("[32] instead of [32, 32]"));
-        assert!(
-            refused(|specs| specs.push(TensorSpec { name: "engram".into(), shape: vec![1] })).contains("\"engram\" is not in the model")
-        );
-        assert!(refused(|specs| specs.push(TensorSpec { name: "lm_head.weight".into(), shape: vec![70, 32] })).contains("two names"));
+        assert!(refused(|specs| specs.push(TensorSpec::plain("engram", [1]))).contains("\"engram\" is not in the model"));
+        assert!(refused(|specs| specs.push(TensorSpec::plain("lm_head.weight", [70, 32]))).contains("two names"));
     }
 }

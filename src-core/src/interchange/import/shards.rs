@@ -2,21 +2,17 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
-use safetensors::tensor::Dtype;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::assembled::ForeignTensors;
 use super::{ImportError, json};
 use crate::checkpoint::header::{self, FormatError, PREFIX, Placed, TensorSpec};
-use crate::checkpoint::{Sink, StreamError};
+use crate::checkpoint::{Sink, StreamError, stored};
 use crate::files::StandIn;
-use crate::files::durable::CHUNK;
 use crate::files::plain::open_regular;
 use crate::files::shown::short;
 
@@ -25,9 +21,6 @@ pub(super) const SINGLE: &str = "model.safetensors";
 
 /// The index of a model in several files.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
-
-/// The supported types; all convert to f32 exactly.
-const READ: &[Dtype] = &[Dtype::F32, Dtype::BF16, Dtype::F16];
 
 /// The most files of one model.
 const MOST_FILES: usize = 1000;
@@ -142,7 +135,7 @@ impl Shards {
         let mut json = vec![0; length as usize];
         file.read_exact(&mut json).map_err(ImportError::io(&path))?;
         let data_start = PREFIX + length;
-        let tensors = header::parse_as(&json, bytes - data_start, READ).map_err(format)?;
+        let tensors = header::parse(&json, bytes - data_start).map_err(format)?;
         self.tensors.extend(tensors.into_iter().map(|placed| (self.files.len(), placed)));
         self.files.push(Shard { name: name.to_owned(), file, data_start });
         Ok(())
@@ -164,38 +157,18 @@ impl ForeignTensors for Shards {
     }
 
     fn stream(&mut self, index: usize, sink: &mut Sink<'_>) -> Result<(), StreamError> {
-        let (file, Placed { spec, dtype, start }) = &self.tensors[index];
+        let (file, placed) = &self.tensors[index];
         let shard = &mut self.files[*file];
         let path = self.folder.join(&shard.name);
         let failed = |source| StreamError::Source(Box::new(ImportError::Io { path: path.clone(), source }));
-        shard.file.seek(SeekFrom::Start(shard.data_start + start)).map_err(failed)?;
-        let mut left = spec.elements().unwrap_or(0);
-        let piece = left.min(CHUNK / size_of::<f32>());
-        let (mut wide, mut narrow) = (vec![0f32; piece], vec![0u16; if *dtype == Dtype::F32 { 0 } else { piece }]);
-        while left > 0 {
-            let count = left.min(piece);
-            let wide = &mut wide[..count];
-            match dtype {
-                Dtype::F32 => shard.file.read_exact(bytemuck::cast_slice_mut(wide)).map_err(failed)?,
-                _ => {
-                    let narrow = &mut narrow[..count];
-                    shard.file.read_exact(bytemuck::cast_slice_mut(narrow)).map_err(failed)?;
-                    match dtype {
-                        Dtype::BF16 => bytemuck::cast_slice::<u16, bf16>(narrow).convert_to_f32_slice(wide),
-                        _ => bytemuck::cast_slice::<u16, f16>(narrow).convert_to_f32_slice(wide),
-                    }
-                }
-            }
-            sink(wide).map_err(StreamError::Sink)?;
-            left -= count;
-        }
-        Ok(())
+        stored::stream(&mut shard.file, shard.data_start, placed, &failed, sink)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use half::{bf16, f16};
 
     #[test]
     fn names_that_lead_elsewhere_are_not_beside() {

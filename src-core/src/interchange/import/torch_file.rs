@@ -6,7 +6,8 @@ use super::ImportError;
 use super::assembled::ForeignTensors;
 use crate::checkpoint::{Sink, StreamError, TensorSpec};
 use crate::files::shown::short;
-use crate::interchange::torch::{TorchDtype, TorchError, TorchFile};
+use crate::interchange::torch::{TorchDtype, TorchError, TorchFile, TorchTensor};
+use crate::weights::Format;
 
 /// The types of weights.
 const FLOATS: [TorchDtype; 3] = [TorchDtype::F32, TorchDtype::BF16, TorchDtype::F16];
@@ -17,7 +18,13 @@ impl ForeignTensors for TorchFile {
     }
 
     fn specs(&self) -> Vec<TensorSpec> {
-        self.tensors().iter().map(|tensor| TensorSpec { name: tensor.name.clone(), shape: tensor.shape.clone() }).collect()
+        let format = |dtype| match dtype {
+            TorchDtype::BF16 => Format::Bf16,
+            TorchDtype::F16 => Format::F16,
+            _ => Format::F32,
+        };
+        let spec = |tensor: &TorchTensor| TensorSpec { format: format(tensor.dtype), ..TensorSpec::plain(&tensor.name, &tensor.shape[..]) };
+        self.tensors().iter().map(spec).collect()
     }
 
     fn stream(&mut self, index: usize, sink: &mut Sink<'_>) -> Result<(), StreamError> {

@@ -8,6 +8,7 @@ use crate::kernels::attention::{Attention, Cached, CachedOperands, twin};
 use crate::kernels::kv_cache::{Cursor, Gate, Projected, Store, Stored};
 use crate::kernels::rotary::Rotary;
 use crate::kernels::{attention, attention_decode, kv_cache, norm, rotary, value_gate};
+use crate::weights::Format;
 
 type Outcome = Result<(), GpuError>;
 
@@ -105,8 +106,9 @@ fn cached(c: &mut Checker<'_>, held: &[usize], fresh: usize, dims: Cached) -> Re
 }
 
 fn check_kv_cache(c: &mut Checker<'_>) -> Outcome {
-    for [positions, fresh, heads, kv_heads, head_dim] in c.shapes(&[[1, 1, 1, 1, 8], [3, 2, 4, 2, 40]], [8, 1, 6, 6, 128]) {
-        for gated in [false, true] {
+    for [positions, fresh, heads, kv_heads, head_dim] in c.shapes(&[[1, 1, 1, 1, 8], [3, 2, 4, 2, 40], [2, 1, 2, 2, 32]], [8, 1, 6, 6, 128])
+    {
+        for gated in Format::ALL.map(Some).into_iter().chain([None]) {
             check_store(c, positions, fresh, [heads, kv_heads, head_dim], gated)?;
         }
     }
@@ -126,14 +128,22 @@ fn check_kv_cache(c: &mut Checker<'_>) -> Outcome {
 }
 
 /// Tokens of `sequences` sequences at different positions; the last row of the cache is unused.
-fn check_store(c: &mut Checker<'_>, sequences: usize, fresh: usize, [heads, kv_heads, head_dim]: [usize; 3], gated: bool) -> Outcome {
-    c.of(format!("{sequences} × {fresh} tokens, [{heads}/{kv_heads}, {head_dim}]{}", if gated { ", gated" } else { "" }));
+fn check_store(
+    c: &mut Checker<'_>,
+    sequences: usize,
+    fresh: usize,
+    [heads, kv_heads, head_dim]: [usize; 3],
+    gated: Option<Format>,
+) -> Outcome {
+    let with = gated.map_or(String::new(), |format| format!(", gated, {format}"));
+    c.of(format!("{sequences} × {fresh} tokens, [{heads}/{kv_heads}, {head_dim}]{with}"));
     let (tokens, ring, channels, vocab) = (sequences * fresh, fresh + 3, 16, 7);
     let (asked, kept) = (heads * head_dim, kv_heads * head_dim);
     let position = |i: usize| 5 * i + 1;
     let [all] = c.random(tokens * (asked + 2 * kept), 1.0);
     let [old] = c.random((sequences + 1) * ring * kept, 1.0);
     let [table] = c.random(vocab * kept, 1.0);
+    let (stored_table, table) = c.table(&table, vocab, gated.unwrap_or_default())?;
     let [w] = c.random(kv_heads * value_gate::GATE_CHANNELS, 1.0);
     let [x] = c.random(tokens * channels, 1.0);
     let (cos, sin) = rotary::tables(position(sequences) + fresh, head_dim, 100.0);
@@ -155,8 +165,8 @@ fn check_store(c: &mut Checker<'_>, sequences: usize, fresh: usize, [heads, kv_h
         let slot = (n / fresh * ring + position % ring) * kept;
         keys_want[slot..][..kept].copy_from_slice(&turned(from(1, kept), kv_heads));
         let mut v = from(2, kept);
-        if gated {
-            v = value_gate::twin::forward(&ids[n..=n], &wide(&table), &wide(&w), &h[n * channels..][..channels], &v).0;
+        if gated.is_some() {
+            v = value_gate::twin::forward(&ids[n..=n], &table, &wide(&w), &h[n * channels..][..channels], &v).0;
         }
         values_want[slot..][..kept].copy_from_slice(&v);
     }
@@ -169,8 +179,8 @@ fn check_store(c: &mut Checker<'_>, sequences: usize, fresh: usize, [heads, kv_h
     let [cos, sin] = c.tensors(&[cos.len()], [&cos, &sin])?;
     let scale: Vec<f32> = scale.iter().map(|&r| r as f32).collect();
     let (q, ids, scale) = (c.empty(&[tokens * asked])?, c.ids(&ids)?, c.tensor(&[tokens], &scale)?);
-    let (table, w, x) = (c.tensor(&[table.len()], &table)?, c.tensor(&[w.len()], &w)?, c.tensor(&[x.len()], &x)?);
-    let gate = gated.then_some(Gate { ids: &ids, table: &table, w: &w, x: &x, scale: &scale });
+    let (w, x) = (c.tensor(&[w.len()], &w)?, c.tensor(&[x.len()], &x)?);
+    let gate = gated.map(|_| Gate { ids: &ids, table: &stored_table, w: &w, x: &x, scale: &scale });
     let dims = Store { heads, kv_heads, head_dim, ring, eps: 1e-6, gain: 1.2 };
     let stored = Stored { cursors: &cursors, cos: &cos, sin: &sin, projected, gate, q: &q, keys: &keys, values: &values };
     c.run(|rec| kv_cache::store(rec, dims, stored))?;

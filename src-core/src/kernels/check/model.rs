@@ -6,7 +6,9 @@ use super::data::{add, sizes, wide};
 use crate::gpu::GpuError;
 use crate::kernels::kv_cache::Cursor;
 use crate::kernels::rotary::Rotary;
+use crate::kernels::weight::Weight;
 use crate::kernels::{axpy, backout, cross_entropy, dot, embed_smear, embedding, norm, relu2, residual, rotary, smear, value_gate};
+use crate::weights::Format;
 
 type Outcome = Result<(), GpuError>;
 
@@ -207,7 +209,7 @@ fn check_smear(c: &mut Checker<'_>) -> Outcome {
 
 fn check_value_gate(c: &mut Checker<'_>) -> Outcome {
     for [rows, heads, head_dim, channels, vocab] in
-        c.shapes(&[[1, 1, 4, 12, 5], [33, 2, 12, 28, 7], [129, 3, 128, 132, 40]], [2048, 6, 128, 768, 4096])
+        c.shapes(&[[1, 1, 4, 12, 5], [33, 2, 12, 28, 7], [129, 3, 64, 132, 40]], [2048, 6, 128, 768, 4096])
     {
         c.of(format!("[{rows}, {heads}, {head_dim}], {channels} channels, {vocab} ids"));
         let gates = heads * value_gate::GATE_CHANNELS;
@@ -216,11 +218,19 @@ fn check_value_gate(c: &mut Checker<'_>) -> Outcome {
         let [w, dw] = c.random(gates, 1.0);
         let [h, dh] = c.random(rows * channels, 1.0);
         let [v, g] = c.random(rows * heads * head_dim, 1.0);
+        for format in Format::ALL {
+            let (stored, table) = c.table(&table, vocab, format)?;
+            let (want, _) = value_gate::twin::forward(&ids, &table, &wide(&w), &wide(&h), &wide(&v));
+            let [w, h, y] = [&w, &h, &v].map(|data| c.tensor(&[data.len()], data));
+            let (ids, w, h, y, gate) = (c.ids(&ids)?, w?, h?, y?, c.empty(&[rows, heads])?);
+            c.run(|rec| value_gate::forward(rec, value_gate::Inputs { ids: &ids, table: &stored, w: &w, h: &h }, &y, &gate))?;
+            c.close(&format!("v from {format}"), &y, &want, 5e-6)?;
+        }
         let (v_want, gate_want) = value_gate::twin::forward(&ids, &wide(&table), &wide(&w), &wide(&h), &wide(&v));
         let (dh_more, dw_more) = value_gate::twin::backward(&ids, &wide(&table), &wide(&w), &wide(&h), &gate_want, &wide(&g));
         let (dh_want, dw_want) = (add(&dh, &dh_more), add(&dw, &dw_more));
 
-        let (ids, table) = (c.ids(&ids)?, c.tensor(&[vocab, heads, head_dim], &table)?);
+        let (ids, table) = (c.ids(&ids)?, Weight::plain(&c.tensor(&[vocab, heads * head_dim], &table)?));
         let [w, dw] = c.tensors(&[heads, value_gate::GATE_CHANNELS], [&w, &dw])?;
         let [h, dh] = c.tensors(&[rows, channels], [&h, &dh])?;
         let [v, g] = c.tensors(&[rows, heads, head_dim], [&v, &g])?;
@@ -240,28 +250,31 @@ fn check_value_gate(c: &mut Checker<'_>) -> Outcome {
 
 fn check_embedding(c: &mut Checker<'_>) -> Outcome {
     for ([rows, vocab, channels], heads) in
-        c.shapes(&[([1, 1, 4], 1), ([9, 3, 40], 2), ([1025, 1, 8], 1), ([200, 300, 132], 3)], ([2048, 4096, 768], 6))
+        c.shapes(&[([1, 1, 4], 1), ([9, 3, 40], 2), ([1025, 1, 8], 1), ([200, 300, 96], 3)], ([2048, 4096, 768], 6))
     {
         c.of(format!("{rows} rows of [{vocab}, {channels}], {heads} heads"));
         let ids = tokens(rows, vocab);
         let [table, before] = c.random(vocab * channels, 1.0);
         let [g] = c.random(rows * channels, 1.0);
         let [scale] = c.random(rows * heads, 3.0);
-        let y_want = embedding::twin::forward(&ids, &wide(&table), channels);
+        for format in Format::ALL {
+            let (stored, table) = c.table(&table, vocab, format)?;
+            let (ids_tensor, y) = (c.ids(&ids)?, c.empty(&[rows, channels])?);
+            c.run(|rec| embedding::forward(rec, &ids_tensor, &stored, &y))?;
+            c.close(&format!("y from {format}"), &y, &embedding::twin::forward(&ids, &table, channels), 0.0)?;
+        }
         let scaled = add(&before, &embedding::twin::backward(&ids, &wide(&g), &wide(&scale), vocab));
         let plain = add(&before, &embedding::twin::backward(&ids, &wide(&g), &vec![1.0; rows], vocab));
 
         let segments = embedding::segments(&ids, vocab);
         let (order, starts) = (c.words(&segments.order)?, c.words(&segments.starts)?);
-        let [table, d_scaled, d_plain] = c.tensors(&[vocab, channels], [&table, &before, &before])?;
-        let (ids, g) = (c.ids(&ids)?, c.tensor(&[rows, channels], &g)?);
-        let (scale, y) = (c.tensor(&[rows, heads], &scale)?, c.empty(&[rows, channels])?);
+        let [d_scaled, d_plain] = c.tensors(&[vocab, channels], [&before, &before])?;
+        let g = c.tensor(&[rows, channels], &g)?;
+        let scale = c.tensor(&[rows, heads], &scale)?;
         c.run(|rec| {
-            embedding::forward(rec, &ids, &table, &y);
             embedding::backward(rec, &order, &starts, &g, Some(&scale), &d_scaled);
             embedding::backward(rec, &order, &starts, &g, None, &d_plain);
         })?;
-        c.close("y", &y, &y_want, 0.0)?;
         c.close("d_table", &d_plain, &plain, 1e-6)?;
         c.close("d_table, scaled", &d_scaled, &scaled, 1e-6)?;
     }
@@ -270,28 +283,29 @@ fn check_embedding(c: &mut Checker<'_>) -> Outcome {
 
 /// The twin is that of embedding, norm and smear over the whole sequence.
 fn check_embed_smear(c: &mut Checker<'_>) -> Outcome {
-    for (held, new, channels, vocab) in c.shapes(&[(0, 1, 24, 5), (3, 2, 132, 11)], (5, 32, 768, 4096)) {
+    for (held, new, channels, vocab) in c.shapes(&[(0, 1, 24, 5), (3, 2, 132, 11), (2, 3, 96, 9)], (5, 32, 768, 4096)) {
         c.of(format!("{new} after {held}, [{vocab}, {channels}]"));
         let ids = tokens(held + new, vocab);
         let [wte] = c.random(vocab * channels, 1.0);
         let [gate_w] = c.random(smear::GATE_CHANNELS, 1.0);
-        let embedded = embedding::twin::forward(&ids, &wide(&wte), channels);
-        let (e, _) = norm::twin::forward(&embedded, ids.len(), EPS.into());
-        let (x_want, _) = smear::twin::forward(ids.len(), ids.len(), &e, &wide(&gate_w), 0.7);
-
         let before = held.checked_sub(1).map_or(0, |last| ids[last]);
         let cursor = Cursor { position: held as u32, count: new as u32, row: 0, before: before as u32 };
         let cursors = Cursor::upload(c.gpu(), &[cursor])?;
-        let (fresh, wte) = (c.ids(&ids[held..])?, c.tensor(&[vocab, channels], &wte)?);
-        let (gate_w, lambda) = (c.tensor(&[gate_w.len()], &gate_w)?, c.tensor(&[1], &[0.7])?);
-        let (smeared, plain) = (c.empty(&[new, channels])?, c.empty(&[new, channels])?);
-        let smear = embed_smear::Smear { cursors: &cursors, gate_w: &gate_w, lambda: &lambda };
-        c.run(|rec| {
-            embed_smear::forward(rec, &fresh, &wte, EPS, Some(smear), &smeared);
-            embed_smear::forward(rec, &fresh, &wte, EPS, None, &plain);
-        })?;
-        c.close("x", &smeared, &x_want[held * channels..], 2e-6)?;
-        c.close("x without smear", &plain, &e[held * channels..], 2e-6)?;
+        let (fresh, gate) = (c.ids(&ids[held..])?, c.tensor(&[gate_w.len()], &gate_w)?);
+        let lambda = c.tensor(&[1], &[0.7])?;
+        for format in Format::ALL {
+            let (stored, table) = c.table(&wte, vocab, format)?;
+            let (e, _) = norm::twin::forward(&embedding::twin::forward(&ids, &table, channels), ids.len(), EPS.into());
+            let (x_want, _) = smear::twin::forward(ids.len(), ids.len(), &e, &wide(&gate_w), 0.7);
+            let (smeared, plain) = (c.empty(&[new, channels])?, c.empty(&[new, channels])?);
+            let smear = embed_smear::Smear { cursors: &cursors, gate_w: &gate, lambda: &lambda };
+            c.run(|rec| {
+                embed_smear::forward(rec, &fresh, &stored, EPS, Some(smear), &smeared);
+                embed_smear::forward(rec, &fresh, &stored, EPS, None, &plain);
+            })?;
+            c.close(&format!("x from {format}"), &smeared, &x_want[held * channels..], 2e-6)?;
+            c.close(&format!("x from {format} without smear"), &plain, &e[held * channels..], 2e-6)?;
+        }
     }
     Ok(())
 }

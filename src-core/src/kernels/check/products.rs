@@ -7,7 +7,9 @@ use crate::gpu::{GpuError, Numerics};
 use crate::kernels::matmul::{Add, Kernel, Layout, Product, matmul_with};
 use crate::kernels::matvec::{Finish, Norm};
 use crate::kernels::reduce::Matrices;
+use crate::kernels::weight::product_order;
 use crate::kernels::{matmul, matvec, mirror, norm, reduce};
+use crate::weights::{Format, Order};
 
 type Outcome = Result<(), GpuError>;
 
@@ -25,6 +27,38 @@ fn check_matmul(c: &mut Checker<'_>) -> Outcome {
     for [m, n, k, batch] in c.shapes(&small, [512, 1024, 256, 1]) {
         for (layout, mode) in [(Layout::NN, 0), (Layout::NT, 1), (Layout::TN, 2)] {
             check_product(c, layout, mode, [m, n, k, batch])?;
+        }
+    }
+    for [m, n, k] in c.shapes(&[[3, 4, 32], [20, 68, 96], [65, 132, 1056]], [512, 1024, 768]) {
+        for format in Format::ALL {
+            check_linear(c, format, [m, n, k])?;
+        }
+    }
+    Ok(())
+}
+
+/// Products with a weight in `format`, by every kernel that may be chosen, and in order of rows by the plain one.
+fn check_linear(c: &mut Checker<'_>, format: Format, [m, n, k]: [usize; 3]) -> Outcome {
+    let ([x], [w], [before]) = (c.random(m * k, 1.0), c.random(n * k, 1.0), c.random(m * n, 1.0));
+    let x_tensor = c.tensor(&[m, k], &x)?;
+    let capabilities = c.gpu().capabilities();
+    for order in [product_order(capabilities, n, k), Order::Rows] {
+        let (w, wide_w) = c.weight(&w, n, format, |_, _| order)?;
+        let product = matmul::twin::matmul(Layout::NT, m, n, k, &wide(&x), &wide_w);
+        for add in [Add::Nothing, Add::Into] {
+            let added = |at: usize| if matches!(add, Add::Into) { f64::from(before[at]) } else { 0.0 };
+            let want: Vec<f64> = product.iter().enumerate().map(|(at, value)| value + added(at)).collect();
+            let product = Product { add, stored: w.storage(), ..Product::new(Layout::NT, m, n, k) };
+            let mut kernels = Kernel::candidates(capabilities, &product, Numerics::Fast);
+            if order == Order::Rows && !kernels.contains(&Kernel::Plain) {
+                kernels.push(Kernel::Plain);
+            }
+            for kernel in kernels {
+                c.of(format!("{m}×{n}×{k}, {format}"));
+                let y = c.tensor(&[m, n], &before)?;
+                c.run(|rec| matmul_with(rec, &x_tensor, w.words(), &y, product, kernel))?;
+                c.close(&format!("{kernel:?}"), &y, &want, 2e-6)?;
+            }
         }
     }
     Ok(())
@@ -59,23 +93,30 @@ fn check_product(c: &mut Checker<'_>, layout: Layout, mode: usize, [m, n, k, bat
 }
 
 fn check_matvec(c: &mut Checker<'_>) -> Outcome {
-    let small = [[1, 4, 4], [2, 36, 28], [3, 32, 256], [9, 28, 132]];
+    let small = [[1, 4, 4], [2, 36, 28], [3, 32, 256], [9, 28, 132], [5, 68, 96]];
     for [m, n, k] in c.shapes(&small, [8, 1024, 768]) {
-        c.of(format!("{m} vectors, [{n}, {k}]"));
         let ([x], [w], [before]) = (c.random(m * k, 1.0), c.random(n * k, 1.0), c.random(m * n, 1.0));
-        let [wx, ww, wb] = [&x, &w, &before].map(|data| wide(data));
+        let [wx, wb] = [&x, &before].map(|data| wide(data));
         let (_, scale_want) = norm::twin::forward(&wx, m, 1e-6);
-        let (x, w, scale) = (c.tensor(&[m, k], &x)?, c.tensor(&[n, k], &w)?, c.empty(&[m])?);
-        for finish in [Finish::Store, Finish::Into, Finish::Relu2, Finish::Softcap(2.5)] {
-            for eps in [None, Some(1e-6f32)] {
-                let want = matvec::twin::forward([m, n, k], &wx, eps.map(f64::from), &ww, &wb, finish);
-                let y = c.tensor(&[m, n], &before)?;
-                let norm = eps.map(|eps| Norm { eps, scale: &scale });
-                c.run(|rec| matvec::forward(rec, &x, norm, &w, &y, finish))?;
-                c.close(&format!("{finish:?}{}", if eps.is_some() { " of norm" } else { "" }), &y, &want, 2e-6 * (k as f64).sqrt())?;
+        let (x, scale) = (c.tensor(&[m, k], &x)?, c.empty(&[m])?);
+        let capabilities = c.gpu().capabilities();
+        let orders = Format::ALL.map(|format| (format, product_order(capabilities, n, k)));
+        for (format, order) in orders.into_iter().chain([(Format::F32, Order::Rows)]).filter(|(format, _)| format.for_rows_of(k) == *format)
+        {
+            c.of(format!("{m} vectors, [{n}, {k}] {format}"));
+            let (w, ww) = c.weight(&w, n, format, |_, _| order)?;
+            for finish in [Finish::Store, Finish::Into, Finish::Relu2, Finish::Softcap(2.5)] {
+                for eps in [None, Some(1e-6f32)] {
+                    let want = matvec::twin::forward([m, n, k], &wx, eps.map(f64::from), &ww, &wb, finish);
+                    let y = c.tensor(&[m, n], &before)?;
+                    let norm = eps.map(|eps| Norm { eps, scale: &scale });
+                    c.run(|rec| matvec::forward(rec, &x, norm, &w, &y, finish))?;
+                    let what = format!("{finish:?}{}", if eps.is_some() { " of norm" } else { "" });
+                    c.close(&what, &y, &want, 2e-6 * (k as f64).sqrt())?;
+                }
             }
+            c.close("scale", &scale, &scale_want, 1e-6)?;
         }
-        c.close("scale", &scale, &scale_want, 1e-6)?;
     }
     Ok(())
 }

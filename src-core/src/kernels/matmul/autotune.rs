@@ -8,6 +8,9 @@ use std::time::Instant;
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Numerics, Recorder, SHORT_LOOPS};
 
+use crate::kernels::weight::Weight;
+use crate::weights::Storage;
+
 use super::{Add, Kernel, Product, matmul_with};
 
 /// The kernel of `numerics` for `product` on this adapter.
@@ -18,8 +21,9 @@ pub fn choose(gpu: &Gpu, product: &Product<'_>, numerics: Numerics) -> Kernel {
         candidates.retain(runs);
     }
     let options: Vec<String> = candidates.iter().map(|candidate| format!("{candidate:?}")).collect();
-    let Product { layout, m, n, k, batch, .. } = product;
-    let question = format!("{layout:?} {m}x{n}x{k} b{batch}");
+    let Product { layout, m, n, k, batch, stored, .. } = product;
+    let weight = if *stored == Storage::PLAIN { String::new() } else { format!(" {}", stored.format) };
+    let question = format!("{layout:?} {m}x{n}x{k} b{batch}{weight}");
     let fastest = |class: &str| {
         if options.len() < 2 {
             return None;
@@ -42,12 +46,14 @@ pub fn choose(gpu: &Gpu, product: &Product<'_>, numerics: Numerics) -> Kernel {
 /// The index of the fastest candidate.
 fn measure(gpu: &Gpu, product: &Product<'_>, candidates: &[Kernel]) -> Result<usize, GpuError> {
     const REPEATS: usize = 5;
-    let Product { m, n, k, batch, strides, .. } = *product;
-    let scratch = |index: usize, size: usize| {
+    let Product { m, n, k, batch, strides, stored, .. } = *product;
+    let scratch = |index: usize, size: usize, dtype: DType| {
         let len = strides[index] * (batch - 1) + size;
-        gpu.zeros("autotune", &[len], DType::F32, Memory::Workspace)
+        gpu.zeros("autotune", &[len], dtype, Memory::Workspace)
     };
-    let (a, b, c) = (scratch(0, m * k)?, scratch(1, k * n)?, scratch(2, m * n)?);
+    let of_b = stored.shape(n, k).into_iter().product();
+    let (a, c) = (scratch(0, m * k, DType::F32)?, scratch(2, m * n, DType::F32)?);
+    let b = scratch(1, of_b, Weight::dtype(stored.format))?;
     let mut best = (f64::INFINITY, 0);
     for (index, &kernel) in candidates.iter().enumerate() {
         let mut rec = Recorder::new(gpu);

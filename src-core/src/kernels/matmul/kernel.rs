@@ -1,6 +1,8 @@
 //! Which kernels can compute a product, and which of them is likely the fastest.
 
 use crate::gpu::{Capabilities, Numerics, Shader, Value, Values, grid};
+use crate::kernels::weight::PANEL_QUADS;
+use crate::weights::{Format, Order, Storage};
 
 use super::{LANE, Layout, PLAIN, Product, TILE};
 
@@ -101,6 +103,11 @@ impl Tile {
 impl Kernel {
     /// The kernels of `numerics` that can compute a product of this shape on this adapter, the likely fastest first.
     pub fn candidates(capabilities: Capabilities, product: &Product<'_>, numerics: Numerics) -> Vec<Kernel> {
+        if let Order::Panels(_) = product.stored.order {
+            let lanes = LANE_TILES.map(|(rows, quads)| Kernel::Lane { rows, quads });
+            let packed = PACKED_TILES.map(|(rows, quads)| Kernel::Packed { rows, quads });
+            return lanes.into_iter().chain(packed).filter(|kernel| kernel.reads_panels()).collect();
+        }
         let quads = product.n.is_multiple_of(4) && product.k.is_multiple_of(4);
         let transposed = product.layout != Layout::TN || product.m.is_multiple_of(4);
         let strides = product.strides.iter().all(|stride| stride.is_multiple_of(4));
@@ -113,11 +120,28 @@ impl Kernel {
             return TILES.map(Kernel::Tile).into_iter().chain(splits).collect();
         }
         match capabilities.cpu_subgroup() {
-            Some(_) => {
+            Some(_) if product.stored == Storage::PLAIN => {
                 let packed = PACKED_TILES.map(|(rows, quads)| Kernel::Packed { rows, quads });
                 [&lanes[..], &packed].concat()
             }
-            None => vec![Kernel::Plain],
+            _ => vec![Kernel::Plain],
+        }
+    }
+
+    /// Whether its tile has the width of the panels of a weight.
+    fn reads_panels(self) -> bool {
+        matches!(self, Kernel::Lane { quads: PANEL_QUADS, .. } | Kernel::Packed { quads: PANEL_QUADS, .. })
+    }
+
+    /// How B may be stored other than plainly.
+    pub(super) fn storages(self, capabilities: Capabilities) -> Vec<Storage> {
+        let stored = |formats: &[Format], order| formats.iter().map(|&format| Storage { format, order }).collect();
+        match self {
+            Kernel::Lane { .. } | Kernel::Packed { .. } if self.reads_panels() => {
+                stored(&Format::ALL, Order::Panels((4 * PANEL_QUADS * capabilities.cpu_subgroup().unwrap_or(1)) as usize))
+            }
+            Kernel::Lane { .. } | Kernel::Packed { .. } => Vec::new(),
+            Kernel::Tile(_) | Kernel::Split { .. } | Kernel::Plain => stored(&Format::ALL[1..], Order::Rows),
         }
     }
 
@@ -182,12 +206,13 @@ impl Kernel {
         }
     }
 
-    pub(super) fn values(self, capabilities: Capabilities, layout: Layout, add: &'static str) -> Values {
+    pub(super) fn values(self, capabilities: Capabilities, layout: Layout, add: &'static str, stored: Storage) -> Values {
         let layout = if matches!(self, Kernel::Packed { .. }) { "packed" } else { layout.word() };
-        let mut values: Values = vec![("add", add.into()), ("layout", layout.into())];
+        let mut values: Values = vec![("add", add.into()), ("format", stored.format.word().into()), ("layout", layout.into())];
         match self {
             Kernel::Lane { rows, quads } | Kernel::Packed { rows, quads } => {
-                values.extend([("quads", Value::Int(quads)), ("rows", Value::Int(rows))])
+                let panels = matches!(stored.order, Order::Panels(_));
+                values.extend([("panels", panels.into()), ("quads", Value::Int(quads)), ("rows", Value::Int(rows))])
             }
             Kernel::Tile(tile) | Kernel::Split { tile, .. } => values.extend(tile.values(capabilities)),
             Kernel::Plain => {}

@@ -3,7 +3,8 @@
 use super::kernel::{SPLIT_TILES, TILES};
 use super::*;
 use crate::gpu::{Numerics, Subgroups};
-use crate::kernels::testing::{Bench, random, wide};
+use crate::kernels::testing::{Bench, random, relative_error, wide};
+use crate::weights::{Format, Matrix};
 use proptest::prelude::*;
 
 fn kernels(product: &Product<'_>, capabilities: Capabilities) -> Vec<Kernel> {
@@ -39,7 +40,7 @@ fn check(layout: Layout, [m, n, k, batch]: [usize; 4], mode: usize, seed: u64) {
     }
     let [ta, tb, td] = [(&a, 0), (&b, 1), (&d, 2)].map(|(data, i)| bench.tensor(&[sizes[i]], data));
     let add = [Add::Nothing, Add::Into, Add::Scaled(&td, beta)][mode];
-    let product = Product { m, n, k, layout, batch, strides, alpha, add, symmetric: false };
+    let product = Product { m, n, k, layout, batch, strides, alpha, add, symmetric: false, stored: Storage::PLAIN };
     let bits_of = |kernel: Kernel| {
         let c = bench.tensor(&[sizes[2]], &before);
         bench.run(|rec| matmul_with(rec, &ta, &tb, &c, product, kernel));
@@ -132,6 +133,53 @@ fn a_split_product_adds_the_parts_in_order() {
         let c = bench.empty(&[m, n]);
         bench.run(|rec| matmul_with(rec, &a, &b, &c, product, kernel));
         assert!(bench.values(&c) == want, "{kernel:?}");
+    }
+}
+
+/// Products with a weight have the bits of those with the floats that it stands for, in every kernel.
+fn check_weight(m: usize, n: usize, k: usize, format: Format, into: bool, seed: u64) {
+    let bench = Bench::new();
+    let capabilities = bench.gpu().capabilities();
+    let [x, w, before] = [(0, m * k), (1, n * k), (2, m * n)].map(|(i, len)| random(seed.wrapping_add(i), len, 1.0));
+    let matrix = Matrix::new(w, n, k, format).unwrap();
+    let (tx, plain) = (bench.tensor(&[m, k], &x), bench.tensor(&[n, k], &matrix.to_f32()));
+    let product = Product { add: if into { Add::Into } else { Add::Nothing }, ..Product::new(Layout::NT, m, n, k) };
+    let run = |b: &Tensor, product: Product<'_>, kernel: Kernel| {
+        let y = bench.tensor(&[m, n], &before);
+        bench.run(|rec| matmul_with(rec, &tx, b, &y, product, kernel));
+        bench.values(&y)
+    };
+    let want = run(&plain, product, Kernel::Plain);
+    for kernel in Kernel::all(capabilities) {
+        for stored in kernel.storages(capabilities).into_iter().filter(|stored| stored.format == matrix.format()) {
+            let weight = Weight::zeros(bench.gpu(), "test", stored, n, k).unwrap();
+            weight.write(bench.gpu(), &matrix);
+            let got = run(weight.words(), Product { stored, ..product }, kernel);
+            match kernel {
+                Kernel::Split { .. } => assert!(relative_error(&got, &wide(&want)) < 2e-6, "{kernel:?} of {stored:?}"),
+                _ => assert!(got == want, "{kernel:?} of {stored:?}"),
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(Bench::cases(16))]
+
+    #[test]
+    fn products_with_weights_have_the_bits_of_their_floats(
+        m in 1usize..80, n in 1usize..40, blocks in 1usize..6, format in 0usize..5, into: bool, seed: u64,
+    ) {
+        check_weight(m, 4 * n, 32 * blocks, Format::ALL[format], into, seed);
+    }
+}
+
+#[test]
+fn products_with_weights_hold_at_the_edges_of_panels() {
+    for (m, n, k) in [(1, 4, 32), (33, 64, 32), (16, 68, 64), (65, 132, 96), (64, 128, 1056)] {
+        for format in Format::ALL {
+            check_weight(m, n, k, format, false, 5);
+        }
     }
 }
 
