@@ -9,6 +9,11 @@ use crate::model::{Cache, CachedPass, Model, Want};
 
 use super::EngineError;
 
+mod verify;
+
+pub use verify::MOST_VERIFIED;
+use verify::Verify;
+
 /// New tokens of the shortest pass that prefill records.
 const SHORTEST_PASS: usize = 8;
 
@@ -27,6 +32,10 @@ pub struct Decoder<'a> {
     /// Passes of one row, the shortest first.
     prefill: Vec<(CachedPass, Recording)>,
     decode: Decode,
+    /// Whether the marks of the tokens seen lack tokens that were kept from a verification.
+    marks_lack: bool,
+    /// The passes that verify drafts, from the first draft on.
+    verify: Option<Verify>,
     /// The copy of the first row to all others, with the cursor that holds its length.
     fork: Option<(Tensor, Recording)>,
 }
@@ -75,6 +84,8 @@ impl<'a> Decoder<'a> {
             longest: None,
             prefill: Vec::new(),
             decode,
+            marks_lack: false,
+            verify: None,
             fork: None,
         })
     }
@@ -125,6 +136,7 @@ impl<'a> Decoder<'a> {
             return Err(EngineError::TooLong { tokens: ids.len(), room: self.capacity() });
         }
         self.check(ids)?;
+        self.forget_unkept();
         let held = &mut self.rows[row];
         let common = held.ids.iter().zip(ids).take_while(|(a, b)| a == b).count();
         let reused = if self.cache.can_return_to(&self.model.config, held.longest, common) { common } else { 0 };
@@ -201,11 +213,10 @@ impl<'a> Decoder<'a> {
         let words = self.decode.seen.shape()[1];
         let mut seen = vec![0u32; words * self.rows.len()];
         for (row, marks) in self.rows.iter().zip(seen.chunks_exact_mut(words)) {
-            for &id in &row.ids {
-                marks[id as usize / 32] |= 1 << (id % 32);
-            }
+            row.ids.iter().for_each(|&id| mark(marks, id));
         }
         self.gpu.write(&self.decode.seen, &seen);
+        self.marks_lack = false;
     }
 
     /// One step: every row that is fed a token appends it and draws the next. One submission; only the drawn ids are read
@@ -235,6 +246,10 @@ impl<'a> Decoder<'a> {
                 }
             }
         }
+        if self.marks_lack {
+            self.mark_seen();
+        }
+        self.forget_unkept();
         let decode = &mut self.decode;
         self.gpu.write(&decode.pass.cursors, &cursors);
         self.gpu.write(&decode.pass.ids, &ids);
@@ -264,6 +279,11 @@ impl<'a> Decoder<'a> {
         let all: Vec<f32> = self.gpu.read(&self.decode.logits)?;
         Ok(all.chunks_exact(padded).flat_map(|row| &row[..vocab]).copied().collect())
     }
+}
+
+/// Marks a token as seen.
+fn mark(marks: &mut [u32], id: u32) {
+    marks[id as usize / 32] |= 1 << (id % 32);
 }
 
 impl Row {

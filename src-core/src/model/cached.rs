@@ -77,7 +77,7 @@ impl CachedPass {
         })
     }
 
-    /// The same buffers for a pass of one sequence with fewer new tokens, which only extends the cache.
+    /// The same buffers for a pass of one sequence with fewer new tokens.
     pub fn shorter(&self, fresh: usize) -> Self {
         assert!(self.sequences == 1 && (1..=self.fresh).contains(&fresh), "{fresh} of {} new tokens", self.fresh);
         let head = |tensor: &Tensor| {
@@ -89,7 +89,7 @@ impl CachedPass {
             fresh,
             cursors: self.cursors.clone(),
             ids: head(&self.ids),
-            logits: None,
+            logits: self.logits.as_ref().map(head),
             stream: self.stream.map(head),
             h: head(&self.h),
             scale: head(&self.scale),
