@@ -42,6 +42,11 @@ impl<'a> Answered<'a> {
         self.forced.front().copied().unwrap_or(drawn)
     }
 
+    /// The tokens of a pending result, which come next whatever is drawn.
+    pub fn known(&self) -> &VecDeque<u32> {
+        &self.forced
+    }
+
     /// Whether the next token is drawn and not forced.
     pub fn draws(&self) -> bool {
         self.forced.is_empty()

@@ -22,6 +22,9 @@ pub enum EngineError {
     /// Text is requested from a model without a tokenizer.
     #[error("the model has no tokenizer, so it reads and writes token ids only")]
     NoTokenizer,
+    /// A draft model with which token ids mean something else.
+    #[error("the draft model has another tokenizer than the model; take one that was trained with the same tokenizer")]
+    OtherTokenizer,
     /// A token that the model does not have.
     #[error("token {id} is not in the model's vocabulary of {vocab_size}")]
     NoSuchToken {

@@ -54,6 +54,10 @@ pub struct Stats {
     pub reused_tokens: usize,
     /// Tokens that were written, including results of tools and the one that ended the text.
     pub new_tokens: usize,
+    /// Tokens that were drafted and verified.
+    pub drafted_tokens: usize,
+    /// How many of those were right, so that they cost no step of their own.
+    pub accepted_tokens: usize,
     /// From the call to the first token.
     pub time_to_first_token: Duration,
     /// From the call to the end.

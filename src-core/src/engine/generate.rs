@@ -9,7 +9,9 @@ use crate::tokenizer::Tokenizer;
 
 use super::answered::{Answered, Part};
 use super::decoder::{Decoder, Feed};
+use super::draft::Drafter;
 use super::sampling::Draws;
+use super::speculate::{Effort, Now, Speculator};
 use super::text::TextStream;
 use super::{EngineError, Event, Reason, Sampling, Stats};
 
@@ -59,6 +61,7 @@ pub struct Generated {
 /// is computed.
 pub struct Engine<'a> {
     decoder: Decoder<'a>,
+    speculator: Option<Speculator<'a>>,
     /// `None` for a model without a tokenizer.
     tokenizer: Option<&'a Tokenizer>,
     vocab_size: usize,
@@ -76,7 +79,27 @@ impl<'a> Engine<'a> {
     /// The same for a model without a tokenizer: it continues token ids, without [`Event::Text`] and tools.
     pub fn of_ids(gpu: &Gpu, model: &'a Model) -> Result<Self, EngineError> {
         let decoder = Decoder::new(gpu, model, 1, model.config.sequence_len)?;
-        Ok(Self { decoder, tokenizer: None, vocab_size: model.config.vocab_size })
+        Ok(Self { decoder, speculator: None, tokenizer: None, vocab_size: model.config.vocab_size })
+    }
+
+    /// Drafts tokens by `drafter` from now on, and verifies several in one pass. Every text stays what it would be without, and comes
+    /// sooner if enough of its tokens are drafted right.
+    ///
+    /// # Errors
+    /// If a draft model has another tokenizer than the model, or the GPU's memory does not suffice for its cache.
+    pub fn speculate(&mut self, drafter: Drafter<'a>, effort: Effort) -> Result<(), EngineError> {
+        if let Drafter::Model { model, tokenizer, .. } = drafter {
+            let same = match (self.tokenizer, tokenizer) {
+                (Some(own), Some(other)) => own.to_json() == other.to_json(),
+                (None, None) => true,
+                _ => false,
+            };
+            if !same || model.config.vocab_size != self.vocab_size {
+                return Err(EngineError::OtherTokenizer);
+            }
+        }
+        self.speculator = Some(Speculator::new(drafter, self.context(), effort)?);
+        Ok(())
     }
 
     /// The size of the context in tokens.
@@ -115,6 +138,9 @@ impl<'a> Engine<'a> {
 
         let mut writer = Writer::new(self.tokenizer, options.tools);
         let mut draws = Draws::new(&options.sampling, 0);
+        if let Some(speculator) = &mut self.speculator {
+            speculator.begin();
+        }
         let mut ids = Vec::new();
         let mut time_to_first_token = Duration::ZERO;
         let mut next = last;
@@ -132,7 +158,14 @@ impl<'a> Engine<'a> {
                     Overflow::Forget => self.forget_half(&options.sampling)?,
                 }
             }
-            let drawn = self.decoder.step(&[Feed::Token(next, draws.next())])?[0].expect("a row that is fed draws");
+            let drawn = match &mut self.speculator {
+                Some(speculator) => {
+                    let most = options.max_tokens.map_or(usize::MAX, |most| most - new_tokens);
+                    let now = Now { next, known: writer.row.known(), most };
+                    speculator.step(&mut self.decoder, &mut draws, &now, &mut || !cancel.load(Ordering::Relaxed))?
+                }
+                None => self.decoder.step(&[Feed::Token(next, draws.next())])?[0].expect("a row that is fed draws"),
+            };
             next = writer.row.next(drawn);
             new_tokens += 1;
             if new_tokens == 1 {
@@ -147,10 +180,13 @@ impl<'a> Engine<'a> {
         writer.finish(each);
         ids.truncate(ids.len() - writer.row.half_a_result());
 
+        let (drafted_tokens, accepted_tokens) = self.speculator.as_ref().map_or((0, 0), |draft| (draft.drafted, draft.accepted));
         let stats = Stats {
             prompt_tokens: prompt.len(),
             reused_tokens: read.unwrap_or(0),
             new_tokens,
+            drafted_tokens,
+            accepted_tokens,
             time_to_first_token,
             total_time: begun.elapsed(),
             context_used: self.decoder.held(0).len(),

@@ -59,6 +59,7 @@ impl Sampling {
 }
 
 /// The draws of one row: its options and its own stream of random numbers.
+#[derive(Clone)]
 pub(super) struct Draws {
     draw: Draw,
     rng: ChaCha8Rng,
@@ -84,6 +85,12 @@ impl Draws {
     /// The next draw.
     pub fn next(&mut self) -> Draw {
         Draw { uniform: self.rng.random::<f32>(), ..self.draw }
+    }
+
+    /// The next draws, which are still to come.
+    pub fn ahead(&self, count: usize) -> Vec<Draw> {
+        let mut copy = self.clone();
+        (0..count).map(|_| copy.next()).collect()
     }
 }
 
@@ -123,5 +130,13 @@ mod tests {
         };
         assert_eq!(numbers(1, 0), numbers(1, 0));
         assert!(numbers(1, 0) != numbers(1, 1) && numbers(1, 0) != numbers(2, 0));
+    }
+
+    #[test]
+    fn draws_that_were_looked_at_are_still_to_come() {
+        let mut draws = Draws::new(&Sampling::default(), 0);
+        let ahead = draws.ahead(5);
+        assert_eq!(ahead, draws.ahead(5));
+        assert_eq!((0..5).map(|_| draws.next()).collect::<Vec<_>>(), ahead);
     }
 }

@@ -1,0 +1,211 @@
+//! Whether verifying a draft pays: what was accepted so far, and how long passes took.
+//!
+//! A pass over k + 1 tokens writes 1 + a + … + aᵏ of them on average, if each token of a draft is accepted with the chance a where
+//! those before it were. It pays where that is more than its time, in plain steps. Times are measured with a clock, so two runs may
+//! decide differently; that changes how fast a text is written, never the text.
+
+use std::time::Duration;
+
+/// Kinds of drafts, which are accepted with different chances.
+pub const KINDS: usize = 6;
+
+/// The gain from which a draft is worth verifying: below it, the noise of the measurements decides.
+const WORTH: f64 = 1.05;
+
+/// Drafts in a row that are passed over before one is verified to measure again: at first, and at most.
+const PATIENCE: [usize; 2] = [32, 1024];
+
+/// Lengths of drafts to choose from. With the token before them they fill passes of 2, 4 and 8 rows.
+const LENGTHS: [usize; 3] = [1, 3, 7];
+
+/// What is known about the drafts of an engine.
+pub struct Payoff {
+    /// Whether every draft is verified, as long as possible.
+    always: bool,
+    plain: Time,
+    passes: [Time; LENGTHS.len()],
+    /// Of one token of a draft.
+    drafting: Time,
+    chances: [Chance; KINDS],
+    passed_over: usize,
+    patience: usize,
+}
+
+impl Payoff {
+    /// Nothing is known yet.
+    pub fn new(always: bool) -> Self {
+        Self {
+            always,
+            plain: Time::default(),
+            passes: Default::default(),
+            drafting: Time::default(),
+            chances: [Chance { accepted: 1.0, of: 2.0 }; KINDS],
+            passed_over: 0,
+            patience: PATIENCE[0],
+        }
+    }
+
+    /// How many tokens of a draft of this kind to verify, of the `most` that there can be; 0 for a plain step.
+    pub fn tokens(&mut self, kind: usize, most: usize) -> usize {
+        let most = most.min(LENGTHS[LENGTHS.len() - 1]);
+        if self.always || most == 0 {
+            return most;
+        }
+        // The first steps are plain, to have something to compare with.
+        let Some(plain) = self.plain.seconds else { return 0 };
+        let rate = |&tokens: &usize| {
+            // A pass that was never tried may be as fast as a plain step.
+            let pass = self.passes[place(tokens)].seconds.unwrap_or(plain);
+            self.chances[kind].tokens(tokens) * plain / (pass + tokens as f64 * self.drafting.seconds.unwrap_or(0.0))
+        };
+        let lengths = LENGTHS.map(|length| length.min(most));
+        let best = lengths.into_iter().max_by(|a, b| rate(a).total_cmp(&rate(b))).unwrap_or(0);
+        if rate(&best) > WORTH {
+            self.passed_over = 0;
+            self.patience = PATIENCE[0];
+            return best;
+        }
+        self.passed_over += 1;
+        if self.passed_over < self.patience {
+            return 0;
+        }
+        self.passed_over = 0;
+        self.patience = (2 * self.patience).min(PATIENCE[1]);
+        best
+    }
+
+    /// A token of a draft was verified, or came out in a plain step: whether it was accepted.
+    pub fn accepted(&mut self, kind: usize, accepted: bool) {
+        self.chances[kind].add(accepted);
+    }
+
+    /// A plain step took this long.
+    pub fn plain(&mut self, time: Duration) {
+        self.plain.add(time.as_secs_f64());
+    }
+
+    /// Verifying a draft of `tokens` tokens took this long.
+    pub fn verified(&mut self, tokens: usize, time: Duration) {
+        self.passes[place(tokens)].add(time.as_secs_f64());
+    }
+
+    /// Drafting `tokens` tokens took this long.
+    pub fn drafted(&mut self, tokens: usize, time: Duration) {
+        self.drafting.add(time.as_secs_f64() / tokens as f64);
+    }
+}
+
+/// The index of the pass for a draft of `tokens` tokens.
+fn place(tokens: usize) -> usize {
+    LENGTHS.iter().position(|&length| tokens <= length).unwrap_or(LENGTHS.len() - 1)
+}
+
+/// A time that is measured again and again.
+#[derive(Default)]
+struct Time {
+    seconds: Option<f64>,
+    /// The first run compiles shaders and does not count.
+    warm: bool,
+}
+
+impl Time {
+    /// The share of the latest measurement.
+    const LATEST: f64 = 0.2;
+
+    fn add(&mut self, seconds: f64) {
+        if std::mem::replace(&mut self.warm, true) {
+            self.seconds = Some(self.seconds.map_or(seconds, |before| before + Self::LATEST * (seconds - before)));
+        }
+    }
+}
+
+/// How often a token of a draft is accepted.
+#[derive(Clone, Copy)]
+struct Chance {
+    accepted: f64,
+    of: f64,
+}
+
+impl Chance {
+    /// What a token counts after the next one: the last fifty decide.
+    const KEPT: f64 = 0.98;
+
+    fn add(&mut self, accepted: bool) {
+        self.accepted = Self::KEPT * self.accepted + f64::from(u8::from(accepted));
+        self.of = Self::KEPT * self.of + 1.0;
+    }
+
+    /// Tokens that a pass over a draft of `tokens` tokens writes on average.
+    fn tokens(&self, tokens: usize) -> f64 {
+        (0..=tokens).map(|accepted| (self.accepted / self.of).powi(accepted as i32)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A payoff for which a plain step takes a second, and passes of 2, 4 and 8 rows these times; drafts of kind 0 are accepted
+    /// in this share.
+    fn payoff(passes: [f64; 3], chance: f64) -> Payoff {
+        let mut payoff = Payoff::new(false);
+        for _ in 0..50 {
+            payoff.plain(Duration::from_secs(1));
+            for (tokens, seconds) in LENGTHS.into_iter().zip(passes) {
+                payoff.verified(tokens, Duration::from_secs_f64(seconds));
+            }
+        }
+        for i in 0..400 {
+            payoff.accepted(0, (f64::from(i) * chance).fract() + chance >= 1.0);
+        }
+        payoff
+    }
+
+    #[test]
+    fn the_draft_is_as_long_as_pays_best() {
+        for (passes, chance, most, want) in [
+            ([1.0, 1.0, 1.0], 0.9, 9, 7),
+            ([1.0, 1.0, 1.0], 0.9, 2, 2),
+            ([1.2, 1.6, 4.0], 0.8, 9, 3),
+            ([1.2, 2.4, 5.0], 0.6, 9, 1),
+            ([1.2, 1.6, 4.0], 0.1, 9, 0),
+            ([2.5, 4.0, 8.1], 1.0, 9, 0),
+            ([1.0, 1.0, 1.0], 0.9, 0, 0),
+        ] {
+            assert_eq!(payoff(passes, chance).tokens(0, most), want, "{passes:?}, {chance}");
+        }
+        // Drafting takes time too.
+        let mut slow = payoff([1.2, 1.6, 4.0], 0.8);
+        (0..2).for_each(|_| slow.drafted(3, Duration::from_secs(3)));
+        assert_eq!(slow.tokens(0, 9), 0);
+    }
+
+    #[test]
+    fn nothing_is_verified_before_a_plain_step_was_measured_or_everything_if_asked() {
+        let mut payoff = Payoff::new(false);
+        assert_eq!(payoff.tokens(0, 9), 0);
+        payoff.plain(Duration::from_secs(100));
+        assert_eq!(payoff.tokens(0, 9), 0, "the first run does not count");
+        payoff.plain(Duration::from_secs(1));
+        assert_eq!(payoff.tokens(0, 9), 7);
+        assert_eq!((Payoff::new(true).tokens(0, 9), Payoff::new(true).tokens(0, 2)), (7, 2));
+    }
+
+    #[test]
+    fn what_does_not_pay_is_tried_again_more_and_more_rarely_until_it_pays() {
+        let mut slow = payoff([4.0, 6.0, 9.0], 0.5);
+        let tried: Vec<usize> = (1..10_000).filter(|_| slow.tokens(0, 9) > 0).collect();
+        assert!(tried[0] == 32 && tried[1] == 32 + 64 && tried.windows(2).all(|two| two[1] - two[0] <= 1024), "{tried:?}");
+        for _ in 0..50 {
+            slow.verified(7, Duration::from_millis(500));
+        }
+        assert_eq!([slow.tokens(0, 9), slow.tokens(0, 9)], [7, 7]);
+    }
+
+    #[test]
+    fn kinds_have_their_own_chances() {
+        let mut payoff = payoff([1.2, 1.6, 2.0], 0.05);
+        (0..200).for_each(|_| payoff.accepted(1, true));
+        assert_eq!((payoff.tokens(0, 9), payoff.tokens(1, 9)), (0, 7));
+    }
+}
