@@ -1,6 +1,8 @@
 //! Speculative decoding: whatever drafts, the text is the one of plain decoding, token for token; and so is the distribution.
 
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nc_core::engine::decoder::{Decoder, Feed, MOST_VERIFIED};
@@ -9,7 +11,10 @@ use nc_core::gpu::Gpu;
 use nc_core::kernels::sample::{Draw, twin};
 use nc_core::model::{Architecture, Config, Model, Parameters};
 use nc_core::weights::Format;
+use nc_tests::nc_core;
 use nc_tests::script::{Script, byte_token, bytes_tokenizer};
+use nc_tests::workshop::{Workshop, refusal, words};
+use serde_json::Value;
 
 /// A model of two layers, the first with a window of 512 tokens, whose ring buffer goes round after 768.
 fn windowed(gpu: &Gpu, architecture: Architecture, format: Format) -> Model {
@@ -320,4 +325,56 @@ fn a_draft_model_whose_logits_are_no_numbers_harms_nothing() {
     let (plain, drafted) = (write(&script, None, &prompts, options), write(&script, Some((drafter, Effort::Always)), &prompts, options));
     assert_eq!(plain[0].plain(), drafted[0].plain());
     assert_eq!(drafted[0].generated.stats.accepted_tokens, 0);
+}
+
+/// A home with the run "wander", two that draft for it, and "other", whose tokenizer is another one.
+fn workshop() -> Workshop {
+    let workshop = Workshop::without_tokenizer(|home| nc_core!(home));
+    let home = workshop.home();
+    let script = wanderer(300, 3.0);
+    script.install(&home, "wander");
+    wanderer(300, 2.0).install(&home, "like");
+    script.install_as(&home, "other", &script.tokenizer.to_json().replace("<|python_end|>", "<|no|>"), |_| {});
+    workshop
+}
+
+#[test]
+fn the_command_writes_the_same_text_and_says_what_was_drafted() {
+    let workshop = workshop();
+    let say = |more: &[&str]| -> Value {
+        let args = ["generate", "--run", "wander", "--prompt", "abcdefghijabc", "--max-tokens", "120", "--json", "--seed", "4"];
+        let output = workshop.command(&[&args, more].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let plain = say(&[]);
+    assert_eq!((plain["drafted_tokens"].as_u64(), plain["accepted_tokens"].as_u64()), (Some(0), Some(0)));
+    for more in [&["--lookup"][..], &["--draft", "like"], &["--draft", "wander"]] {
+        let drafted = say(more);
+        assert_eq!((&drafted["text"], &drafted["ids"]), (&plain["text"], &plain["ids"]), "{more:?}");
+        assert!(drafted["drafted_tokens"].as_u64() > Some(0), "{more:?}: {drafted}");
+        assert!(drafted["accepted_tokens"].as_u64() <= drafted["drafted_tokens"].as_u64());
+    }
+
+    // Greedily it goes round and round.
+    let mut command = workshop.command(&["chat", "--run", "wander", "--lookup", "--temperature", "0", "--max-tokens", "100"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"abc\n/stats\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.contains(" drafted ones accepted, "), "{}", words(&output));
+    let output = workshop.command(&["generate", "--run", "wander", "--lookup", "--prompt", "abcabcabc"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains(" drafted ones accepted, "), "{}", words(&output));
+}
+
+#[test]
+fn a_run_that_cannot_draft_is_refused_with_a_sentence() {
+    let workshop = workshop();
+    for (run, sentence) in [("other", "the draft model has another tokenizer"), ("wandr", "did you mean \"wander\"")] {
+        for args in [&["chat", "-p", "hm"][..], &["generate", "--prompt", "hm"]] {
+            let args = [args, &["--run", "wander", "--draft", run]].concat();
+            let said = refusal(&format!("{args:?}"), &workshop.command(&args).output().unwrap());
+            assert!(said.contains(sentence), "{said}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
+use super::draft::{DraftArgs, drafted};
 use super::loaded::{Loaded, Which};
 use super::sampling::SamplingArgs;
 use super::{Context, Failure, ids, note, print, shown};
@@ -27,6 +28,8 @@ pub struct Args {
     max_tokens: usize,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    drafts: DraftArgs,
 }
 
 /// Runs the subcommand.
@@ -45,6 +48,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
             (std::iter::once(tokenizer.bos()).chain(text).collect(), vec![tokenizer.bos()])
         }
     };
+    let drafts = args.drafts.open(&args.which, &loaded, context)?;
     let Loaded { gpu, name, step, model, tokenizer } = &loaded;
     ids::check(&prompt, &model.config, name)?;
     if prompt.len() > model.config.sequence_len {
@@ -61,12 +65,13 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
             unheard.store(true, Ordering::Relaxed);
         }
     };
-    show(&args.prompt);
     let mut text = String::new();
     let mut engine = match tokenizer {
         Some(tokenizer) => Engine::new(gpu, model, tokenizer)?,
         None => Engine::of_ids(gpu, model)?,
     };
+    drafts.apply(&mut engine)?;
+    show(&args.prompt);
     let generated = engine.generate(&prompt, &options, &unheard, &mut |event| {
         if let Event::Text(piece) = event {
             show(&shown(&piece));
@@ -78,6 +83,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         let value = json!({
             "run": name, "step": step, "prompt": args.prompt, "text": text, "ids": generated.ids, "reason": generated.reason,
             "tokens_per_second": stats.tokens_per_second(), "time_to_first_token": stats.time_to_first_token.as_secs_f64(),
+            "drafted_tokens": stats.drafted_tokens, "accepted_tokens": stats.accepted_tokens,
         });
         print(&value.to_string())
     } else {
@@ -85,7 +91,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
             show(&generated.ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
         }
         print("")?;
-        note(&format!("({} tokens, {:.1} a second)", generated.ids.len(), stats.tokens_per_second()));
+        note(&format!("({} tokens{}, {:.1} a second)", generated.ids.len(), drafted(&stats), stats.tokens_per_second()));
         Ok(())
     }
 }

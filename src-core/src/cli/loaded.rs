@@ -39,7 +39,16 @@ impl Loaded {
             Some(name) => name.clone(),
             None => only_run(context)?,
         };
-        let run = Run::open(&context.home, &name)?;
+        Self::read(&name, which.step, which.weights, context, None)
+    }
+
+    /// Loads the newest checkpoint of another run onto the same GPU, with weights in the format of `which`.
+    pub fn beside(&self, name: &str, which: &Which, context: &Context) -> Result<Self, Failure> {
+        Self::read(name, None, which.weights, context, Some(&self.gpu))
+    }
+
+    fn read(name: &str, step: Option<u64>, weights: Option<Format>, context: &Context, gpu: Option<&Gpu>) -> Result<Self, Failure> {
+        let run = Run::open(&context.home, name)?;
         let config = run_config(&run)?.model;
         let tokenizer = if run.tokenizer_path().exists() { Some(tokenizer_of(&run)?) } else { None };
         if let Some(size) = tokenizer.as_ref().map(Tokenizer::vocab_size).filter(|&size| size != config.vocab_size) {
@@ -49,11 +58,11 @@ impl Loaded {
             )));
         }
         // The checkpoint records whether the run has a tokenizer.
-        let mut saved = checkpoint::load_model(&run, which.step)?;
-        let gpu = Gpu::open(context.adapter.as_deref())?;
-        let parameters = train::load(&gpu, &config, &mut saved.model, which.weights)?;
+        let mut saved = checkpoint::load_model(&run, step)?;
+        let gpu = gpu.map_or_else(|| Gpu::open(context.adapter.as_deref()), |gpu| Ok(gpu.clone()))?;
+        let parameters = train::load(&gpu, &config, &mut saved.model, weights)?;
         let model = Model::new(&gpu, &config, parameters)?;
-        Ok(Self { gpu, name, step: saved.step, model, tokenizer })
+        Ok(Self { gpu, name: name.to_owned(), step: saved.step, model, tokenizer })
     }
 
     /// The tokenizer, or an error if there is none.

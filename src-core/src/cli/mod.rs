@@ -17,6 +17,7 @@ mod bench_infer;
 mod chat;
 mod corpus;
 mod data;
+mod draft;
 mod export;
 mod failure;
 mod generate;

@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use super::draft::DraftArgs;
 use super::interrupt::stop_at_once;
 use super::loaded::{Loaded, Which};
 use super::sampling::SamplingArgs;
@@ -35,6 +36,8 @@ pub struct Args {
     max_tokens: u32,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    drafts: DraftArgs,
 }
 
 /// Runs the subcommand.
@@ -44,7 +47,10 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     options.sampling.validate(usize::MAX)?;
     let loaded = Loaded::open(&args.which, context)?;
     options.sampling.validate(loaded.model.config.vocab_size)?;
-    let chat = Chat::new(Engine::new(&loaded.gpu, &loaded.model, loaded.tokenizer()?)?)?;
+    let drafts = args.drafts.open(&args.which, &loaded, context)?;
+    let mut engine = Engine::new(&loaded.gpu, &loaded.model, loaded.tokenizer()?)?;
+    drafts.apply(&mut engine)?;
+    let chat = Chat::new(engine)?;
 
     // Before the handler of Ctrl-C: the line editor would override it.
     let input = if args.prompt.is_none() { Some(Input::open()?) } else { None };

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::command::{Command, HELP, Line};
 use super::interrupt::Interrupt;
+use crate::cli::draft::drafted;
 use crate::cli::{Failure, note, shown};
 use crate::data::read_conversations;
 use crate::engine::{Chat, ChatOptions, Event, Reason, Reply, Stats};
@@ -178,10 +179,11 @@ impl<'a> Session<'a> {
             return "there was no answer yet".to_owned();
         };
         format!(
-            "prompt: {} tokens, {} of them in the cache\nanswer: {} tokens, {:.1} per second, the first after {:.0} ms, ended by {}\ncontext: {} of {} tokens",
+            "prompt: {} tokens, {} of them in the cache\nanswer: {} tokens{}, {:.1} per second, the first after {:.0} ms, ended by {}\ncontext: {} of {} tokens",
             stats.prompt_tokens,
             stats.reused_tokens,
             stats.new_tokens,
+            drafted(stats),
             stats.tokens_per_second(),
             stats.time_to_first_token.as_secs_f64() * 1e3,
             words(*reason),
@@ -301,6 +303,8 @@ fn as_json(reply: &Reply, text: &str) -> serde_json::Value {
         "prompt_tokens": stats.prompt_tokens,
         "reused_tokens": stats.reused_tokens,
         "new_tokens": stats.new_tokens,
+        "drafted_tokens": stats.drafted_tokens,
+        "accepted_tokens": stats.accepted_tokens,
         "time_to_first_token": stats.time_to_first_token.as_secs_f64(),
         "tokens_per_second": stats.tokens_per_second(),
         "context_used": stats.context_used,
