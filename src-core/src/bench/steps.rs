@@ -82,6 +82,29 @@ pub fn prefill_seconds(gpu: &Gpu, model: &Model, prompt: &[u32], repeats: usize)
     Ok(median(seconds))
 }
 
+/// Median seconds of a pass that verifies `tokens` tokens after `prompt`, over `repeats` runs after a warm-up.
+pub fn verify_seconds(
+    gpu: &Gpu,
+    model: &Model,
+    prompt: &[u32],
+    tokens: usize,
+    temperature: f32,
+    repeats: usize,
+) -> Result<f64, EngineError> {
+    let mut decoder = Decoder::new(gpu, model, 1, prompt.len() + tokens)?;
+    decoder.prefill(0, prompt)?;
+    let draws = vec![Draw { temperature, uniform: 0.5, ..Draw::GREEDY }; tokens];
+    let mut seconds = Vec::new();
+    for repeat in 0..=repeats {
+        let start = Instant::now();
+        decoder.verify(0, &prompt[..tokens], &draws)?;
+        if repeat > 0 {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+    }
+    Ok(median(seconds))
+}
+
 /// A batch of rows that decode after the same prompt.
 pub struct Decoding<'a> {
     /// The decoder that is timed.

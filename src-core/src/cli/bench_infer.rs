@@ -1,10 +1,10 @@
-//! `nc-core bench infer`: prefill and decode, and how close decoding comes to the memory bandwidth.
+//! `nc-core bench infer`: prefill and decode, how close decoding comes to the memory bandwidth, and what verifying drafts takes.
 
 use serde_json::json;
 
 use super::{Context, Failure};
 use crate::bench::peak;
-use crate::bench::steps::{Decoding, prefill_seconds, prompt};
+use crate::bench::steps::{Decoding, prefill_seconds, prompt, verify_seconds};
 use crate::gpu::{Clock, Gpu};
 use crate::model::{Config, Model, Parameters};
 use crate::weights::Format;
@@ -116,6 +116,12 @@ pub fn run(args: &InferArgs, gpu: &Gpu, context: &Context) -> Result<(), Failure
             );
         }
     }
+    let mut verify = Vec::new();
+    for tokens in [2, 4, 8].into_iter().filter(|&tokens| tokens <= prompt_tokens.min(decode_tokens)) {
+        let seconds = verify_seconds(gpu, &model, &prompt, tokens, args.temperature, decode_tokens)?;
+        lines.push(format!("  a pass that verifies {tokens} tokens: {:.2} ms", seconds * 1e3));
+        verify.push(json!({ "tokens": tokens, "seconds": seconds }));
+    }
     let value = json!({
         "adapter": gpu.info().name, "driver": gpu.info().driver_info,
         "depth": args.depth, "max_seq_len": args.max_seq_len, "vocab": args.vocab, "window_pattern": args.window_pattern,
@@ -124,6 +130,7 @@ pub fn run(args: &InferArgs, gpu: &Gpu, context: &Context) -> Result<(), Failure
         "cache_read_bytes_per_row": cache_read,
         "prefill": { "seconds": prefill, "tokens_per_second": prompt_tokens as f64 / prefill },
         "sweep": sweep,
+        "verify": verify,
     });
     context.finish(&value, &lines.join("\n"))
 }
