@@ -6,11 +6,14 @@
 
 use std::time::Duration;
 
-/// Kinds of drafts, which are accepted with different chances.
-pub const KINDS: usize = 6;
-
 /// The gain from which a draft is worth verifying: below it, the noise of the measurements decides.
 const WORTH: f64 = 1.05;
+
+/// The same for a pass that was never tried: its shaders have to be compiled, and its time is a guess.
+const WORTH_TRYING: f64 = 1.5;
+
+/// The guess: what the longest pass takes, in plain steps. On a GPU it is hardly more than one.
+const LONGEST_PASS: f64 = 2.0;
 
 /// Drafts in a row that are passed over before one is verified to measure again: at first, and at most.
 const PATIENCE: [usize; 2] = [32, 1024];
@@ -26,20 +29,21 @@ pub struct Payoff {
     passes: [Time; LENGTHS.len()],
     /// Of one token of a draft.
     drafting: Time,
-    chances: [Chance; KINDS],
+    /// Of each kind of drafts.
+    chances: Vec<Chance>,
     passed_over: usize,
     patience: usize,
 }
 
 impl Payoff {
-    /// Nothing is known yet.
-    pub fn new(always: bool) -> Self {
+    /// Nothing is measured yet. `chances` are what to expect of each kind of drafts: how many tokens of how many are accepted.
+    pub fn new(always: bool, chances: &[[usize; 2]]) -> Self {
         Self {
             always,
             plain: Time::default(),
             passes: Default::default(),
             drafting: Time::default(),
-            chances: [Chance { accepted: 1.0, of: 2.0 }; KINDS],
+            chances: chances.iter().map(|&[accepted, of]| Chance { accepted: accepted as f64, of: of as f64 }).collect(),
             passed_over: 0,
             patience: PATIENCE[0],
         }
@@ -53,17 +57,26 @@ impl Payoff {
         }
         // The first steps are plain, to have something to compare with.
         let Some(plain) = self.plain.seconds else { return 0 };
-        let rate = |&tokens: &usize| {
-            // A pass that was never tried may be as fast as a plain step.
-            let pass = self.passes[place(tokens)].seconds.unwrap_or(plain);
-            self.chances[kind].tokens(tokens) * plain / (pass + tokens as f64 * self.drafting.seconds.unwrap_or(0.0))
+        let longest = self.passes[LENGTHS.len() - 1].seconds.unwrap_or(LONGEST_PASS * plain);
+        let chance = self.chances[kind];
+        let gain = |tokens: usize| {
+            // Of a pass that was not measured, rows are taken to add the same each.
+            let rows = (tokens + 1).next_power_of_two();
+            let even = plain + (longest - plain) * (rows - 1) as f64 / LENGTHS[LENGTHS.len() - 1] as f64;
+            let pass = self.passes[place(tokens)].seconds.unwrap_or(even);
+            chance.tokens(tokens) * plain / (pass + tokens as f64 * self.drafting.seconds.unwrap_or(0.0))
         };
-        let lengths = LENGTHS.map(|length| length.min(most));
-        let best = lengths.into_iter().max_by(|a, b| rate(a).total_cmp(&rate(b))).unwrap_or(0);
-        if rate(&best) > WORTH {
+        let best = |bar: &dyn Fn(&Time) -> f64| {
+            let worth =
+                LENGTHS.map(|length| length.min(most)).into_iter().filter(|&tokens| gain(tokens) > bar(&self.passes[place(tokens)]));
+            worth.max_by(|&a, &b| gain(a).total_cmp(&gain(b))).unwrap_or(0)
+        };
+        let paying = best(&|pass| if pass.seconds.is_some() { WORTH } else { WORTH_TRYING });
+        let known = best(&|pass| if pass.warm { 0.0 } else { f64::INFINITY });
+        if paying > 0 {
             self.passed_over = 0;
             self.patience = PATIENCE[0];
-            return best;
+            return paying;
         }
         self.passed_over += 1;
         if self.passed_over < self.patience {
@@ -71,7 +84,7 @@ impl Payoff {
         }
         self.passed_over = 0;
         self.patience = (2 * self.patience).min(PATIENCE[1]);
-        best
+        known
     }
 
     /// A token of a draft was verified, or came out in a plain step: whether it was accepted.
@@ -148,7 +161,7 @@ mod tests {
     /// A payoff for which a plain step takes a second, and passes of 2, 4 and 8 rows these times; drafts of kind 0 are accepted
     /// in this share.
     fn payoff(passes: [f64; 3], chance: f64) -> Payoff {
-        let mut payoff = Payoff::new(false);
+        let mut payoff = Payoff::new(false, &[[1, 2]; 2]);
         for _ in 0..50 {
             payoff.plain(Duration::from_secs(1));
             for (tokens, seconds) in LENGTHS.into_iter().zip(passes) {
@@ -182,13 +195,29 @@ mod tests {
 
     #[test]
     fn nothing_is_verified_before_a_plain_step_was_measured_or_everything_if_asked() {
-        let mut payoff = Payoff::new(false);
+        let mut payoff = Payoff::new(false, &[[9, 10]]);
         assert_eq!(payoff.tokens(0, 9), 0);
         payoff.plain(Duration::from_secs(100));
         assert_eq!(payoff.tokens(0, 9), 0, "the first run does not count");
         payoff.plain(Duration::from_secs(1));
         assert_eq!(payoff.tokens(0, 9), 7);
-        assert_eq!((Payoff::new(true).tokens(0, 9), Payoff::new(true).tokens(0, 2)), (7, 2));
+        let mut always = Payoff::new(true, &[[0, 1]]);
+        assert_eq!((always.tokens(0, 9), always.tokens(0, 2)), (7, 2));
+    }
+
+    #[test]
+    fn a_pass_that_was_never_tried_needs_better_chances() {
+        let mut payoff = Payoff::new(false, &[[1, 3]]);
+        (0..2).for_each(|_| payoff.plain(Duration::from_secs(1)));
+        // However long nothing comes of the guesses, nothing is compiled.
+        for _ in 0..5000 {
+            assert_eq!(payoff.tokens(0, 9), 0);
+            payoff.accepted(0, false);
+        }
+        (0..20).for_each(|_| payoff.accepted(0, true));
+        assert_eq!(payoff.tokens(0, 9), 0);
+        (0..80).for_each(|_| payoff.accepted(0, true));
+        assert!(payoff.tokens(0, 9) > 0);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::gpu::GpuError;
 use super::EngineError;
 use super::decoder::{Decoder, Feed, MOST_VERIFIED};
 use super::draft::{DraftModel, Drafter, Match};
-use super::payoff::{KINDS, Payoff};
+use super::payoff::Payoff;
 use super::sampling::Draws;
 
 /// When drafts are verified.
@@ -35,10 +35,14 @@ pub enum Effort {
     Always,
 }
 
-/// Kinds of drafts: of a draft model, of a tool's result that is known, and of lookup with more and more tokens alike.
+/// Kinds of drafts: of a draft model, of a tool's result that is known, and of lookup with this many tokens alike.
 const OF_MODEL: usize = 0;
 const KNOWN: usize = 1;
-const OF_LOOKUP: [usize; KINDS - 2] = [2, 3, 4, 8];
+const OF_LOOKUP: [usize; 4] = [2, 3, 4, 8];
+
+/// How many tokens of how many are accepted, before any were. Lookup is expected to fail: whether it would have been right costs nothing to
+/// learn. A draft model has to be tried.
+const CHANCES: [[usize; 2]; 2 + OF_LOOKUP.len()] = [[3, 4], [9, 10], [1, 3], [1, 3], [1, 3], [1, 3]];
 
 fn kind_of_lookup(length: usize) -> usize {
     KNOWN + OF_LOOKUP.iter().filter(|&&least| least <= length).count()
@@ -84,7 +88,7 @@ impl<'a> Speculator<'a> {
         };
         Ok(Self {
             model,
-            payoff: Payoff::new(effort == Effort::Always),
+            payoff: Payoff::new(effort == Effort::Always, &CHANCES),
             lacks_memory: false,
             ahead: VecDeque::new(),
             kind: KNOWN,
