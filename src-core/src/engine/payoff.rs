@@ -4,6 +4,7 @@
 //! those before it were. It pays where that is more than its time, in plain steps. Times are measured with a clock, so two runs may
 //! decide differently; that changes how fast a text is written, never the text.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// The gain from which a draft is worth verifying: below it, the noise of the measurements decides.
@@ -18,6 +19,10 @@ const LONGEST_PASS: f64 = 2.0;
 /// Drafts in a row that are passed over before one is verified to measure again: at first, and at most.
 const PATIENCE: [usize; 2] = [32, 1024];
 
+/// Plain steps before the first draft is verified, and the most verifications without a plain step: what is compared must be measured.
+const PLAIN_FIRST: usize = 3;
+const PLAIN_EVERY: usize = 32;
+
 /// Lengths of drafts to choose from. With the token before them they fill passes of 2, 4 and 8 rows.
 const LENGTHS: [usize; 3] = [1, 3, 7];
 
@@ -26,6 +31,8 @@ pub struct Payoff {
     /// Whether every draft is verified, as long as possible.
     always: bool,
     plain: Time,
+    /// Drafts that were verified since the last plain step.
+    since_plain: usize,
     passes: [Time; LENGTHS.len()],
     /// Of one token of a draft.
     drafting: Time,
@@ -41,6 +48,7 @@ impl Payoff {
         Self {
             always,
             plain: Time::default(),
+            since_plain: 0,
             passes: Default::default(),
             drafting: Time::default(),
             chances: chances.iter().map(|&[accepted, of]| Chance { accepted: accepted as f64, of: of as f64 }).collect(),
@@ -55,8 +63,9 @@ impl Payoff {
         if self.always || most == 0 {
             return most;
         }
-        // The first steps are plain, to have something to compare with.
-        let Some(plain) = self.plain.seconds else { return 0 };
+        let Some(plain) = self.plain.seconds.filter(|_| self.plain.latest.len() >= PLAIN_FIRST && self.since_plain < PLAIN_EVERY) else {
+            return 0;
+        };
         let longest = self.passes[LENGTHS.len() - 1].seconds.unwrap_or(LONGEST_PASS * plain);
         let chance = self.chances[kind];
         let gain = |tokens: usize| {
@@ -95,11 +104,13 @@ impl Payoff {
     /// A plain step took this long.
     pub fn plain(&mut self, time: Duration) {
         self.plain.add(time.as_secs_f64());
+        self.since_plain = 0;
     }
 
     /// Verifying a draft of `tokens` tokens took this long.
     pub fn verified(&mut self, tokens: usize, time: Duration) {
         self.passes[place(tokens)].add(time.as_secs_f64());
+        self.since_plain += 1;
     }
 
     /// Drafting `tokens` tokens took this long.
@@ -116,19 +127,26 @@ fn place(tokens: usize) -> usize {
 /// A time that is measured again and again.
 #[derive(Default)]
 struct Time {
+    latest: VecDeque<f64>,
+    /// The median of these: one long wait for another program must not decide.
     seconds: Option<f64>,
     /// The first run compiles shaders and does not count.
     warm: bool,
 }
 
 impl Time {
-    /// The share of the latest measurement.
-    const LATEST: f64 = 0.2;
+    /// Measurements that count.
+    const LATEST: usize = 5;
 
     fn add(&mut self, seconds: f64) {
-        if std::mem::replace(&mut self.warm, true) {
-            self.seconds = Some(self.seconds.map_or(seconds, |before| before + Self::LATEST * (seconds - before)));
+        if !std::mem::replace(&mut self.warm, true) {
+            return;
         }
+        self.latest.truncate(Self::LATEST - 1);
+        self.latest.push_front(seconds);
+        let mut sorted: Vec<f64> = self.latest.iter().copied().collect();
+        sorted.sort_by(f64::total_cmp);
+        self.seconds = Some(sorted[sorted.len() / 2]);
     }
 }
 
@@ -162,12 +180,10 @@ mod tests {
     /// in this share.
     fn payoff(passes: [f64; 3], chance: f64) -> Payoff {
         let mut payoff = Payoff::new(false, &[[1, 2]; 2]);
-        for _ in 0..50 {
-            payoff.plain(Duration::from_secs(1));
-            for (tokens, seconds) in LENGTHS.into_iter().zip(passes) {
-                payoff.verified(tokens, Duration::from_secs_f64(seconds));
-            }
+        for (tokens, seconds) in LENGTHS.into_iter().zip(passes) {
+            (0..5).for_each(|_| payoff.verified(tokens, Duration::from_secs_f64(seconds)));
         }
+        (0..5).for_each(|_| payoff.plain(Duration::from_secs(1)));
         for i in 0..400 {
             payoff.accepted(0, (f64::from(i) * chance).fract() + chance >= 1.0);
         }
@@ -196,9 +212,17 @@ mod tests {
     #[test]
     fn nothing_is_verified_before_a_plain_step_was_measured_or_everything_if_asked() {
         let mut payoff = Payoff::new(false, &[[9, 10]]);
+        // The first run does not count.
+        for seconds in [100, 1, 1, 1] {
+            assert_eq!(payoff.tokens(0, 9), 0);
+            payoff.plain(Duration::from_secs(seconds));
+        }
+        // Then another one from time to time.
+        for _ in 0..PLAIN_EVERY {
+            assert_eq!(payoff.tokens(0, 9), 7);
+            payoff.verified(7, Duration::from_secs(1));
+        }
         assert_eq!(payoff.tokens(0, 9), 0);
-        payoff.plain(Duration::from_secs(100));
-        assert_eq!(payoff.tokens(0, 9), 0, "the first run does not count");
         payoff.plain(Duration::from_secs(1));
         assert_eq!(payoff.tokens(0, 9), 7);
         let mut always = Payoff::new(true, &[[0, 1]]);
@@ -208,7 +232,7 @@ mod tests {
     #[test]
     fn a_pass_that_was_never_tried_needs_better_chances() {
         let mut payoff = Payoff::new(false, &[[1, 3]]);
-        (0..2).for_each(|_| payoff.plain(Duration::from_secs(1)));
+        (0..4).for_each(|_| payoff.plain(Duration::from_secs(1)));
         // However long nothing comes of the guesses, nothing is compiled.
         for _ in 0..5000 {
             assert_eq!(payoff.tokens(0, 9), 0);
@@ -225,9 +249,10 @@ mod tests {
         let mut slow = payoff([4.0, 6.0, 9.0], 0.5);
         let tried: Vec<usize> = (1..10_000).filter(|_| slow.tokens(0, 9) > 0).collect();
         assert!(tried[0] == 32 && tried[1] == 32 + 64 && tried.windows(2).all(|two| two[1] - two[0] <= 1024), "{tried:?}");
-        for _ in 0..50 {
-            slow.verified(7, Duration::from_millis(500));
-        }
+        // One short run is chance; several are not.
+        slow.verified(7, Duration::from_millis(500));
+        assert_eq!(slow.tokens(0, 9), 0);
+        (0..3).for_each(|_| slow.verified(7, Duration::from_millis(500)));
         assert_eq!([slow.tokens(0, 9), slow.tokens(0, 9)], [7, 7]);
     }
 

@@ -3,15 +3,15 @@
 //! Leviathan et al. (2023, <https://arxiv.org/abs/2211.17192>) and Chen et al. (2023, <https://arxiv.org/abs/2302.01318>) accept a
 //! drafted token x with the chance min(1, p(x) / q(x)), p being the model's distribution and q the drafter's, and else draw from what
 //! p has more than q: the text is distributed as without drafts. Here the rule is simpler and promises more. The i-th token of a text
-//! has its own random number uᵢ, and is tᵢ = draw(p(· | t₁ … tᵢ₋₁), uᵢ), drafts or not. Verifying computes the tᵢ after a draft; they hold as
-//! long as the draft before them is what was drawn, and from the first difference on they are thrown away. So every token that is
-//! written is a plain one's tᵢ: with the same seed the text is the same, token for token, and the distribution is that of plain sampling,
-//! because it is plain sampling. The draft cannot matter, however it came about, also if it was drawn with the same uᵢ: it only decides
-//! how many tᵢ are computed at a time. No distribution leaves the GPU.
+//! has its own random number uᵢ, and is tᵢ = draw(p(· | t₁ … tᵢ₋₁), uᵢ), drafts or not. Verifying computes the tᵢ after the tokens of a
+//! draft; they hold as long as the draft before them is what was drawn, and from the first difference on they are thrown away. So every
+//! token that is written is the tᵢ of plain decoding: with the same seed the text is the same, token for token, and its distribution is
+//! that of plain sampling, because it is plain sampling. How the draft came about cannot matter, even if it was drawn with the same uᵢ:
+//! it only decides how many tᵢ are computed at a time. No distribution leaves the GPU.
 //!
-//! What this costs is some acceptance. For a draft without randomness (q is one token) both rules accept with the chance p(x). For a draft
-//! model the rule of the papers accepts with the highest chance that there is, 1 − TV(p, q). Here the draft model draws with the model's
-//! own uᵢ, so that similar distributions mostly give the same token: a coupling without communication (Daliri et al. 2024,
+//! What this costs is some acceptance. For a draft without randomness (q is one token) both rules accept with the chance p(x). For a
+//! draft model the rule of the papers accepts with the highest chance that there is, 1 − TV(p, q). Here the draft model draws with the
+//! model's own uᵢ, so that similar distributions mostly give the same token: a coupling without communication (Daliri et al. 2024,
 //! <https://arxiv.org/abs/2408.07978>), whose texts depend on the seed and not on the drafter.
 
 use std::collections::VecDeque;
@@ -40,8 +40,8 @@ const OF_MODEL: usize = 0;
 const KNOWN: usize = 1;
 const OF_LOOKUP: [usize; 4] = [2, 3, 4, 8];
 
-/// How many tokens of how many are accepted, before any were. Lookup is expected to fail: whether it would have been right costs nothing to
-/// learn. A draft model has to be tried.
+/// How many tokens of how many are accepted, before any were. Lookup is expected to fail, since it costs nothing to learn whether it
+/// would have been right. A draft model has to be tried.
 const CHANCES: [[usize; 2]; 2 + OF_LOOKUP.len()] = [[3, 4], [9, 10], [1, 3], [1, 3], [1, 3], [1, 3]];
 
 fn kind_of_lookup(length: usize) -> usize {
