@@ -15,11 +15,11 @@
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
 
-use crate::weights::{Order, Storage};
+use crate::weights::{Format, Order, Storage};
 
 use super::mirror;
 use super::pack::{self, Panels};
-use super::weight::Weight;
+use super::weight::{Weight, in_format};
 
 pub mod autotune;
 mod kernel;
@@ -268,7 +268,7 @@ fn add_parts(rec: &mut Recorder, (slot, len): (usize, usize), c: &Tensor, produc
     let call = Dispatch {
         shader: &SUM,
         entry: "forward",
-        values: &[("add", product.add.word().into())],
+        values: &[("add", product.add.word().into()), in_format(Format::F32)],
         params: Shape { parts, ..Shape::new(&product, 4) },
         bind: &bind,
         groups: [x, y, product.batch as u32],
@@ -287,7 +287,9 @@ fn added<'a>(product: &Product<'a>) -> Option<(u32, &'a Tensor)> {
 
 /// Every specialisation of the four shaders that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
-    let mut variants = Add::WORDS.map(|add| Variant { shader: &SUM, entry: "forward", values: vec![("add", add.into())] }).to_vec();
+    let mut variants = Add::WORDS
+        .map(|add| Variant { shader: &SUM, entry: "forward", values: vec![("add", add.into()), in_format(Format::F32)] })
+        .to_vec();
     for kernel in Kernel::all(capabilities) {
         let layouts = if matches!(kernel, Kernel::Packed { .. }) { &[Layout::NT][..] } else { &Layout::ALL };
         let adds = if matches!(kernel, Kernel::Split { .. }) { &[PARTIAL][..] } else { &Add::WORDS };
