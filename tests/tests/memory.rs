@@ -96,6 +96,26 @@ fn every_combination_of_parts_needs_what_is_predicted() {
     }
 }
 
+/// Kernels that were measured as fastest are predicted, too, with the operands that they pack.
+#[test]
+fn the_autotuners_choices_are_predicted() {
+    let folder = tempfile::tempdir().unwrap();
+    let gpu = Gpu::open(None).unwrap();
+    let config = config([1, 4, 4, 256, 256, 300, 0]);
+    let predict = || decoder_memory(&gpu, &config, 1, 256, 256).unwrap();
+    let built_in = predict();
+    gpu.autotune_in(folder.path());
+    assert_eq!(predict(), built_in, "nothing is measured yet");
+    let model = Model::new(&gpu, &config, Parameters::frozen(&gpu, &config).unwrap()).unwrap();
+    let before = gpu.memory().current;
+    let mut decoder = Decoder::new(&gpu, &model, 1, 256).unwrap();
+    for fresh in [8, 16, 32, 64, 128, 256] {
+        decoder.prefill(0, &[]).unwrap();
+        decoder.prefill(0, &vec![1; fresh]).unwrap();
+    }
+    assert_eq!(predict().total(), gpu.memory().current - before);
+}
+
 /// Decoding leaves nothing out either: what attention's shares leave to each other is one buffer for all layers, and counted.
 #[test]
 fn a_decoder_takes_what_is_predicted() {
@@ -162,7 +182,7 @@ fn rows_add_activations_and_workspace_only() {
 
 /// A prediction takes nothing of the device, whatever the model's size, and leaves nothing behind.
 #[test]
-fn models_that_no_device_holds_are_predicted_in_no_time() {
+fn models_that_no_device_holds_are_predicted() {
     let gpu = Gpu::open(None).unwrap();
     for (depth, seq, vocab, rows) in [(4, 512, 4096, 4), (26, 2048, 65_536, 32), (500, 65_536, 65_536, 1)] {
         let config = Config::from_depth(depth, 64, 128, seq, vocab, "SSSL").unwrap();
