@@ -205,14 +205,6 @@ fn panels(capabilities: Capabilities, product: &Product<'_>, kernel: Kernel) -> 
     Some([Some(panels(m, strides[0], layout == Layout::TN, rows)), (product.stored.order == Order::Rows).then_some(b)])
 }
 
-/// Elements of the recorder's scratch slots that hold the packed operands of `product` under `kernel`, or its partial sums.
-pub(crate) fn scratch_len(capabilities: Capabilities, product: &Product<'_>, kernel: Kernel) -> [usize; 2] {
-    if let Kernel::Split { parts, .. } = kernel {
-        return [parts as usize * product.batch * product.m * product.n, 0];
-    }
-    panels(capabilities, product, kernel).map_or([0; 2], |panels| panels.map(|of| of.map_or(0, Panels::packed_len)))
-}
-
 /// The scratch slot that holds partial sums.
 const PARTS_SLOT: usize = 0;
 
