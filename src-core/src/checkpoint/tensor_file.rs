@@ -179,6 +179,9 @@ impl TensorSource for TensorFile {
 
     fn stream(&mut self, index: usize, sink: &mut Sink<'_>) -> Result<(), StreamError> {
         let failed = |source| StreamError::Source(Box::new(TensorFileError::Io { path: self.path.clone(), source }));
-        stored::stream(&mut self.file, self.data_start, &self.tensors[index], &failed, sink)
+        for piece in stored::pieces(&mut self.file, self.data_start, &self.tensors[index]) {
+            sink(&piece.map_err(failed)?).map_err(StreamError::Sink)?;
+        }
+        Ok(())
     }
 }
