@@ -1,7 +1,6 @@
 //! Creates a run's folder, whole or not at all.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -63,7 +62,6 @@ impl Run {
             fs::create_dir(path.join("checkpoints"))?;
             tokenizer_json.map_or(Ok(()), |json| write_new(&path.join(TOKENIZER_FILE), json.as_bytes()))?;
             write_new(&path.join(CONFIG_FILE), format!("{config:#}\n").as_bytes())?;
-            open_to_others(path)?;
             sync_folder(path)
         };
         fill(unfinished.path()).map_err(RunError::io("write the run's files in", &runs))?;
@@ -97,20 +95,6 @@ fn remove_abandoned(runs: &Path) {
     }
 }
 
-/// Temporary folders are private; a run gets the user's default permissions.
-fn open_to_others(folder: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The folder inside was created with the user's umask.
-        let mode = fs::metadata(folder.join("checkpoints"))?.permissions().mode();
-        fs::set_permissions(folder, fs::Permissions::from_mode(mode))?;
-    }
-    #[cfg(not(unix))]
-    let _ = folder;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -127,5 +111,16 @@ mod tests {
         fs::File::open(&old).unwrap().set_modified(SystemTime::now() - 2 * ABANDONED_AFTER).unwrap();
         Run::create(&home, "a", &json!({}), "{}").unwrap();
         assert!(!old.exists() && young.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn others_may_read_a_run_if_they_may_read_the_users_folders() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::at(root.path());
+        let run = Run::create(&home, "a", &json!({}), "{}").unwrap();
+        let mode = |folder: &Path| fs::metadata(folder).unwrap().permissions().mode();
+        assert_eq!(mode(run.folder()), mode(&home.runs()));
     }
 }
