@@ -51,12 +51,12 @@ pub fn save(lock: &RunLock, snapshot: Snapshot<'_>, keep_last: Option<NonZeroUsi
         Some(source) => Some((Plan::new(source).map_err(unwritable)?, source)),
         None => None,
     };
-    // Encoded twice, because the hashes come last; here only its length matters.
-    let mut manifest = Manifest::new(step, BTreeMap::new(), lock.tokenizer_sha256().map(str::to_owned), snapshot.state.to_owned());
-    let state_bytes = manifest.encode().map_err(|error| unwritable(error.to_string()))?.len() as u64;
+    // What is added to it, hashes and names, is far shorter than the slack.
+    let state_bytes = snapshot.state.get().len() as u64;
     if state_bytes + SLACK > manifest::LONGEST {
         return Err(unwritable(format!("its state is {state_bytes} bytes long, more than can be read back")));
     }
+    let mut manifest = Manifest::new(step, BTreeMap::new(), lock.tokenizer_sha256().map(str::to_owned), snapshot.state.to_owned());
 
     let moments = optimizer.as_ref().map_or(0, |(plan, _)| plan.bytes);
     let needed = model.bytes.saturating_add(moments).saturating_add(state_bytes + SLACK);
@@ -179,5 +179,30 @@ fn remove_old(lock: &RunLock, step: u64, keep: usize) {
 fn warn_unless_removed(path: &Path, result: io::Result<()>) {
     if let Err(error) = result {
         tracing::warn!("cannot remove {}: {error}", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::checkpoint::home::Home;
+    use crate::checkpoint::Run;
+
+    fn lock() -> (tempfile::TempDir, RunLock) {
+        let root = tempfile::tempdir().unwrap();
+        let lock = Run::create(&Home::at(root.path()), "a", &json!({}), "{}").unwrap().lock().unwrap();
+        (root, lock)
+    }
+
+    /// A checkpoint with it would take the place of one that can be loaded.
+    #[test]
+    fn a_state_that_could_not_be_read_back_is_not_saved() {
+        let (_root, lock) = lock();
+        let state = RawValue::from_string(format!("\"{}\"", "x".repeat(manifest::LONGEST as usize))).unwrap();
+        let error = save(&lock, Snapshot { step: 1, model: &mut &[][..], optimizer: None, state: &state }, None).unwrap_err();
+        assert!(matches!(error, CheckpointError::Unwritable { step: 1, .. }), "{error}");
+        assert_eq!(fs::read_dir(lock.run().checkpoints_path()).unwrap().count(), 0);
     }
 }
