@@ -113,6 +113,55 @@ mod tests {
         assert!(!old.exists() && young.exists());
     }
 
+    /// When the process that holds a lock is killed, the file with its pid stays as old as the lock.
+    fn locked_once(folder: &Path, age: Duration) {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("lock"), "").unwrap();
+        fs::write(folder.join("lock.pid"), "1\n").unwrap();
+        for file in [folder.join("lock.pid"), folder.to_path_buf()] {
+            fs::File::open(file).unwrap().set_modified(SystemTime::now() - age).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_what_no_process_makes_any_more_is_removed_and_never_a_run() {
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::at(root.path());
+        let folder = |name: &str| home.runs().join(name);
+        locked_once(&folder(".new-killed"), 2 * Duration::from_secs(60));
+        locked_once(&folder(".new-just-released"), Duration::ZERO);
+        locked_once(&folder(".new-in-use"), 2 * ABANDONED_AFTER);
+        let held = fs::File::options().write(true).open(folder(".new-in-use").join("lock")).unwrap();
+        held.try_lock().unwrap();
+        let run = Run::create(&home, "idle", &json!({}), "{}").unwrap();
+        locked_once(run.folder(), 2 * ABANDONED_AFTER);
+
+        Run::create(&home, "a", &json!({}), "{}").unwrap();
+        assert!(!folder(".new-killed").exists());
+        for kept in [".new-just-released", ".new-in-use", "idle", "a"] {
+            assert!(folder(kept).exists(), "{kept}");
+        }
+        // Not even with its age alone: whoever holds the lock decides.
+        drop(held);
+        Run::create(&home, "b", &json!({}), "{}").unwrap();
+        assert!(!folder(".new-in-use").exists() && folder("idle").exists());
+    }
+
+    #[test]
+    fn a_name_that_is_taken_meanwhile_is_the_others() {
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::at(root.path());
+        Run::check_vacant(&home, "a").unwrap();
+        let taken = Run::create_with(&home, "a", &json!({"mine": true}), None, |_| {
+            Run::create(&home, "a", &json!({"mine": false}), "{}").map(drop)
+        });
+        assert!(matches!(taken, Err(RunError::Exists { .. })), "{taken:?}");
+        assert_eq!(Run::open(&home, "a").unwrap().config(), &json!({"mine": false}));
+        assert_eq!(fs::read_dir(home.runs()).unwrap().count(), 1);
+        assert!(matches!(Run::check_vacant(&home, "a"), Err(RunError::Exists { .. })));
+        assert!(matches!(Run::check_vacant(&home, "../a"), Err(RunError::BadName { .. })));
+    }
+
     #[cfg(unix)]
     #[test]
     fn others_may_read_a_run_if_they_may_read_the_users_folders() {
