@@ -184,16 +184,46 @@ fn warn_unless_removed(path: &Path, result: io::Result<()>) {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use serde_json::json;
 
     use super::*;
     use crate::checkpoint::home::Home;
-    use crate::checkpoint::Run;
+    use crate::checkpoint::{Run, SourceError};
 
     fn lock() -> (tempfile::TempDir, RunLock) {
         let root = tempfile::tempdir().unwrap();
         let lock = Run::create(&Home::at(root.path()), "a", &json!({}), "{}").unwrap().lock().unwrap();
         (root, lock)
+    }
+
+    /// A tensor that no disk has room for.
+    struct Vast;
+
+    impl TensorSource for Vast {
+        fn specs(&self) -> Vec<TensorSpec> {
+            vec![TensorSpec { name: "a".into(), shape: vec![1 << 58] }]
+        }
+
+        fn fetch(&mut self, _: usize) -> Result<Cow<'_, [f32]>, SourceError> {
+            Err("it was asked for, though there is no room for it".into())
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn weights_and_moments_need_room_before_the_first_byte_is_written() {
+        const VAST: u64 = 1 << 60;
+        let (_root, lock) = lock();
+        for (moments, least) in [(false, VAST), (true, 2 * VAST)] {
+            let (mut model, mut optimizer) = (Vast, Vast);
+            let optimizer = if moments { Some(&mut optimizer as &mut dyn TensorSource) } else { None };
+            let error = save(&lock, Snapshot { step: 1, model: &mut model, optimizer, state: RawValue::NULL }, None).unwrap_err();
+            let CheckpointError::NoRoom { needed, free: Some(_), .. } = error else { panic!("{error}") };
+            assert!((least..least + (1 << 20)).contains(&needed), "{needed} bytes with moments: {moments}");
+        }
+        assert_eq!(fs::read_dir(lock.run().checkpoints_path()).unwrap().count(), 0);
     }
 
     /// A checkpoint with it would take the place of one that can be loaded.
