@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nc_core::engine::decoder::{Decoder, Feed};
 use nc_core::engine::{
-    Engine, EngineError, Event, GenerateOptions, Generated, Overflow, Prompts, Reason, Sampling, WrittenRow, generate_rows,
+    Engine, EngineError, Event, GenerateOptions, Generated, Overflow, Prompts, Reason, Sampling, WrittenRow, generate_rows, score,
 };
 use nc_core::kernels::sample::Draw;
 use nc_tests::script::{Script, byte_token};
@@ -283,6 +283,27 @@ fn a_long_prompt_is_given_up_between_two_passes_and_read_to_its_end_later() {
     assert_eq!((given_up.reason, given_up.stats.context_used), (Reason::Cancelled, 0));
     let written = engine.generate(&prompt, &greedy(&script, 5), &AtomicBool::new(false), &mut |_| {}).unwrap();
     assert_eq!(written.ids, generate(&script, &prompt, &greedy(&script, 5)).0.ids);
+}
+
+#[test]
+fn logits_that_are_no_numbers_give_no_text_and_no_score() {
+    let script = Script::with_logits(32, |_, to| if to == 5 { f32::NAN } else { 1.0 });
+    let mut engine = Engine::new(&script.gpu, &script.model, &script.tokenizer).unwrap();
+    let written = engine.generate(&[3], &greedy(&script, 5), &AtomicBool::new(false), &mut |_| {}).map(drop);
+    let many = generate_rows(&script.gpu, &script.model, &script.tokenizer, Prompts::Shared(&[3], 2), &greedy(&script, 5)).map(drop);
+    for outcome in [written, many, score(&script.gpu, &script.model, &[1, 3, 1]).map(drop)] {
+        assert!(matches!(outcome, Err(EngineError::NotNumbers)), "{outcome:?}");
+    }
+}
+
+#[test]
+fn every_token_after_the_first_has_a_score() {
+    let script = wanderer(32);
+    let ids = script.ids("abcdefghij").repeat(7);
+    for length in [0, 1, 2, 32, 33, 34, 65, 66] {
+        let scores = score(&script.gpu, &script.model, &ids[..length]).unwrap();
+        assert_eq!(scores.len(), length.saturating_sub(1), "{length} tokens");
+    }
 }
 
 #[test]
