@@ -185,3 +185,58 @@ impl TensorSource for TensorFile {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::files::durable::CHUNK;
+
+    /// More than two pieces, and not a whole number of them.
+    const LONG: usize = 2 * CHUNK / size_of::<f32>() + 3;
+
+    fn write(folder: &Path, tensors: &[(&str, Vec<f32>)]) -> PathBuf {
+        let specs: Vec<_> = tensors.iter().map(|(name, data)| TensorSpec::plain(*name, [data.len()])).collect();
+        let (mut bytes, _) = header::build(&specs, None).unwrap();
+        tensors.iter().for_each(|(_, data)| bytes.extend_from_slice(bytemuck::cast_slice(data)));
+        let path = folder.join("model.safetensors");
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    #[test]
+    fn tensors_are_read_and_streamed_in_any_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let long: Vec<f32> = (0..LONG).map(|i| i as f32).collect();
+        let tensors = [("short", vec![-1.0, -2.0]), ("long", long), ("none", vec![])];
+        let mut file = TensorFile::open(&write(folder.path(), &tensors)).unwrap();
+        for index in [1, 0, 2, 0, 1] {
+            let mut pieces = Vec::new();
+            file.stream(index, &mut |piece| {
+                assert!(size_of_val(piece) <= CHUNK);
+                pieces.extend_from_slice(piece);
+                Ok(())
+            })
+            .unwrap();
+            let (name, data) = &tensors[index];
+            assert!(pieces == *data && file.read(name).unwrap() == *data, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_such_file_is_told_by_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let problem = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            match TensorFile::open(&path) {
+                Err(TensorFileError::Format { problem, .. }) => problem,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(matches!(problem(&[0; 7]), FormatError::TooShort(7)));
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n";
+        assert!(matches!(problem(pointer), FormatError::StandIn(StandIn::LfsPointer)));
+    }
+}
