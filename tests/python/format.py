@@ -17,7 +17,23 @@ config = json.loads((folder / "config.json").read_text())
 assert config["model_type"] == "nc-core" and config["format_version"] == 1
 model = config["nc_core"]
 parts = model["architecture"]
-weights = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
+stored = load_file(folder / "model.safetensors")
+
+
+def read(name):
+    """A tensor as floats: those of integers have a scale for each 32 of a row."""
+    tensor = stored[name]
+    if tensor.dtype == torch.uint8:
+        halves = torch.stack((tensor & 15, tensor >> 4), -1).flatten(1).to(torch.int8)
+        tensor = torch.where(halves > 7, halves - 16, halves)
+    elif tensor.dtype != torch.int8:
+        return tensor.float()
+    scales = stored[f"{name}.scales"].float()
+    assert scales.shape == (tensor.shape[0], tensor.shape[1] // 32)
+    return tensor.float() * scales.repeat_interleave(32, 1)
+
+
+weights = {name: read(name) for name in stored if not name.endswith(".scales")}
 layers, channels, heads, kv_heads = (model[key] for key in ("n_layer", "n_embd", "n_head", "n_kv_head"))
 head_dim = channels // heads
 

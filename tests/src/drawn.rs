@@ -7,7 +7,7 @@ use std::path::Path;
 use nc_core::checkpoint::home::Home;
 use nc_core::checkpoint::{Run, Snapshot, TensorRef, load_model, save};
 use nc_core::gpu::{Gpu, Recorder};
-use nc_core::model::{Activations, Config, Group, Keep, Model};
+use nc_core::model::{Activations, Config, Group, Keep, Model, ParamSpec};
 use nc_core::tokenizer::Tokenizer;
 use nc_core::train::{load, run_config};
 
@@ -19,32 +19,33 @@ pub const STEP: u64 = 1;
 /// Writes a run of `config`. Weights are such that logits spread over the softcap's range.
 pub fn install(home: &Path, name: &str, config: &Config, tokenizer: &Tokenizer) {
     assert_eq!(config.vocab_size, tokenizer.vocab_size());
-    let mut training: serde_json::Value = TRAINING.parse().unwrap();
-    training["total_batch_size"] = config.sequence_len.into();
-    let json = serde_json::json!({ "format": 1, "model": config, "training": training });
-    let run = Run::create(&Home::at(home), name, &json, &tokenizer.to_json()).unwrap();
-
     let mut seed = 1u64;
     let mut draw = |middle: f32, spread: f32| {
         seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         middle + spread * ((seed >> 40) as f32 / (1u64 << 23) as f32 - 1.0)
     };
     let by_width = (3.0 / config.n_embd as f32).sqrt();
+    install_values(home, name, config, tokenizer, |spec| {
+        let (middle, spread) = match spec.group {
+            Group::Wte | Group::ValueEmbeds => (0.0, 1.0),
+            Group::Matrix => (0.0, by_width),
+            Group::LmHead => (0.0, 4.0 * by_width),
+            Group::ResidLambdas => (1.0, 0.2),
+            Group::X0Lambdas => (0.2, 0.1),
+            Group::Smear => (0.4, 0.3),
+        };
+        (0..spec.len()).map(|_| draw(middle, spread)).collect()
+    });
+}
+
+/// The same with the values that `values` gives each parameter, in the order of their specs.
+pub fn install_values(home: &Path, name: &str, config: &Config, tokenizer: &Tokenizer, values: impl FnMut(&ParamSpec) -> Vec<f32>) {
+    let mut training: serde_json::Value = TRAINING.parse().unwrap();
+    training["total_batch_size"] = config.sequence_len.into();
+    let json = serde_json::json!({ "format": 1, "model": config, "training": training });
+    let run = Run::create(&Home::at(home), name, &json, &tokenizer.to_json()).unwrap();
     let specs = config.param_specs();
-    let tensors: Vec<Vec<f32>> = specs
-        .iter()
-        .map(|spec| {
-            let (middle, spread) = match spec.group {
-                Group::Wte | Group::ValueEmbeds => (0.0, 1.0),
-                Group::Matrix => (0.0, by_width),
-                Group::LmHead => (0.0, 4.0 * by_width),
-                Group::ResidLambdas => (1.0, 0.2),
-                Group::X0Lambdas => (0.2, 0.1),
-                Group::Smear => (0.4, 0.3),
-            };
-            (0..spec.len()).map(|_| draw(middle, spread)).collect()
-        })
-        .collect();
+    let tensors: Vec<Vec<f32>> = specs.iter().map(values).collect();
     let refs: Vec<TensorRef<'_>> =
         specs.iter().zip(&tensors).map(|(spec, data)| TensorRef { name: &spec.name, shape: &spec.shape, data }).collect();
     let snapshot = Snapshot { step: STEP, model: &mut refs.as_slice(), optimizer: None, state: serde_json::value::RawValue::NULL };

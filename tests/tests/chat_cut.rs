@@ -4,7 +4,7 @@
 use std::sync::atomic::AtomicBool;
 
 use nc_core::engine::{Chat, ChatError, ChatOptions, Engine, EngineError, Event, Reason, Reply, Sampling};
-use nc_core::tokenizer::{Conversation, Message, Role};
+use nc_core::tokenizer::{ChatTokens, Content, Conversation, Message, PartKind, Role};
 use nc_tests::script::{Script, byte_token};
 
 const CONTEXT: usize = 128;
@@ -102,6 +102,12 @@ fn another_answer_comes_from_the_cache_and_is_told_no_cut_again() {
     talk.conversation.messages.pop();
     let other = talk.answer(&options(16)).unwrap();
     assert!(other.dropped > 0 && talk.cuts[told..] == [other.dropped]);
+    // And one that is cut less.
+    let told = talk.cuts.len();
+    let answered = (0..9).flat_map(|turn| [user(&format!("remark {turn:02}")), Message::text(Role::Assistant, "ok")]);
+    talk.conversation.messages = answered.chain([user("remark 09")]).collect();
+    let less = talk.answer(&options(16)).unwrap();
+    assert!(less.dropped > 0 && less.dropped < other.dropped && talk.cuts[told..] == [less.dropped]);
 }
 
 #[test]
@@ -140,6 +146,21 @@ fn an_answer_without_end_leaves_half_of_the_context_for_the_question() {
         }
         assert_eq!(talk.cuts, [2, 4]);
     }
+    // The whole half, with the four special tokens around the question.
+    let mut talk = Talk::new(&script, None);
+    talk.conversation.messages.push(user(&"q".repeat(CONTEXT / 2 - 4)));
+    assert_eq!(talk.answer(&options(usize::MAX)).unwrap().stats.prompt_tokens, CONTEXT / 2);
+    talk.conversation.messages = vec![user(&"q".repeat(CONTEXT / 2 - 3))];
+    assert!(matches!(talk.answer(&options(usize::MAX)), Err(ChatError::Conversation(_))));
+}
+
+#[test]
+fn the_calculator_answers_in_a_chat() {
+    let script = Script::writing(CONTEXT, "so [6*7]");
+    let reply = Talk::new(&script, None).say("one");
+    let Content::Parts(parts) = reply.message.content else { panic!("{:?}", reply.message) };
+    let parts: Vec<(PartKind, &str)> = parts.iter().map(|part| (part.kind, part.text.as_str())).collect();
+    assert_eq!(parts, [(PartKind::Text, "so "), (PartKind::Python, "6*7"), (PartKind::PythonOutput, "42")]);
 }
 
 #[test]
@@ -154,4 +175,49 @@ fn special_tokens_come_from_the_chat_alone() {
     assert_eq!(ids.iter().filter(|id| special(id)).count(), 8, "of three messages, the beginning and the answer to come");
     let prefill = talk.answer(&options(16)).unwrap().stats.prompt_tokens;
     assert_eq!(prefill, ids.len());
+}
+
+#[test]
+fn what_was_edited_is_read_anew() {
+    let script = Script::writing(300, "ok");
+    let rendered = |talk: &Talk<'_>| {
+        let asked = talk.conversation.messages[..talk.conversation.messages.len() - 1].to_vec();
+        script.tokenizer.render_prompt(&Conversation { messages: asked }).unwrap().len()
+    };
+    let edits: [fn(&mut Vec<Message>); 4] = [
+        |messages| messages[0] = Message::text(Role::System, "Be brief and clear."),
+        |messages| messages[1] = user("another first question"),
+        |messages| messages[2] = Message::text(Role::Assistant, "another first answer"),
+        |messages| drop(messages.remove(0)),
+    ];
+    for edit in edits {
+        let mut talk = Talk::new(&script, Some("Be brief."));
+        talk.say("one");
+        edit(&mut talk.conversation.messages);
+        let reply = talk.say("two");
+        assert_eq!(reply.stats.prompt_tokens, rendered(&talk));
+        // And what follows continues from that.
+        let reply = talk.say("three");
+        assert_eq!(reply.stats.prompt_tokens, rendered(&talk));
+        assert_eq!(reply.stats.prompt_tokens - reply.stats.reused_tokens, 1 + "three".len() + 3);
+    }
+}
+
+#[test]
+fn an_answer_ends_where_the_model_begins_another_message() {
+    type Token = fn(&ChatTokens) -> u32;
+    let ends: [Token; 4] = [|tokens| tokens.assistant_end, |tokens| tokens.bos, |tokens| tokens.user_start, |tokens| tokens.user_end];
+    for end in ends {
+        let script = Script::new(CONTEXT, |tokens, from| {
+            vec![if from == tokens.assistant_start {
+                byte_token(b'a')
+            } else if from == byte_token(b'a') {
+                end(tokens)
+            } else {
+                byte_token(b'b')
+            }]
+        });
+        let reply = Talk::new(&script, None).say("one");
+        assert_eq!((reply.message, reply.reason, reply.stats.new_tokens), (Message::text(Role::Assistant, "a"), Reason::Stop, 2));
+    }
 }

@@ -152,6 +152,13 @@ fn runs_that_do_not_exist_are_answered_with_those_that_do() {
         assert!(said.contains("nc-core train"), "{said}");
     }
     assert!(!empty.home().exists(), "asking makes nothing");
+
+    // An empty name is none: without it, the system says where a program's files are, and not the folder that one is in.
+    let output = empty.command(&["generate", "--run", "none-of-this-name"]).env("NC_HOME", "").output().unwrap();
+    let runs = refusal("an empty home", &output);
+    let runs =
+        runs.split_once("there is no run \"none-of-this-name\" in ").and_then(|(_, rest)| rest.split_once(';')).expect("it says where").0;
+    assert!(Path::new(runs).is_absolute(), "{runs}");
 }
 
 #[test]

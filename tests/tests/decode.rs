@@ -277,10 +277,31 @@ fn a_window_that_was_written_over_shows_the_same_logits() {
     let mut decoder = Decoder::new(&gpu, &model, 1, usize::MAX).unwrap();
     let mut report = Report::default();
     // On and on, in steps of every kind; then back within what the window still holds, and back to where it does not.
-    for (t, reused) in [(3, 0), (300, 4), (1000, 301), (1001, 1001), (1390, 1002), (1385, 1385), (700, 0), (1399, 701)] {
+    let forth_and_back = [(3, 0), (300, 4), (1000, 301), (1001, 1001), (1390, 1002), (1385, 1385), (700, 0), (1399, 701)];
+    // What the longest text has written over is gone, however much shorter the row became on the way, and 256 slots more than the
+    // window are 256: for going back to 744, the step at 1000 is one too many, and for 489 there are just enough.
+    let back_twice = [(1200, 1200), (1000, 0), (744, 0), (489, 489)];
+    for (t, reused) in forth_and_back.into_iter().chain(back_twice) {
         assert_eq!(decoder.prefill(0, &ids[..t]).unwrap(), reused, "prefill of {t}");
         let got = feed(&mut decoder, std::slice::from_ref(&ids), t);
         report.compare(&format!("position {t}"), &got, &logits[t * vocab..][..vocab], LOGITS);
     }
     no_failures(&report);
+}
+
+#[test]
+fn a_pass_is_recorded_once_for_all_prompts_of_its_length() {
+    let golden = Golden::all().next().unwrap();
+    let ids = &golden.rows()[0];
+    let mut decoder = golden.decoder(2);
+    let mut taken = Vec::new();
+    for _ in 0..2 {
+        for length in [30, 3, 9, 12, 30] {
+            decoder.prefill(0, &[]).unwrap();
+            decoder.prefill(0, &ids[..length]).unwrap();
+        }
+        decoder.fork().unwrap();
+        taken.push(golden.gpu.memory().current);
+    }
+    assert_eq!(taken[0], taken[1]);
 }

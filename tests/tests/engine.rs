@@ -2,10 +2,11 @@
 //! models are scripted, so that every token is known before.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use nc_core::engine::decoder::{Decoder, Feed};
 use nc_core::engine::{
-    Engine, EngineError, Event, GenerateOptions, Generated, Overflow, Prompts, Reason, Sampling, WrittenRow, generate_rows,
+    Engine, EngineError, Event, GenerateOptions, Generated, Overflow, Prompts, Reason, Sampling, WrittenRow, generate_rows, score,
 };
 use nc_core::kernels::sample::Draw;
 use nc_tests::script::{Script, byte_token};
@@ -285,6 +286,27 @@ fn a_long_prompt_is_given_up_between_two_passes_and_read_to_its_end_later() {
 }
 
 #[test]
+fn logits_that_are_no_numbers_give_no_text_and_no_score() {
+    let script = Script::with_logits(32, |_, to| if to == 5 { f32::NAN } else { 1.0 });
+    let mut engine = Engine::new(&script.gpu, &script.model, &script.tokenizer).unwrap();
+    let written = engine.generate(&[3], &greedy(&script, 5), &AtomicBool::new(false), &mut |_| {}).map(drop);
+    let many = generate_rows(&script.gpu, &script.model, &script.tokenizer, Prompts::Shared(&[3], 2), &greedy(&script, 5)).map(drop);
+    for outcome in [written, many, score(&script.gpu, &script.model, &[1, 3, 1]).map(drop)] {
+        assert!(matches!(outcome, Err(EngineError::NotNumbers)), "{outcome:?}");
+    }
+}
+
+#[test]
+fn every_token_after_the_first_has_a_score() {
+    let script = wanderer(32);
+    let ids = script.ids("abcdefghij").repeat(7);
+    for length in [0, 1, 2, 32, 33, 34, 65, 66] {
+        let scores = score(&script.gpu, &script.model, &ids[..length]).unwrap();
+        assert_eq!(scores.len(), length.saturating_sub(1), "{length} tokens");
+    }
+}
+
+#[test]
 fn a_huge_penalty_keeps_every_token_from_coming_twice() {
     // The same ranking after every token: z likes itself best, then y, and so down.
     let script = Script::with_logits(300, |_, to| 5.0 + to as f32 / 100.0);
@@ -319,4 +341,57 @@ fn a_row_that_stands_idle_has_seen_nothing() {
     assert_eq!(decoder.step(&[Feed::Token(0, draw), Feed::Token(5, draw)]).unwrap(), [Some(1), Some(0)]);
     assert!(matches!(decoder.step(&[Feed::Token(265, draw), Feed::Idle]), Err(EngineError::NoSuchToken { id: 265, .. })));
     assert_eq!((decoder.held(0), decoder.held(1)), (&[5, 0][..], &[5][..]));
+}
+
+#[test]
+fn a_text_forgets_the_first_half_of_its_context() {
+    // The prompt fills the context up to its last token, the second token needs room, and half of it is given up.
+    for (context, used) in [(16, 8 + 1), (17, 8 + 1)] {
+        let script = wanderer(context);
+        let options = GenerateOptions { overflow: Overflow::Forget, ..greedy(&script, 2) };
+        let (generated, _) = generate(&script, &vec![byte_token(b'x'); context], &options);
+        assert_eq!((generated.reason, generated.stats.context_used), (Reason::MaxTokens, used));
+    }
+}
+
+#[test]
+fn the_time_to_the_first_token_ends_with_the_first_token() {
+    let script = Script::writing(64, "abcdefghijklmnopqrst");
+    let mut engine = Engine::new(&script.gpu, &script.model, &script.tokenizer).unwrap();
+    let begun = Instant::now();
+    let mut first = None;
+    let mut each = |event| {
+        if matches!(event, Event::Text(_)) {
+            first.get_or_insert_with(|| begun.elapsed());
+        }
+    };
+    let stats = engine.generate(&[script.tokens.assistant_start], &greedy(&script, 40), &AtomicBool::new(false), &mut each).unwrap().stats;
+    assert_eq!(stats.new_tokens, 21);
+    assert!(Duration::ZERO < stats.time_to_first_token && stats.time_to_first_token <= first.unwrap(), "{stats:?}, heard at {first:?}");
+    assert!(stats.time_to_first_token < stats.total_time);
+}
+
+#[test]
+fn options_out_of_their_range_are_refused_for_one_text_and_for_many() {
+    let script = Script::writing(32, "abc");
+    let options = GenerateOptions { sampling: Sampling { top_k: 266, ..Sampling::default() }, ..greedy(&script, 5) };
+    let many = generate_rows(&script.gpu, &script.model, &script.tokenizer, Prompts::Shared(&[1], 2), &options).unwrap_err();
+    let mut engine = Engine::new(&script.gpu, &script.model, &script.tokenizer).unwrap();
+    let one = engine.generate(&[1], &options, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
+    for error in [many, one] {
+        assert!(matches!(error, EngineError::TopK { top_k: 266, vocab_size: 265 }), "{error}");
+    }
+}
+
+#[test]
+fn rows_take_memory_for_what_they_may_write() {
+    let script = Script::writing(4096, "abc");
+    let prompt = [script.tokens.assistant_start];
+    let peak = |most| {
+        assert_eq!(rows(&script, Prompts::Shared(&prompt, 4), &greedy(&script, most))[3].ids, script.ids("abc"));
+        script.gpu.memory().peak
+    };
+    let few = peak(8);
+    assert_eq!(peak(8), few);
+    assert!(peak(4000) > few);
 }

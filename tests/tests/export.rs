@@ -348,6 +348,40 @@ fn a_reader_of_the_format_page_computes_what_we_compute() {
     }
 }
 
+/// A small file, read by the second reader, and imported again: the same numbers, in the same format.
+#[test]
+fn a_model_in_blocks_is_small_and_the_same_for_every_reader() {
+    let workshop = workshop();
+    let tokenizer = lured();
+    let config = config(&tokenizer, [4, 2], Architecture::CURRENT);
+    drawn::install(&workshop.home(), "a", &config, &tokenizer);
+    let size = |path: &Path| fs::metadata(path).unwrap().len() as f64;
+    let whole = size(&weights(&workshop, "a", drawn::STEP));
+    let ids = ids(config.sequence_len, config.vocab_size);
+    for (format, share) in [("bf16", 0.5), ("f16", 0.5), ("q8", 1.0625 / 4.0), ("q4", 0.5625 / 4.0)] {
+        let folder = exported(&workshop, "a", "safetensors", &["--dtype", format]);
+        let file = folder.join("model.safetensors");
+        let is = size(&file) / whole;
+        assert!(is > share && is < share * 1.1 + 0.02, "{format}: {is} of the size of f32");
+        let again = imported(&workshop, &folder, &format!("a-{format}"));
+        assert!(tensors(&again) == tensors(&file), "{format}: bit for bit");
+        let answer = python::ask("format.py", &folder, &json!({ "ids": [ids] }));
+        assert_close(format, &drawn::logits(&workshop.home(), &format!("a-{format}"), &ids), &answer["logits"][0]);
+        // Exported as f32 it is what it stands for, bit for bit.
+        let wide = exported(&workshop, &format!("a-{format}"), "safetensors", &[]);
+        let answer_wide = python::ask("format.py", &wide, &json!({ "ids": [ids] }));
+        assert_eq!(answer, answer_wide, "{format}");
+        let described = workshop.succeed(&["info", "--run", &format!("a-{format}"), "--json"]);
+        let described: Value = serde_json::from_slice(&described.stdout).unwrap();
+        assert_eq!(described["format"], format);
+        let claimed = described["weight_bytes"][format].as_f64().unwrap();
+        assert!((claimed / size(&file) - 1.0).abs() < 0.1, "{format}: {claimed} bytes are claimed");
+    }
+    let sentence = workshop.refused(&["export", "--run", "a", "--format", "hf", "--dtype", "q8", "--to", &workshop.path("x")]);
+    assert!(sentence.contains("transformers does not read q8"), "{sentence}");
+    assert!(!Path::new(&workshop.path("x")).exists());
+}
+
 #[test]
 fn a_trained_run_says_where_it_comes_from_and_an_earlier_step_can_be_had() {
     let workshop = Workshop::new(|home| nc_core!(home));

@@ -21,7 +21,7 @@ const FLOORS: [(&str, &[&str]); 18] = [
     ("checkpoint", &["files", "weights"]),
     // Of `model` the configuration, of `data` what fetches files.
     ("interchange", &["checkpoint", "model", "data", "tokenizer", "files", "weights"]),
-    ("engine", &["model", "kernels", "gpu", "tokenizer", "tools"]),
+    ("engine", &["model", "kernels", "gpu", "weights", "tokenizer", "tools"]),
     ("eval", &[]),
     (
         "train",

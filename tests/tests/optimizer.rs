@@ -92,11 +92,13 @@ fn golden_optimizer_steps_equal_the_twin() {
             for (name, (_, values)) in &grads {
                 gpu.write(parameters.grad(name), values);
             }
-            optimizer.set_step(values, 1.0, t);
+            // Of the gradient, each step takes another part, so that its momentum has steps of different sizes.
+            let scale = 1.0 / t as f64;
+            optimizer.set_step(values, scale, t);
             recording.run();
 
             let mut want = before.clone();
-            twin.step(&mut want, &wide(&grads), values, 1.0, t);
+            twin.step(&mut want, &wide(&grads), values, scale, t);
             let mut after = Named::new();
             for spec in &specs {
                 let got: Vec<f32> = gpu.read(parameters.get(&spec.name)).unwrap();
@@ -114,6 +116,38 @@ fn golden_optimizer_steps_equal_the_twin() {
             }
             before = after;
         }
+    }
+}
+
+/// At depth 2, backout only scales the stream, and its parameter is held.
+#[test]
+fn what_is_held_stays_and_all_else_moves() {
+    let gpu = Gpu::open(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap();
+    let config = Config::from_depth(2, 64, 128, 64, 100, "L").unwrap();
+    let specs = config.param_specs();
+    assert!(specs.iter().any(|spec| spec.held));
+    let rates = OptimizerConfig::new(config.n_embd, 1.0);
+    let parameters = Parameters::allocate(&gpu, &config).unwrap();
+    let optimizer = Optimizer::new(&gpu, &parameters, &rates).unwrap();
+    let mut rec = Recorder::new(&gpu);
+    optimizer.record(&mut rec);
+    let mut twin = Twin::new(&specs, &rates);
+    let values =
+        |of: &dyn Fn(usize) -> f64| -> Named { specs.iter().map(|spec| (spec.name.clone(), (0..spec.len()).map(of).collect())).collect() };
+    let (before, grads) = (values(&|_| 0.5), values(&|i| 0.01 + (i % 7) as f64 / 100.0));
+    for (name, grad) in &grads {
+        let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<_>>();
+        gpu.write(parameters.get(name), &narrow(&before[name]));
+        gpu.write(parameters.grad(name), &narrow(grad));
+    }
+    let step = StepValues { lr_multiplier: 1.0, momentum: 0.85, weight_decay: 0.1 };
+    optimizer.set_step(step, 1.0, 1);
+    rec.finish().unwrap().run();
+    let mut after = before.clone();
+    twin.step(&mut after, &grads, step, 1.0, 1);
+    for spec in &specs {
+        let moved = gpu.read::<f32>(parameters.get(&spec.name)).unwrap().iter().any(|&value| value != 0.5);
+        assert_eq!((moved, after[&spec.name] != before[&spec.name]), (!spec.held, !spec.held), "{}", spec.name);
     }
 }
 

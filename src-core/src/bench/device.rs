@@ -216,7 +216,7 @@ impl<'a> DeviceBench<'a> {
         if !self.affords(&format!("a training step of {name}"), flops, rate, 5.0) {
             return Ok(None);
         }
-        let needed = step_memory(self.gpu, config, batch).total();
+        let needed = step_memory(self.gpu, config, batch)?.total();
         if self.gpu.adapter_memory().is_some_and(|memory| needed > memory / 10 * 9) {
             self.skip(format!("a training step of {name}: it needs {} MiB of memory", needed >> 20));
             return Ok(None);

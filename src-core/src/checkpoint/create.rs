@@ -1,7 +1,6 @@
 //! Creates a run's folder, whole or not at all.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -63,7 +62,6 @@ impl Run {
             fs::create_dir(path.join("checkpoints"))?;
             tokenizer_json.map_or(Ok(()), |json| write_new(&path.join(TOKENIZER_FILE), json.as_bytes()))?;
             write_new(&path.join(CONFIG_FILE), format!("{config:#}\n").as_bytes())?;
-            open_to_others(path)?;
             sync_folder(path)
         };
         fill(unfinished.path()).map_err(RunError::io("write the run's files in", &runs))?;
@@ -97,20 +95,6 @@ fn remove_abandoned(runs: &Path) {
     }
 }
 
-/// Temporary folders are private; a run gets the user's default permissions.
-fn open_to_others(folder: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The folder inside was created with the user's umask.
-        let mode = fs::metadata(folder.join("checkpoints"))?.permissions().mode();
-        fs::set_permissions(folder, fs::Permissions::from_mode(mode))?;
-    }
-    #[cfg(not(unix))]
-    let _ = folder;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -127,5 +111,65 @@ mod tests {
         fs::File::open(&old).unwrap().set_modified(SystemTime::now() - 2 * ABANDONED_AFTER).unwrap();
         Run::create(&home, "a", &json!({}), "{}").unwrap();
         assert!(!old.exists() && young.exists());
+    }
+
+    /// When the process that holds a lock is killed, the file with its pid stays as old as the lock.
+    fn locked_once(folder: &Path, age: Duration) {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("lock"), "").unwrap();
+        fs::write(folder.join("lock.pid"), "1\n").unwrap();
+        for file in [folder.join("lock.pid"), folder.to_path_buf()] {
+            fs::File::open(file).unwrap().set_modified(SystemTime::now() - age).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_what_no_process_makes_any_more_is_removed_and_never_a_run() {
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::at(root.path());
+        let folder = |name: &str| home.runs().join(name);
+        locked_once(&folder(".new-killed"), 2 * Duration::from_secs(60));
+        locked_once(&folder(".new-just-released"), Duration::ZERO);
+        locked_once(&folder(".new-in-use"), 2 * ABANDONED_AFTER);
+        let held = fs::File::options().write(true).open(folder(".new-in-use").join("lock")).unwrap();
+        held.try_lock().unwrap();
+        let run = Run::create(&home, "idle", &json!({}), "{}").unwrap();
+        locked_once(run.folder(), 2 * ABANDONED_AFTER);
+
+        Run::create(&home, "a", &json!({}), "{}").unwrap();
+        assert!(!folder(".new-killed").exists());
+        for kept in [".new-just-released", ".new-in-use", "idle", "a"] {
+            assert!(folder(kept).exists(), "{kept}");
+        }
+        // Not even with its age alone: whoever holds the lock decides.
+        drop(held);
+        Run::create(&home, "b", &json!({}), "{}").unwrap();
+        assert!(!folder(".new-in-use").exists() && folder("idle").exists());
+    }
+
+    #[test]
+    fn a_name_that_is_taken_meanwhile_is_the_others() {
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::at(root.path());
+        Run::check_vacant(&home, "a").unwrap();
+        let taken = Run::create_with(&home, "a", &json!({"mine": true}), None, |_| {
+            Run::create(&home, "a", &json!({"mine": false}), "{}").map(drop)
+        });
+        assert!(matches!(taken, Err(RunError::Exists { .. })), "{taken:?}");
+        assert_eq!(Run::open(&home, "a").unwrap().config(), &json!({"mine": false}));
+        assert_eq!(fs::read_dir(home.runs()).unwrap().count(), 1);
+        assert!(matches!(Run::check_vacant(&home, "a"), Err(RunError::Exists { .. })));
+        assert!(matches!(Run::check_vacant(&home, "../a"), Err(RunError::BadName { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn others_may_read_a_run_if_they_may_read_the_users_folders() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::at(root.path());
+        let run = Run::create(&home, "a", &json!({}), "{}").unwrap();
+        let mode = |folder: &Path| fs::metadata(folder).unwrap().permissions().mode();
+        assert_eq!(mode(run.folder()), mode(&home.runs()));
     }
 }

@@ -270,6 +270,9 @@ pub(crate) fn build(specs: &[TensorSpec], metadata: Option<HashMap<String, Strin
     let mut end = 0usize;
     for spec in specs {
         let too_large = || format!("tensor {} of shape {:?} is too large", short(&spec.name), spec.shape);
+        if spec.shape.len() > MOST_AXES {
+            return Err(too_large());
+        }
         if !spec.is_sound() {
             return Err(format!("tensor {} of shape {:?} cannot be {}", short(&spec.name), spec.shape, spec.format));
         }
@@ -371,6 +374,7 @@ mod tests {
         assert!(build(&[spec("a", &[1]), spec("a", &[2])]).unwrap_err().contains("twice"));
         assert!(build(&[spec("__metadata__", &[1])]).is_err());
         assert!(build(&[spec("a", &[usize::MAX, 2])]).unwrap_err().contains("too large"));
+        assert!(build(&[spec("a", &[1 << 61])]).unwrap_err().contains("too large"));
         assert!(build(&[spec("a", &[1 << 61]), spec("b", &[1 << 61])]).unwrap_err().contains("too large"));
         assert!(build(&[spec(&"n".repeat(LONGEST as usize), &[1])]).is_err());
     }
@@ -379,6 +383,7 @@ mod tests {
     fn every_false_claim_of_a_header_has_its_own_sentence() {
         let cases = [
             (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#, "4 bytes where its shape needs 8"),
+            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,12]}}"#, "12 bytes where its shape needs 8"),
             (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#, "at byte 8"),
             (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[-8,0]}}"#, "cannot be read"),
             (r#"{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}"#, "cannot be read"),
@@ -414,5 +419,39 @@ mod tests {
             let message = parse(json.as_bytes(), 8).unwrap_err().to_string();
             assert!(message.contains(expected), "{json}: {message}");
         }
+    }
+
+    #[test]
+    fn tensors_come_in_the_order_of_their_data_and_metadata_is_none() {
+        let json = r#"{"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]},"__metadata__":{"by":"x"},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+        let parsed = parse(json.as_bytes(), 8).unwrap();
+        let parsed: Vec<_> = parsed.into_iter().map(|placed| (placed.spec, placed.start)).collect();
+        assert_eq!(parsed, [(spec("a", &[1]), 0), (spec("b", &[1]), 4)]);
+        assert!(parse(br#"{"__metadata__":{"dtype":1}}"#, 0).is_err());
+    }
+
+    #[test]
+    fn types_have_their_own_widths() {
+        let json = r#"{"a":{"dtype":"BF16","shape":[3],"data_offsets":[0,6]},"b":{"dtype":"F32","shape":[1],"data_offsets":[6,10]}}"#;
+        let parsed = parse(json.as_bytes(), 10).unwrap();
+        assert_eq!(parsed.iter().map(|tensor| tensor.start).collect::<Vec<_>>(), [0, 6]);
+    }
+
+    #[test]
+    fn as_many_axes_are_built_as_are_read() {
+        let (header, _) = build(&[spec("a", &[1; MOST_AXES])]).unwrap();
+        parse(&header[8..], 4).unwrap();
+        assert!(build(&[spec("a", &[1; MOST_AXES + 1])]).unwrap_err().contains("too large"));
+    }
+
+    #[test]
+    fn a_header_is_as_long_as_the_file_has_room_for_and_no_longer_than_any() {
+        let of = |claimed: u64, file_bytes| length(claimed.to_le_bytes(), file_bytes);
+        for good in [0, 1000, LONGEST] {
+            assert_eq!(of(good, PREFIX + good).unwrap(), good);
+            assert!(matches!(of(good + 1, PREFIX + good), Err(FormatError::HeaderOutOfFile { claimed, left }) if claimed == left + 1));
+        }
+        assert!(matches!(of(LONGEST + 1, u64::MAX), Err(FormatError::HeaderTooLong(claimed)) if claimed == LONGEST + 1));
+        assert!(of(u64::MAX, u64::MAX).is_err());
     }
 }

@@ -155,3 +155,97 @@ fn open(path: &Path, step: u64) -> Result<(File, u64), CheckpointError> {
         _ => CheckpointError::io("read", path)(error),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::checkpoint::home::Home;
+    use crate::checkpoint::{RunLock, Snapshot, TensorRef, save};
+
+    /// A run with checkpoints of step 1 and 2, and without a tokenizer.
+    fn run() -> (tempfile::TempDir, Run) {
+        let root = tempfile::tempdir().unwrap();
+        let saved = |lock: &RunLock| {
+            save_step(lock, 1, true);
+            save_step(lock, 2, true);
+            Ok::<_, crate::checkpoint::RunError>(())
+        };
+        let run = Run::create_with(&Home::at(root.path()), "a", &json!({}), None, saved).unwrap();
+        (root, run)
+    }
+
+    fn save_step(lock: &RunLock, step: u64, optimizer: bool) {
+        let tensors = [TensorRef { name: "a", shape: &[2], data: &[1.0, 2.0] }];
+        let mut moments = &tensors[..];
+        let optimizer = if optimizer { Some(&mut moments as &mut dyn crate::checkpoint::TensorSource) } else { None };
+        save(lock, Snapshot { step, model: &mut &tensors[..], optimizer, state: RawValue::NULL }, None).unwrap();
+    }
+
+    fn rejected<T: std::fmt::Debug>(loaded: Result<T, CheckpointError>) -> Rejected {
+        match loaded {
+            Err(CheckpointError::Rejected(rejected)) => rejected,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn weights_alone_have_no_moments_and_moments_that_are_recorded_must_be_there() {
+        let (_root, run) = run();
+        save_step(&run.lock().unwrap(), 3, false);
+        assert!(load(&run, None).unwrap().optimizer.is_none());
+        assert!(load(&run, Some(2)).unwrap().optimizer.is_some());
+        fs::remove_file(run.checkpoint_path(2).join(OPTIMIZER_FILE)).unwrap();
+        assert_eq!(rejected(load(&run, Some(2))).problem, "is missing");
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_refused_and_the_one_before_is_loaded() {
+        let (_root, run) = run();
+        for name in [MODEL_FILE, STATE_FILE] {
+            let path = run.checkpoint_path(2).join(name);
+            let bytes = fs::read(&path).unwrap();
+            fs::remove_file(&path).unwrap();
+            fs::create_dir(&path).unwrap();
+            let refused = rejected(load(&run, None));
+            assert_eq!((&refused.file, refused.problem.as_str()), (&path, "is not a plain file"));
+            let (checkpoint, newer) = load_latest_good(&run).unwrap();
+            assert_eq!((checkpoint.step, newer), (1, vec![refused]));
+            fs::remove_dir(&path).unwrap();
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+
+    /// The one before would be resumed from, and this one overwritten, though nothing may be wrong with it.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_the_system_cannot_read_is_no_reason_to_go_back() {
+        let (_root, run) = run();
+        let path = run.checkpoint_path(2).join(MODEL_FILE);
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        let error = load_latest_good(&run).unwrap_err();
+        assert!(matches!(&error, CheckpointError::Io { path: named, .. } if *named == path), "{error}");
+    }
+
+    /// The file has no blocks on the disk, and must not be read to the end either.
+    #[test]
+    fn a_state_that_is_longer_than_any_is_refused_unread() {
+        let (_root, run) = run();
+        let path = run.checkpoint_path(2).join(STATE_FILE);
+        File::options().write(true).open(&path).unwrap().set_len(manifest::LONGEST + 1).unwrap();
+        let refused = rejected(load(&run, Some(2)));
+        assert!(refused.problem.contains("more than such a file can be"), "{refused}");
+    }
+
+    #[test]
+    fn a_tokenizer_that_was_put_there_later_is_refused() {
+        let (_root, run) = run();
+        load(&run, None).unwrap();
+        fs::write(run.tokenizer_path(), "{}").unwrap();
+        assert_eq!(rejected(load(&run, None)).file, run.tokenizer_path());
+    }
+}

@@ -178,4 +178,67 @@ mod tests {
         let mark = |step| fs::read_to_string(run.checkpoint_path(step).join("mark")).unwrap();
         assert_eq!((mark(1), mark(2)), ("000001".to_owned(), ".replaced-000002".to_owned()));
     }
+
+    #[test]
+    fn a_released_lock_names_no_process_and_a_run_without_a_tokenizer_can_be_locked() {
+        let root = tempfile::tempdir().unwrap();
+        let run = Run::create(&Home::at(root.path()), "a", &json!({}), "{}").unwrap();
+        fs::remove_file(run.tokenizer_path()).unwrap();
+        fs::remove_dir(run.checkpoints_path()).unwrap();
+        let lock = run.lock().unwrap();
+        assert_eq!(lock.tokenizer_sha256(), None);
+        assert!(run.checkpoints_path().is_dir());
+        let pid = || fs::read_to_string(run.folder().join("lock.pid")).unwrap();
+        assert_eq!(pid(), format!("{}\n", std::process::id()));
+        drop(lock);
+        assert_eq!(pid(), "");
+    }
+
+    #[test]
+    fn a_configuration_is_replaced_whatever_a_killed_process_left() {
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::at(root.path());
+        let lock = Run::create(&home, "a", &json!({}), "{}").unwrap().lock().unwrap();
+        fs::write(lock.run().folder().join(".config.json.new"), "{\"half").unwrap();
+        for config in [json!({"data": ["a"]}), json!({"data": ["b"]})] {
+            lock.replace_config(&config).unwrap();
+            assert_eq!(Run::open(&home, "a").unwrap().config(), &config);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_processes_that_exist_are_named() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        // The first process is another user's, except for root.
+        assert_eq!([std::process::id(), 1, 0, u32::MAX, child.id()].map(is_alive), [true, true, false, false, false]);
+    }
+
+    /// A pipe in its place tells when the file is read: only then is it replaced by the one that says who holds the lock.
+    #[cfg(unix)]
+    #[test]
+    fn a_pid_that_is_not_the_holders_yet_is_read_again() {
+        use std::io::Write;
+        use std::os::unix::ffi::OsStrExt;
+
+        let mut dead = std::process::Command::new("true").spawn().unwrap();
+        dead.wait().unwrap();
+        for before in [String::new(), format!("{}\n", dead.id())] {
+            let root = tempfile::tempdir().unwrap();
+            let [path, next] = ["lock.pid", "next"].map(|name| root.path().join(name));
+            let pipe = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+            // SAFETY: a system call with a C string.
+            assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
+            std::thread::scope(|scope| {
+                let named = scope.spawn(|| holder(&path));
+                let mut pipe = File::options().write(true).open(&path).unwrap();
+                fs::write(&next, std::process::id().to_string()).unwrap();
+                fs::rename(&next, &path).unwrap();
+                pipe.write_all(before.as_bytes()).unwrap();
+                drop(pipe);
+                assert_eq!(named.join().unwrap(), Some(std::process::id()));
+            });
+        }
+    }
 }

@@ -72,6 +72,8 @@ mod tests {
         assert_eq!(advice("dmeo", &runs), "did you mean \"demo\"? There are: d12, demo, sft-d12");
         assert_eq!(advice("something-else", &runs), "there are: d12, demo, sft-d12");
         assert_eq!(advice("Demo1", &runs[1..2]), "did you mean \"demo\", the only one?");
+        // The longer a name, the more of it may be wrong.
+        assert_eq!(advice("sft-b21", &runs), "did you mean \"sft-d12\"? There are: d12, demo, sft-d12");
         assert!(advice("demo", &[]).contains("none yet"));
     }
 }

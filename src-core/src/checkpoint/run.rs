@@ -235,4 +235,44 @@ mod tests {
         }
         assert_eq!(steps_in(root.path()).unwrap(), [2, 10, 1_234_567]);
     }
+
+    #[test]
+    fn runs_are_listed_by_name_and_other_entries_are_none() {
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::at(root.path());
+        let error = Run::open(&home, "a").unwrap_err();
+        assert!(matches!(error, RunError::Missing { any: false, .. }), "{error}");
+        let names: Vec<String> = (0..20).map(|i| format!("run-{:02}", i * 7 % 20)).collect();
+        for name in &names {
+            Run::create(&home, name, &json!({}), "{}").unwrap();
+        }
+        fs::write(home.runs().join("notes"), "").unwrap();
+        fs::create_dir(home.runs().join(".new-unfinished")).unwrap();
+        let listed: Vec<String> = Run::list(&home).unwrap().into_iter().map(|run| run.name).collect();
+        assert!(listed.is_sorted() && listed.len() == 20, "{listed:?}");
+        for missing in ["b", "notes"] {
+            let error = Run::open(&home, missing).unwrap_err();
+            assert!(matches!(error, RunError::Missing { any: true, .. }), "{error}");
+        }
+        // A folder that was made by hand has no checkpoints.
+        let run = Run::open(&home, "run-00").unwrap();
+        fs::remove_dir(run.checkpoints_path()).unwrap();
+        assert!(run.steps().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_configuration_that_is_none_is_told_by_what_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let run = Run::create(&Home::at(root.path()), "a", &json!({}), "{}").unwrap();
+        let path = run.folder().join(CONFIG_FILE);
+        let problem = || Run::at(run.folder()).unwrap_err().to_string();
+        fs::write(&path, "<!DOCTYPE html><html></html>").unwrap();
+        assert!(problem().contains("web page"), "{}", problem());
+        // JSON, and far longer than it can be.
+        let blanks = " ".repeat(LARGEST_CONFIG as usize);
+        fs::write(&path, format!("{{}}{blanks}")).unwrap();
+        assert!(problem().contains("longer than"), "{}", problem());
+        fs::write(&path, format!("{{}}{}", &blanks[2..])).unwrap();
+        Run::at(run.folder()).unwrap();
+    }
 }

@@ -51,12 +51,12 @@ pub fn save(lock: &RunLock, snapshot: Snapshot<'_>, keep_last: Option<NonZeroUsi
         Some(source) => Some((Plan::new(source).map_err(unwritable)?, source)),
         None => None,
     };
-    // Encoded twice, because the hashes come last; here only its length matters.
-    let mut manifest = Manifest::new(step, BTreeMap::new(), lock.tokenizer_sha256().map(str::to_owned), snapshot.state.to_owned());
-    let state_bytes = manifest.encode().map_err(|error| unwritable(error.to_string()))?.len() as u64;
+    // What is added to it, hashes and names, is far shorter than the slack.
+    let state_bytes = snapshot.state.get().len() as u64;
     if state_bytes + SLACK > manifest::LONGEST {
         return Err(unwritable(format!("its state is {state_bytes} bytes long, more than can be read back")));
     }
+    let mut manifest = Manifest::new(step, BTreeMap::new(), lock.tokenizer_sha256().map(str::to_owned), snapshot.state.to_owned());
 
     let moments = optimizer.as_ref().map_or(0, |(plan, _)| plan.bytes);
     let needed = model.bytes.saturating_add(moments).saturating_add(state_bytes + SLACK);
@@ -180,5 +180,60 @@ fn remove_old(lock: &RunLock, step: u64, keep: usize) {
 fn warn_unless_removed(path: &Path, result: io::Result<()>) {
     if let Err(error) = result {
         tracing::warn!("cannot remove {}: {error}", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::checkpoint::home::Home;
+    use crate::checkpoint::{Run, SourceError};
+
+    fn lock() -> (tempfile::TempDir, RunLock) {
+        let root = tempfile::tempdir().unwrap();
+        let lock = Run::create(&Home::at(root.path()), "a", &json!({}), "{}").unwrap().lock().unwrap();
+        (root, lock)
+    }
+
+    /// A tensor that no disk has room for.
+    struct Vast;
+
+    impl TensorSource for Vast {
+        fn specs(&self) -> Vec<TensorSpec> {
+            vec![TensorSpec::plain("a", [1 << 58])]
+        }
+
+        fn fetch(&mut self, _: usize) -> Result<Cow<'_, [f32]>, SourceError> {
+            Err("it was asked for, though there is no room for it".into())
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn weights_and_moments_need_room_before_the_first_byte_is_written() {
+        const VAST: u64 = 1 << 60;
+        let (_root, lock) = lock();
+        for (moments, least) in [(false, VAST), (true, 2 * VAST)] {
+            let (mut model, mut optimizer) = (Vast, Vast);
+            let optimizer = if moments { Some(&mut optimizer as &mut dyn TensorSource) } else { None };
+            let error = save(&lock, Snapshot { step: 1, model: &mut model, optimizer, state: RawValue::NULL }, None).unwrap_err();
+            let CheckpointError::NoRoom { needed, free: Some(_), .. } = error else { panic!("{error}") };
+            assert!((least..least + (1 << 20)).contains(&needed), "{needed} bytes with moments: {moments}");
+        }
+        assert_eq!(fs::read_dir(lock.run().checkpoints_path()).unwrap().count(), 0);
+    }
+
+    /// A checkpoint with it would take the place of one that can be loaded.
+    #[test]
+    fn a_state_that_could_not_be_read_back_is_not_saved() {
+        let (_root, lock) = lock();
+        let state = RawValue::from_string(format!("\"{}\"", "x".repeat(manifest::LONGEST as usize))).unwrap();
+        let error = save(&lock, Snapshot { step: 1, model: &mut &[][..], optimizer: None, state: &state }, None).unwrap_err();
+        assert!(matches!(error, CheckpointError::Unwritable { step: 1, .. }), "{error}");
+        assert_eq!(fs::read_dir(lock.run().checkpoints_path()).unwrap().count(), 0);
     }
 }

@@ -9,7 +9,6 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use half::f16;
 
 use super::header::Placed;
-use super::tensor_source::{Sink, StreamError};
 use crate::files::durable::CHUNK;
 use crate::weights::{BLOCK, Format, Matrix, OutOfRange, Values};
 
@@ -132,22 +131,14 @@ pub(super) fn matrix(file: &mut File, data: u64, placed: &Placed) -> io::Result<
     Ok(Matrix { rows, columns, values: piece(file, data, placed, 0, rows * columns)? })
 }
 
-/// Streams the elements of a tensor as floats.
-pub(crate) fn stream(
-    file: &mut File,
-    data: u64,
-    placed: &Placed,
-    failed: &dyn Fn(io::Error) -> StreamError,
-    sink: &mut Sink<'_>,
-) -> Result<(), StreamError> {
+/// The elements of a tensor as floats, piece by piece.
+pub(crate) fn pieces<'f>(file: &'f mut File, data: u64, placed: &'f Placed) -> impl Iterator<Item = io::Result<Vec<f32>>> + 'f {
     let all = placed.spec.elements().unwrap_or(0);
-    for first in (0..all).step_by(PIECE) {
+    (0..all).step_by(PIECE).map(move |first| {
         let columns = PIECE.min(all - first);
-        let values = piece(file, data, placed, first, columns).map_err(failed)?;
-        let floats = Matrix { rows: 1, columns, values }.into_f32();
-        sink(&floats).map_err(StreamError::Sink)?;
-    }
-    Ok(())
+        let values = piece(file, data, placed, first, columns)?;
+        Ok(Matrix { rows: 1, columns, values }.into_f32())
+    })
 }
 
 #[cfg(test)]
@@ -169,12 +160,7 @@ mod tests {
                 let spec = TensorSpec { format, ..TensorSpec::plain("a", [6, 96]) };
                 let placed = Placed { spec, start: 0, scales: if format == Format::Q4 { 6 * 48 } else { 6 * 96 } };
                 assert_eq!(matrix(&mut file, 0, &placed).unwrap(), whole, "{format} in steps of {step}");
-                let mut streamed = Vec::new();
-                let mut sink = |piece: &[f32]| {
-                    streamed.extend_from_slice(piece);
-                    Ok(())
-                };
-                stream(&mut file, 0, &placed, &StreamError::Sink, &mut sink).unwrap();
+                let streamed: Vec<f32> = pieces(&mut file, 0, &placed).flat_map(Result::unwrap).collect();
                 assert_eq!(streamed, whole.to_f32());
                 // A copy, which passes through floats, has the same values.
                 assert_eq!(Matrix::new(streamed, 6, 96, format).unwrap().to_f32(), whole.to_f32(), "{format}");

@@ -179,6 +179,64 @@ impl TensorSource for TensorFile {
 
     fn stream(&mut self, index: usize, sink: &mut Sink<'_>) -> Result<(), StreamError> {
         let failed = |source| StreamError::Source(Box::new(TensorFileError::Io { path: self.path.clone(), source }));
-        stored::stream(&mut self.file, self.data_start, &self.tensors[index], &failed, sink)
+        for piece in stored::pieces(&mut self.file, self.data_start, &self.tensors[index]) {
+            sink(&piece.map_err(failed)?).map_err(StreamError::Sink)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::files::durable::CHUNK;
+
+    /// More than two pieces, and not a whole number of them.
+    const LONG: usize = 2 * CHUNK / size_of::<f32>() + 3;
+
+    fn write(folder: &Path, tensors: &[(&str, Vec<f32>)]) -> PathBuf {
+        let specs: Vec<_> = tensors.iter().map(|(name, data)| TensorSpec::plain(*name, [data.len()])).collect();
+        let (mut bytes, _) = header::build(&specs, None).unwrap();
+        tensors.iter().for_each(|(_, data)| bytes.extend_from_slice(bytemuck::cast_slice(data)));
+        let path = folder.join("model.safetensors");
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    #[test]
+    fn tensors_are_read_and_streamed_in_any_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let long: Vec<f32> = (0..LONG).map(|i| i as f32).collect();
+        let tensors = [("short", vec![-1.0, -2.0]), ("long", long), ("none", vec![])];
+        let mut file = TensorFile::open(&write(folder.path(), &tensors)).unwrap();
+        for index in [1, 0, 2, 0, 1] {
+            let mut pieces = Vec::new();
+            file.stream(index, &mut |piece| {
+                assert!(size_of_val(piece) <= CHUNK);
+                pieces.extend_from_slice(piece);
+                Ok(())
+            })
+            .unwrap();
+            let (name, data) = &tensors[index];
+            assert!(pieces == *data && file.read(name).unwrap() == *data, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_such_file_is_told_by_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let problem = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            match TensorFile::open(&path) {
+                Err(TensorFileError::Format { problem, .. }) => problem,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(matches!(problem(&[0; 7]), FormatError::TooShort(7)));
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n";
+        assert!(matches!(problem(pointer), FormatError::StandIn(StandIn::LfsPointer)));
     }
 }

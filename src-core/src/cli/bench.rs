@@ -129,7 +129,7 @@ fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failu
     let seconds = median(seconds);
     let tokens = args.batch * args.seq;
     let memory = gpu.memory();
-    let formula = step_memory(gpu, &config, args.batch).total();
+    let predicted = step_memory(gpu, &config, args.batch)?.total();
 
     let clock = Clock::of(gpu);
     let mut kernels: Vec<KernelTime> = Vec::new();
@@ -151,13 +151,13 @@ fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failu
             args.window_pattern
         ),
         format!(
-            "  {:.1} ms a step (median of {}), {:.0} tokens/s, {:.1} GFLOP/s, {:.0} MiB of GPU memory ({:.0} by the formula)",
+            "  {:.1} ms a step (median of {}), {:.0} tokens/s, {:.1} GFLOP/s, {:.0} MiB of GPU memory ({:.0} predicted)",
             seconds * 1e3,
             args.steps,
             tokens as f64 / seconds,
             flops / seconds / 1e9,
             memory.peak as f64 / 1_048_576.0,
-            formula as f64 / 1_048_576.0
+            predicted as f64 / 1_048_576.0
         ),
         format!("  kernel by kernel, {} ({:.1} ms in all):", clock.name(), total * 1e3),
     ];
@@ -170,7 +170,7 @@ fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failu
         "tokens_per_second": tokens as f64 / seconds,
         "flops_per_second": flops / seconds,
         "peak_memory": memory.peak,
-        "memory_by_formula": formula,
+        "predicted_memory": predicted,
         "adapter": gpu.info().name,
         "driver": gpu.info().driver_info,
         "depth": args.depth, "seq": args.seq, "vocab": args.vocab, "batch": args.batch, "window_pattern": args.window_pattern,

@@ -1,17 +1,30 @@
-//! `nc-core info`: adapters, versions and runs.
+//! `nc-core info`: adapters, versions and runs, and what one run takes of memory.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::report::bytes;
 use super::{Context, Failure};
-use crate::checkpoint::{Run, RunSummary};
+use crate::checkpoint::{self, Run, RunSummary};
 use crate::gpu;
+use crate::model::Cache;
+use crate::train::run_config;
+use crate::weights::Format;
 
 /// Options of `nc-core info`.
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Describe this run, and the memory that its weights take in each format
+    #[arg(long, value_name = "NAME")]
+    run: Option<String>,
+}
 
 /// Runs the subcommand.
-pub fn run(_args: Args, context: &Context) -> Result<(), Failure> {
+pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    if let Some(name) = args.run {
+        return describe(&name, context);
+    }
     let adapters = gpu::adapters();
     let runs = Run::list(&context.home)?;
     let value = json!({
@@ -84,6 +97,37 @@ pub fn run(_args: Args, context: &Context) -> Result<(), Failure> {
         }));
         lines.push(format!("next: nc-core generate --run {}", runs[0].name));
     }
+    context.finish(&value, &lines.join("\n"))
+}
+
+/// One run: its model, the format of its weights, and the memory for answering with it.
+fn describe(name: &str, context: &Context) -> Result<(), Failure> {
+    let run = Run::open(&context.home, name)?;
+    let config = run_config(&run)?.model;
+    let steps = run.steps().map_err(|error| Failure::input(format!("the checkpoints of run {name} cannot be listed: {error}")))?;
+    let saved = if steps.is_empty() { None } else { Some(checkpoint::load_model(&run, None)?) };
+    let format = saved.as_ref().map(|saved| saved.model.format());
+    let bytes_in = |format: Format| config.weight_bytes(format).stored;
+    let cache = Cache::bytes_per_row(&config, config.sequence_len);
+    let value = json!({
+        "run": name, "step": saved.as_ref().map(|saved| saved.step), "format": format.map(Format::word), "model": config,
+        "parameters": config.param_counts().total,
+        "weight_bytes": Format::ALL.map(|format| (format.word(), bytes_in(format))).into_iter().collect::<BTreeMap<_, _>>(),
+        "cache_bytes": cache,
+    });
+    let mut lines = vec![
+        match &saved {
+            Some(saved) => format!("run {name}, step {}, weights in {}", saved.step, saved.model.format()),
+            None => format!("run {name}, no checkpoint yet"),
+        },
+        format!(
+            "  {} layers, {} channels, {} heads ({} for keys and values), vocabulary {}, context {}",
+            config.n_layer, config.n_embd, config.n_head, config.n_kv_head, config.vocab_size, config.sequence_len
+        ),
+        format!("  {:.1} million parameters; GPU memory of the weights by --weights:", config.param_counts().total as f64 / 1e6),
+    ];
+    lines.extend(Format::ALL.map(|format| format!("    {format:<5} {}", bytes(bytes_in(format)))));
+    lines.push(format!("  and {} for the KV cache of a whole context", bytes(cache)));
     context.finish(&value, &lines.join("\n"))
 }
 

@@ -18,7 +18,7 @@ use verify::Verify;
 const SHORTEST_PASS: usize = 8;
 
 /// New tokens of the pass for `fresh` ones, including padding: powers of two, so that few passes are recorded.
-pub(super) fn fresh_of_pass(fresh: usize, capacity: usize) -> usize {
+fn fresh_of_pass(fresh: usize, capacity: usize) -> usize {
     fresh.next_power_of_two().max(SHORTEST_PASS).min(Cache::LONGEST_PASS.min(capacity)).max(fresh)
 }
 
@@ -170,7 +170,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// The index of a recorded pass for `fresh` new tokens of one row.
-    fn pass_for(&mut self, fresh: usize) -> Result<usize, EngineError> {
+    pub(super) fn pass_for(&mut self, fresh: usize) -> Result<usize, EngineError> {
         let longest = Cache::LONGEST_PASS.min(self.capacity());
         let fresh = fresh_of_pass(fresh, self.capacity());
         let place = match self.prefill.binary_search_by_key(&fresh, |(pass, _)| pass.fresh) {

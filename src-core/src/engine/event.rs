@@ -75,3 +75,18 @@ impl Stats {
         if self.new_tokens < 2 || seconds <= 0.0 { 0.0 } else { (self.new_tokens - 1) as f64 / seconds }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speed_counts_the_tokens_after_the_first_and_their_time() {
+        let speed = |new_tokens, first, total| {
+            let [time_to_first_token, total_time] = [first, total].map(Duration::from_secs);
+            Stats { new_tokens, time_to_first_token, total_time, ..Stats::default() }.tokens_per_second()
+        };
+        assert_eq!([speed(11, 1, 3), speed(2, 1, 3)], [5.0, 0.5]);
+        assert_eq!([speed(0, 0, 3), speed(1, 1, 3), speed(2, 3, 3)], [0.0; 3]);
+    }
+}

@@ -139,4 +139,39 @@ mod tests {
         assert_eq!(ahead, draws.ahead(5));
         assert_eq!((0..5).map(|_| draws.next()).collect::<Vec<_>>(), ahead);
     }
+
+    #[test]
+    fn options_at_the_ends_of_their_ranges_are_taken_and_beyond_them_not() {
+        let with = |edit: &dyn Fn(&mut Sampling)| {
+            let mut sampling = Sampling::default();
+            edit(&mut sampling);
+            sampling.validate(100).is_ok()
+        };
+        for (at, beyond) in [(0.0, -0.1), (1e6, 1e6 + 1.0)] {
+            assert!(with(&|s| s.temperature = at) && !with(&|s| s.temperature = beyond), "{at}");
+        }
+        for (at, beyond) in [(f64::MIN_POSITIVE, 0.0), (1.0, 1.1)] {
+            assert!(with(&|s| s.top_p = at) && !with(&|s| s.top_p = beyond), "{at}");
+        }
+        for (at, beyond) in [(0.0, -0.1), (1.0, 1.1)] {
+            assert!(with(&|s| s.min_p = at) && !with(&|s| s.min_p = beyond), "{at}");
+        }
+        for (at, beyond) in [(0.01, 0.009), (100.0, 100.1)] {
+            assert!(with(&|s| s.repetition_penalty = at) && !with(&|s| s.repetition_penalty = beyond), "{at}");
+        }
+        assert!(with(&|s| s.top_k = 0) && with(&|s| s.top_k = 100) && !with(&|s| s.top_k = 101));
+    }
+
+    #[test]
+    fn every_draw_has_the_options_of_its_text() {
+        let sampling = Sampling { temperature: 0.5, top_k: 7, top_p: 0.25, min_p: 0.125, repetition_penalty: 1.5, seed: 1 };
+        let mut draws = Draws::new(&sampling, 0);
+        for draw in [draws.next(), draws.next()] {
+            assert_eq!((draw.temperature, draw.top_k, draw.top_p, draw.min_p, draw.penalty), (0.5, 7, 0.25, 0.125, 1.5));
+            assert!((0.0..1.0).contains(&draw.uniform));
+        }
+        // A penalty below 1 is a reward, and needs to know what occurred as well.
+        let penalty = |repetition_penalty| Sampling { repetition_penalty, ..Sampling::default() }.has_penalty();
+        assert_eq!([0.5, 1.0, 2.0].map(penalty), [true, false, true]);
+    }
 }

@@ -12,6 +12,9 @@ use super::{Capabilities, DType, Forced, GpuError, Memory, MemoryUse, Submission
 #[derive(Clone)]
 pub struct Gpu {
     inner: Arc<Inner>,
+    ledger: Arc<Ledger>,
+    /// Stands for every buffer, if nothing is to exist but its entry in the ledger.
+    stand_in: Option<wgpu::Buffer>,
 }
 
 struct Inner {
@@ -22,7 +25,6 @@ struct Inner {
     capabilities: Capabilities,
     device: wgpu::Device,
     queue: wgpu::Queue,
-    ledger: Arc<Ledger>,
     memory_limit: Option<u64>,
     pipelines: Mutex<HashMap<String, Pipeline>>,
     choices: Mutex<Option<Choices>>,
@@ -55,6 +57,9 @@ const FOR_BURN: wgpu::Features = if cfg!(feature = "burn") {
 } else {
     wgpu::Features::empty()
 };
+
+/// The most bytes of a tensor in a dry run, so that the sum over all tensors does not overflow.
+const MOST_COUNTED: u64 = 1 << 48;
 
 /// The opt-in that experimental features need.
 fn experiments(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
@@ -132,7 +137,6 @@ impl Gpu {
                 capabilities,
                 device,
                 queue,
-                ledger: Arc::default(),
                 memory_limit,
                 pipelines: Mutex::default(),
                 choices: Mutex::default(),
@@ -140,7 +144,25 @@ impl Gpu {
                 lost,
                 fault,
             }),
+            ledger: Arc::default(),
+            stand_in: None,
         })
+    }
+
+    /// The same device for a dry run, with a ledger of its own: what is allocated and recorded on it is counted to the byte, but
+    /// takes no memory, compiles no pipeline and computes nothing. It may be more than the device has. The autotuner's choices
+    /// are used, and none is made.
+    pub fn counting(&self) -> Result<Self, GpuError> {
+        let stand_in = match &self.stand_in {
+            Some(buffer) => buffer.clone(),
+            None => self.buffer("stand-in", 4, wgpu::BufferUsages::STORAGE)?,
+        };
+        Ok(Self { inner: self.inner.clone(), ledger: Arc::default(), stand_in: Some(stand_in) })
+    }
+
+    /// Whether this is a device for a dry run, on which contents need not be computed.
+    pub fn only_counts(&self) -> bool {
+        self.stand_in.is_some()
     }
 
     /// The adapter's name, driver and kind.
@@ -182,11 +204,11 @@ impl Gpu {
     }
 
     /// Which of `options` to use: the one that [`autotune_in`](Self::autotune_in)'s file has for `question`, else the
-    /// one that `measure` finds, which is remembered. `None` if measuring is not enabled or fails.
+    /// one that `measure` finds, which is remembered. `None` if measuring is not enabled, impossible in a dry run, or fails.
     pub fn choose(&self, question: &str, options: &[String], measure: impl FnOnce() -> Option<usize>) -> Option<usize> {
         let choices = || self.inner.choices.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let known = choices().as_ref()?.get(question).and_then(|known| options.iter().position(|option| option == known));
-        if known.is_some() {
+        if known.is_some() || self.only_counts() {
             return known;
         }
         let best = measure()?;
@@ -207,10 +229,13 @@ impl Gpu {
     }
 
     /// The option that was chosen for `question` before, else the one that `make` finds, which is kept: for choices that
-    /// change bits. An option that no longer exists is replaced.
+    /// change bits. An option that no longer exists is replaced. A dry run keeps and replaces nothing.
     pub fn fixed_choice(&self, question: &str, options: &[String], make: impl FnOnce() -> usize) -> usize {
         let known = self.fixed().get(question).cloned();
         let found = known.as_ref().and_then(|known| options.iter().position(|option| option == known));
+        if self.only_counts() {
+            return found.unwrap_or_else(make);
+        }
         if let (Some(known), None) = (&known, found) {
             tracing::warn!(question, known, "this kernel no longer exists: results will differ in their last bits");
         }
@@ -237,12 +262,12 @@ impl Gpu {
 
     /// Bytes allocated through this device.
     pub fn memory(&self) -> MemoryUse {
-        self.inner.ledger.in_use()
+        self.ledger.in_use()
     }
 
     /// Resets the peak in [`memory`](Self::memory) to what is in use now.
     pub fn forget_peak_memory(&self) {
-        self.inner.ledger.forget_peak();
+        self.ledger.forget_peak();
     }
 
     /// The most bytes of one tensor on this adapter.
@@ -252,20 +277,21 @@ impl Gpu {
 
     /// A zeroed tensor. Fails with [`GpuError::TooLarge`] past the binding limit and [`GpuError::OutOfMemory`] if the
     /// driver has no more memory, or if the tensors together would exceed `NC_MEMORY_LIMIT` bytes or, on an adapter that
-    /// shares it, the machine's memory.
+    /// shares it, the machine's memory. In a dry run only sizes that nothing has are too large.
     pub fn zeros(&self, label: &str, shape: &[usize], dtype: DType, kind: Memory) -> Result<Tensor, GpuError> {
         let bytes = shape.iter().try_fold(dtype.bytes(), |bytes, &axis| bytes.checked_mul(axis as u64));
-        let limit = self.binding_limit();
+        let counts = self.only_counts();
+        let limit = if counts { MOST_COUNTED } else { self.binding_limit() };
         let size = bytes.map(|bytes| bytes.max(4).next_multiple_of(4)).filter(|&bytes| bytes <= limit).ok_or_else(|| {
             GpuError::TooLarge { label: label.to_owned(), bytes: bytes.unwrap_or(u64::MAX), limit, adapter: self.inner.info.name.clone() }
         })?;
         let in_use = self.memory().current;
-        if self.inner.memory_limit.is_some_and(|most| in_use.saturating_add(size) > most) {
+        if !counts && self.inner.memory_limit.is_some_and(|most| in_use.saturating_add(size) > most) {
             return Err(GpuError::OutOfMemory { label: label.to_owned(), bytes: size, in_use });
         }
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let buffer = self.buffer(label, size, usage)?;
-        Ok(Tensor::new(buffer, shape, dtype, self.inner.ledger.enter(kind, size)))
+        Ok(Tensor::new(buffer, shape, dtype, self.ledger.enter(kind, size)))
     }
 
     /// A tensor that holds `data`, whose type must have the size of `dtype`.
@@ -287,15 +313,22 @@ impl Gpu {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         assert_eq!(bytes.len() as u64, tensor.bytes(), "{} bytes do not fill a tensor of {:?}", bytes.len(), tensor.shape());
         if bytes.len().is_multiple_of(4) {
-            self.inner.queue.write_buffer(&tensor.buffer, tensor.offset, bytes);
+            self.fill(&tensor.buffer, tensor.offset, bytes);
         } else {
             let mut padded = bytes.to_vec();
             padded.resize(bytes.len().next_multiple_of(4), 0);
-            self.inner.queue.write_buffer(&tensor.buffer, tensor.offset, &padded);
+            self.fill(&tensor.buffer, tensor.offset, &padded);
         }
     }
 
-    /// Waits for all submitted work and reads `tensor` back.
+    /// Writes to a buffer, unless this is a dry run.
+    pub(super) fn fill(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) {
+        if !self.only_counts() {
+            self.inner.queue.write_buffer(buffer, offset, bytes);
+        }
+    }
+
+    /// Waits for all submitted work and reads `tensor` back. Fails in a dry run.
     pub fn read<E: bytemuck::Pod>(&self, tensor: &Tensor) -> Result<Vec<E>, GpuError> {
         let mut readback = super::Readback::new(self, tensor.bytes())?;
         readback.start(&[tensor]);
@@ -371,8 +404,11 @@ impl Gpu {
         self.inner.pipelines.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).keys().cloned().collect()
     }
 
-    /// A buffer that is not counted with the tensors.
+    /// A buffer that is not counted with the tensors; in a dry run, the one that stands for all.
     pub(super) fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer, GpuError> {
+        if let Some(buffer) = &self.stand_in {
+            return Ok(buffer.clone());
+        }
         let device = &self.inner.device;
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -389,6 +425,6 @@ impl Gpu {
     }
 
     pub(super) fn ledger(&self) -> &Arc<Ledger> {
-        &self.inner.ledger
+        &self.ledger
     }
 }

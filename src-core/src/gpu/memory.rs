@@ -1,4 +1,4 @@
-//! Accounting of GPU memory by purpose, so that a step's peak can be printed and compared with the formula.
+//! Accounting of GPU memory by purpose, so that a step's peak can be printed, and predicted by a dry run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

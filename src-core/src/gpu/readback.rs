@@ -31,7 +31,7 @@ impl Readback {
 
     /// Submits copies of `tensors`, one after another, after all work submitted so far, and requests that they are
     /// mapped when they are done. If there are several, their sizes must be multiples of four bytes, and together they must not
-    /// exceed this buffer.
+    /// exceed this buffer. Does nothing in a dry run.
     pub fn start(&mut self, tensors: &[&Tensor]) {
         let encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("readback") });
         self.submit(encoder, tensors);
@@ -39,6 +39,9 @@ impl Readback {
 
     /// [`start`](Self::start), at the end of the commands in `encoder`: one submission for both.
     pub(super) fn submit(&mut self, mut encoder: wgpu::CommandEncoder, tensors: &[&Tensor]) {
+        if self.gpu.only_counts() {
+            return;
+        }
         let mut at = 0;
         for tensor in tensors {
             let size = tensor.bytes().next_multiple_of(4);
@@ -54,8 +57,11 @@ impl Readback {
     }
 
     /// Waits for the values, but not for work submitted after them, and unmaps the buffer, which can then be
-    /// reused.
+    /// reused. Fails in a dry run, which has no values.
     pub fn wait<E: bytemuck::Pod>(&mut self) -> Result<Vec<E>, GpuError> {
+        if self.gpu.only_counts() {
+            return Err(GpuError::Refused { what: "reading".into(), reason: "this is a dry run, which computes nothing".into() });
+        }
         // If another thread polls the device too, it may have taken this buffer's callback and not have run it yet.
         while self.state.load(Ordering::Acquire) == PENDING {
             self.gpu.wait_for(self.submission.take())?;

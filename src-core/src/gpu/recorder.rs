@@ -33,7 +33,7 @@ pub fn grid(groups: usize) -> [u32; 3] {
 }
 
 /// Collects commands. The first failure is kept and returned by [`finish`](Self::finish), so that code which records a
-/// model reads as the model.
+/// model reads as the model. In a dry run it only collects what the commands need of memory.
 pub struct Recorder {
     gpu: Gpu,
     numerics: Numerics,
@@ -41,6 +41,8 @@ pub struct Recorder {
     uniforms: Vec<u8>,
     /// Elements of each scratch slot.
     scratch: [usize; SCRATCH_SLOTS],
+    /// Of the tensors in the commands.
+    entries: Vec<Arc<Entry>>,
     failure: Option<GpuError>,
 }
 
@@ -76,7 +78,15 @@ impl Recorder {
 
     /// An empty recorder, in which kernels of `numerics` may be chosen.
     pub fn with_numerics(gpu: &Gpu, numerics: Numerics) -> Self {
-        Self { gpu: gpu.clone(), numerics, commands: Vec::new(), uniforms: Vec::new(), scratch: [0; SCRATCH_SLOTS], failure: None }
+        Self {
+            gpu: gpu.clone(),
+            numerics,
+            commands: Vec::new(),
+            uniforms: Vec::new(),
+            scratch: [0; SCRATCH_SLOTS],
+            entries: Vec::new(),
+            failure: None,
+        }
     }
 
     /// The device of the recording.
@@ -103,6 +113,17 @@ impl Recorder {
         if self.failure.is_some() || call.groups.contains(&0) {
             return;
         }
+        for &(_, slot, len) in scratch {
+            self.scratch[slot] = self.scratch[slot].max(len);
+        }
+        self.entries.extend(call.bind.iter().map(|(_, tensor)| tensor.entry().clone()));
+        let uniform = self.uniforms.len();
+        self.uniforms.extend_from_slice(bytemuck::bytes_of(&call.params));
+        let uniform_size = size_of::<P>().next_multiple_of(16);
+        self.uniforms.resize((uniform + uniform_size).next_multiple_of(256), 0);
+        if self.gpu.only_counts() {
+            return;
+        }
         let variant = Variant { shader: call.shader, entry: call.entry, values: call.values.to_vec() };
         let pipeline = match self.gpu.pipeline(&variant) {
             Ok(pipeline) => pipeline,
@@ -117,13 +138,6 @@ impl Recorder {
             let declared = pipeline.elements.get(&number).copied().unwrap_or(dtype);
             assert!(declared == dtype, "{variant} reads {declared:?} at binding {number}, which holds {dtype:?}");
         }
-        for &(_, slot, len) in scratch {
-            self.scratch[slot] = self.scratch[slot].max(len);
-        }
-        let uniform = self.uniforms.len();
-        self.uniforms.extend_from_slice(bytemuck::bytes_of(&call.params));
-        let uniform_size = size_of::<P>().next_multiple_of(16);
-        self.uniforms.resize((uniform + uniform_size).next_multiple_of(256), 0);
         self.commands.push(Pending::Dispatch {
             pipeline,
             uniform,
@@ -135,10 +149,10 @@ impl Recorder {
     }
 
     /// Whether an invocation may take `turns` iterations in a kernel's long loops on this driver. If not, the recording fails,
-    /// with `what` in the error: the driver would silently end the loop early.
+    /// with `what` in the error: the driver would silently end the loop early. A dry run has no loops to end.
     pub fn allows_turns(&mut self, turns: usize, what: impl FnOnce() -> String) -> bool {
         let most = self.gpu.capabilities().loop_turns;
-        let allowed = turns.saturating_add(SHORT_LOOPS) <= most as usize;
+        let allowed = turns.saturating_add(SHORT_LOOPS) <= most as usize || self.gpu.only_counts();
         if !allowed && self.failure.is_none() {
             let adapter = self.gpu.info().name.clone();
             self.failure = Some(GpuError::TooManyTurns { what: what(), turns, most, adapter });
@@ -149,15 +163,21 @@ impl Recorder {
     /// Records a copy between tensors of the same size in different buffers.
     pub fn copy(&mut self, from: &Tensor, to: &Tensor) {
         assert_eq!(from.bytes(), to.bytes(), "a copy from {:?} to {:?}", from.shape(), to.shape());
-        self.commands.push(Pending::Copy { from: from.clone(), to: to.clone() });
+        self.entries.extend([from, to].map(|tensor| tensor.entry().clone()));
+        if !self.gpu.only_counts() {
+            self.commands.push(Pending::Copy { from: from.clone(), to: to.clone() });
+        }
     }
 
     /// Records zeroing `tensor`.
     pub fn clear(&mut self, tensor: &Tensor) {
-        self.commands.push(Pending::Clear { tensor: tensor.clone() });
+        self.entries.push(tensor.entry().clone());
+        if !self.gpu.only_counts() {
+            self.commands.push(Pending::Clear { tensor: tensor.clone() });
+        }
     }
 
-    /// Creates the bind groups. After this the stream can be replayed without further allocation.
+    /// Creates the bind groups. After this the stream can be replayed without further allocation; in a dry run it is empty.
     pub fn finish(self) -> Result<Recording, GpuError> {
         if let Some(error) = self.failure {
             return Err(error);
@@ -165,7 +185,7 @@ impl Recorder {
         let size = self.uniforms.len().max(16) as u64;
         let uniforms = self.gpu.buffer("uniforms", size, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST)?;
         let entry = self.gpu.ledger().enter(Memory::Staging, size);
-        self.gpu.queue().write_buffer(&uniforms, 0, &self.uniforms);
+        self.gpu.fill(&uniforms, 0, &self.uniforms);
         let mut slots: Vec<Option<Tensor>> = Vec::with_capacity(SCRATCH_SLOTS);
         for len in self.scratch {
             let allocate = || self.gpu.zeros("scratch", &[len], DType::F32, Memory::Workspace);
@@ -174,7 +194,6 @@ impl Recorder {
         let device = self.gpu.device();
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let mut last = String::new();
-        let mut bound = Vec::new();
         let commands = self
             .commands
             .into_iter()
@@ -183,7 +202,6 @@ impl Recorder {
                     for (number, slot, len) in scratch {
                         bind.extend(slots[slot].as_ref().map(|tensor| (number, tensor.view(0, &[len]))));
                     }
-                    bound.extend(bind.iter().map(|(_, tensor)| tensor.entry().clone()));
                     last = pipeline.key.to_string();
                     let mut entries = vec![wgpu::BindGroupEntry {
                         binding: 0,
@@ -206,9 +224,11 @@ impl Recorder {
         if let Some(error) = pollster::block_on(scope.pop()) {
             return Err(GpuError::Refused { what: format!("the bindings of a kernel (the last was {last})"), reason: error.to_string() });
         }
-        bound.sort_by_key(Arc::as_ptr);
-        bound.dedup_by_key(|entry| Arc::as_ptr(entry));
-        Ok(Recording { gpu: self.gpu, commands, _uniforms: uniforms, _entry: entry, _bound: bound })
+        let mut entries = self.entries;
+        entries.extend(slots.iter().flatten().map(|tensor| tensor.entry().clone()));
+        entries.sort_by_key(Arc::as_ptr);
+        entries.dedup_by_key(|entry| Arc::as_ptr(entry));
+        Ok(Recording { gpu: self.gpu, commands, _uniforms: uniforms, _entry: entry, _entries: entries })
     }
 }
 
@@ -225,7 +245,7 @@ pub struct Recording {
     _uniforms: wgpu::Buffer,
     _entry: Entry,
     /// Kept for the ledger: bind groups keep the buffers of tensors, not their entries.
-    _bound: Vec<Arc<Entry>>,
+    _entries: Vec<Arc<Entry>>,
 }
 
 /// Work that was submitted to the GPU.
@@ -305,6 +325,7 @@ pub(super) fn encode(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::{MemoryUse, Readback};
 
     static DOUBLE: Shader = Shader {
         name: "double",
@@ -342,6 +363,40 @@ fn forward(@builtin(local_invocation_index) i: u32) { x[i] *= factor; }",
         assert_eq!(gpu.memory().by_kind[Memory::Workspace as usize], 256);
         drop(recording);
         assert_eq!(gpu.memory().current, 0);
+    }
+
+    /// A dry run counts what the same code takes on the device, for as long, and does nothing else.
+    #[test]
+    fn a_dry_run_counts_what_the_device_would_hold() {
+        let gpu = Gpu::open(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap();
+        let allocate = |gpu: &Gpu| {
+            let x = gpu.upload("x", &[33], DType::F16, Memory::Weights, &[0u16; 33]).unwrap();
+            let [y, z] = ["y", "z"].map(|name| gpu.zeros(name, &[64], DType::F32, Memory::Activations).unwrap());
+            let mut rec = Recorder::new(gpu);
+            for len in [64, 128] {
+                let call = Dispatch { shader: &DOUBLE, entry: "forward", values: &[], params: 2.0f32, bind: &[], groups: [1; 3] };
+                rec.dispatch_with_scratch(call, &[(1, 1, len)]);
+            }
+            rec.clear(&y);
+            rec.copy(&y, &z);
+            (x, rec.finish().unwrap(), Readback::new(gpu, 6).unwrap())
+        };
+        let dry = gpu.counting().unwrap();
+        let (x, recording, readback) = allocate(&dry);
+        assert_eq!((gpu.memory(), gpu.pipeline_keys()), (MemoryUse::default(), vec![]));
+        let real = allocate(&gpu);
+        assert_eq!(dry.memory(), gpu.memory());
+        assert_eq!(gpu.memory().by_kind, [68, 0, 0, 512, 512, 512 + 8, 0]);
+
+        drop(real);
+        recording.run();
+        assert!(dry.read::<u16>(&x).is_err());
+        drop((x, recording, readback));
+        assert_eq!((dry.memory().current, gpu.memory().current), (0, 0));
+        // What no device has can be counted, within reason.
+        let terabytes = dry.zeros("x", &[1 << 40], DType::F32, Memory::Weights).unwrap();
+        assert_eq!(dry.memory().current, terabytes.bytes());
+        assert!(matches!(dry.zeros("x", &[usize::MAX], DType::F32, Memory::Weights), Err(GpuError::TooLarge { .. })));
     }
 
     static COUNT: Shader = Shader {

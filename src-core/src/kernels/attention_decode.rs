@@ -93,12 +93,8 @@ pub fn forward(rec: &mut Recorder, dims: Cached, of: CachedOperands<'_>) {
     forward_with(rec, dims, kernel, of);
 }
 
-/// Elements of the recorder's scratch slot for the shares of the heads of `tokens` tokens.
-pub fn scratch_len(capabilities: Capabilities, dims: &Cached, tokens: usize) -> usize {
-    parts_len(dims, Kernel::for_adapter(capabilities, dims).shares(), tokens)
-}
-
-/// Elements of the partial results of `shares` shares of a head: D, a maximum and a sum each, in groups of four.
+/// Elements of the partial results of `shares` shares of the heads of `tokens` tokens: D, a maximum and a sum each, in groups of
+/// four.
 fn parts_len(dims: &Cached, shares: usize, tokens: usize) -> usize {
     if shares > 1 { tokens * dims.heads * shares * (dims.head_dim + 4) } else { 0 }
 }

@@ -15,11 +15,11 @@
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid};
 
-use crate::weights::{Order, Storage};
+use crate::weights::{Format, Order, Storage};
 
 use super::mirror;
 use super::pack::{self, Panels};
-use super::weight::Weight;
+use super::weight::{Weight, in_format};
 
 pub mod autotune;
 mod kernel;
@@ -205,14 +205,6 @@ fn panels(capabilities: Capabilities, product: &Product<'_>, kernel: Kernel) -> 
     Some([Some(panels(m, strides[0], layout == Layout::TN, rows)), (product.stored.order == Order::Rows).then_some(b)])
 }
 
-/// Elements of the recorder's scratch slots that hold the packed operands of `product` under `kernel`, or its partial sums.
-pub(crate) fn scratch_len(capabilities: Capabilities, product: &Product<'_>, kernel: Kernel) -> [usize; 2] {
-    if let Kernel::Split { parts, .. } = kernel {
-        return [parts as usize * product.batch * product.m * product.n, 0];
-    }
-    panels(capabilities, product, kernel).map_or([0; 2], |panels| panels.map(|of| of.map_or(0, Panels::packed_len)))
-}
-
 /// The scratch slot that holds partial sums.
 const PARTS_SLOT: usize = 0;
 
@@ -268,7 +260,7 @@ fn add_parts(rec: &mut Recorder, (slot, len): (usize, usize), c: &Tensor, produc
     let call = Dispatch {
         shader: &SUM,
         entry: "forward",
-        values: &[("add", product.add.word().into())],
+        values: &[("add", product.add.word().into()), in_format(Format::F32)],
         params: Shape { parts, ..Shape::new(&product, 4) },
         bind: &bind,
         groups: [x, y, product.batch as u32],
@@ -287,7 +279,9 @@ fn added<'a>(product: &Product<'a>) -> Option<(u32, &'a Tensor)> {
 
 /// Every specialisation of the four shaders that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
-    let mut variants = Add::WORDS.map(|add| Variant { shader: &SUM, entry: "forward", values: vec![("add", add.into())] }).to_vec();
+    let mut variants = Add::WORDS
+        .map(|add| Variant { shader: &SUM, entry: "forward", values: vec![("add", add.into()), in_format(Format::F32)] })
+        .to_vec();
     for kernel in Kernel::all(capabilities) {
         let layouts = if matches!(kernel, Kernel::Packed { .. }) { &[Layout::NT][..] } else { &Layout::ALL };
         let adds = if matches!(kernel, Kernel::Split { .. }) { &[PARTIAL][..] } else { &Add::WORDS };

@@ -46,6 +46,15 @@ impl Finish {
         }
     }
 
+    /// Whether there is a kernel for this with a norm, or without one: those that the model needs.
+    fn goes_with(word: &str, norm: bool) -> bool {
+        match word {
+            "into" => !norm,
+            "relu2" | "softcap" => norm,
+            _ => true,
+        }
+    }
+
     fn cap(self) -> f32 {
         if let Finish::Softcap(cap) = self { cap } else { 1.0 }
     }
@@ -133,7 +142,7 @@ fn lane_quads(storage: Storage) -> u32 {
 }
 
 /// `y = finish(W·x)`, or with `norm` `finish(W·norm(x))`, for each of the M vectors in `x` `[M, K]`; `w` is `[N, K]`, `y`
-/// `[M, N]`. K and N are multiples of 4.
+/// `[M, N]`. K and N are multiples of 4. `Into` is for products without a norm, `Relu2` and `Softcap` for those with one.
 pub fn forward(rec: &mut Recorder, x: &Tensor, norm: Option<Norm<'_>>, w: &Weight, y: &Tensor, finish: Finish) {
     forward_with(rec, Kernel::for_matrix(rec.gpu().capabilities(), w.storage()), x, norm, w, y, finish);
 }
@@ -143,6 +152,7 @@ fn forward_with(rec: &mut Recorder, kernel: Kernel, x: &Tensor, norm: Option<Nor
     let m = x.len() / k;
     let fits = x.len() == m * k && y.len() == m * n && n.is_multiple_of(4) && k.is_multiple_of(4) && finish.cap() > 0.0;
     assert!(fits && norm.is_none_or(|norm| norm.scale.len() == m), "{w:?} times {:?} into {:?}", x.shape(), y.shape());
+    assert!(Finish::goes_with(finish.word(), norm.is_some()), "{finish:?} with {norm:?}");
     let rows = m.next_power_of_two().min(MOST_ROWS) as u32;
     let capabilities = rec.gpu().capabilities();
     let mut bind = vec![(1, x), (2, w.words()), (3, y)];
@@ -168,7 +178,8 @@ pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     let mut variants = Vec::new();
     for (kernel, storage) in Kernel::possible(capabilities) {
         for rows in [1, 2, 4, 8] {
-            for (finish, norm) in Finish::WORDS.into_iter().flat_map(|finish| [(finish, false), (finish, true)]) {
+            let all = Finish::WORDS.into_iter().flat_map(|finish| [(finish, false), (finish, true)]);
+            for (finish, norm) in all.filter(|&(finish, norm)| Finish::goes_with(finish, norm)) {
                 variants.push(Variant { shader: kernel.shader(), entry: "forward", values: kernel.values(storage, rows, norm, finish) });
             }
         }
@@ -205,10 +216,12 @@ mod tests {
     use crate::weights::Matrix;
     use proptest::prelude::*;
 
-    const FINISHES: [Finish; 4] = [Finish::Store, Finish::Into, Finish::Relu2, Finish::Softcap(2.5)];
+    /// Every epilogue, with and without a norm, as far as there are kernels.
+    const FORMS: [(Finish, bool); 5] =
+        [(Finish::Store, false), (Finish::Store, true), (Finish::Into, false), (Finish::Relu2, true), (Finish::Softcap(2.5), true)];
 
-    fn check(m: usize, n: usize, k: usize, eps: Option<f32>, finish: Finish, seed: u64) {
-        let bench = Bench::new();
+    fn check([m, n, k]: [usize; 3], formats: &[Format], (finish, norm): (Finish, bool), seed: u64) {
+        let (bench, eps) = (Bench::new(), norm.then_some(1e-6f32));
         let [x, w, before] = [(0, m * k), (1, n * k), (2, m * n)].map(|(i, len)| random(seed.wrapping_add(i), len, 1.0));
         let (_, scale_want) = norm::twin::forward(&wide(&x), m, eps.unwrap_or(0.0).into());
         let run = |kernel, w: &Weight, x: &[f32], before: &[f32]| {
@@ -219,7 +232,7 @@ mod tests {
             (y, scale)
         };
         for (kernel, storage) in Kernel::possible(bench.gpu().capabilities()) {
-            if storage.format.for_rows_of(k) != storage.format {
+            if !formats.contains(&storage.format) || storage.format.for_rows_of(k) != storage.format {
                 continue;
             }
             let matrix = Matrix::new(w.clone(), n, k, storage.format).unwrap();
@@ -245,10 +258,11 @@ mod tests {
 
         #[test]
         fn products_equal_their_twin(
-            m in 1usize..12, n in 1usize..40, k in 1usize..80, blocks: bool, norm: bool, finish in 0usize..4, seed: u64,
+            m in 1usize..12, n in 1usize..40, k in 1usize..80, format in 0usize..5, form in 0usize..5, seed: u64,
         ) {
-            let k = if blocks { 32 * k.div_ceil(8) } else { 4 * k };
-            check(m, 4 * n, k, norm.then_some(1e-6), FINISHES[finish], seed);
+            let format = Format::ALL[format];
+            let k = if format.has_blocks() { 32 * k.div_ceil(8) } else { 4 * k };
+            check([m, 4 * n, k], &[format], FORMS[form], seed);
         }
     }
 
@@ -259,8 +273,9 @@ mod tests {
         w[4 * 5] = f32::NAN;
         let (x, w) = (bench.tensor(&[1, 4], &[1.0; 4]), Weight::plain(&bench.tensor(&[8, 4], &w)));
         for (kernel, _) in Kernel::possible(bench.gpu().capabilities()).into_iter().filter(|(_, storage)| *storage == Storage::PLAIN) {
-            let y = bench.empty(&[1, 8]);
-            bench.run(|rec| forward_with(rec, kernel, &x, None, &w, &y, Finish::Softcap(15.0)));
+            let (y, scale) = (bench.empty(&[1, 8]), bench.empty(&[1]));
+            let norm = Some(Norm { eps: 1e-6, scale: &scale });
+            bench.run(|rec| forward_with(rec, kernel, &x, norm, &w, &y, Finish::Softcap(15.0)));
             let nan: Vec<usize> = bench.values(&y).iter().enumerate().filter(|(_, value)| value.is_nan()).map(|(at, _)| at).collect();
             assert_eq!(nan, [5], "{kernel:?}");
         }
@@ -269,10 +284,11 @@ mod tests {
     #[test]
     fn shapes_at_the_edges_of_tiles() {
         for (m, n, k) in [(1, 4, 4), (1, 32, 32), (2, 36, 28), (8, 28, 36), (9, 32, 256), (1, 68, 32), (3, 1024, 260)] {
-            for finish in FINISHES {
-                check(m, n, k, None, finish, 3);
-                check(m, n, k, Some(1e-6), finish, 3);
+            for form in FORMS {
+                check([m, n, k], &[Format::F32], form, 3);
             }
+            // The epilogue does not depend on the format.
+            check([m, n, k], &Format::ALL, (Finish::Store, true), 3);
         }
     }
 }

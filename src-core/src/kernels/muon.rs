@@ -105,12 +105,12 @@ impl Scratch {
 }
 
 /// Elements of the partial sums over the longer axis of each matrix, two per part.
-pub(crate) fn sums_len(of: &Matrices) -> usize {
+fn sums_len(of: &Matrices) -> usize {
     2 * of.count * segments(of.rows.max(of.columns))
 }
 
 /// Elements from one Gram matrix of a stack to the next.
-pub(crate) fn gram_stride(of: &Matrices) -> usize {
+fn gram_stride(of: &Matrices) -> usize {
     of.rows.min(of.columns).pow(2).next_multiple_of(4)
 }
 
@@ -187,7 +187,7 @@ pub fn forward(rec: &mut Recorder, stack: Stack<'_>, of: Matrices, beta2: f64, s
 
 /// The three products of an iteration: the Gram matrix A over the longer axis, its square, and (bA + cA²)·X, or X·(bA + cA²)
 /// where X is tall.
-pub(crate) fn products(of: Matrices) -> [Product<'static>; 3] {
+fn products(of: Matrices) -> [Product<'static>; 3] {
     let Matrices { count: batch, rows, columns, stride } = of;
     let (side, square) = (rows.min(columns), gram_stride(&of));
     let tall = rows > columns;

@@ -41,15 +41,14 @@ impl Model {
     /// A model around parameters that are already on `gpu`.
     pub fn new(gpu: &Gpu, config: &Config, parameters: Parameters) -> Result<Self, GpuError> {
         let (positions, head_dim) = (config.sequence_len, config.head_dim());
-        let (cos, sin) = rotary::tables(positions, head_dim, config.architecture.rope_base);
-        let table = |name: &str, data: &[f32]| gpu.upload(name, &[positions, head_dim / 2], DType::F32, Memory::Weights, data);
-        Ok(Self {
-            windows: config.window_sizes(),
-            cos: table("rotary cosines", &cos)?,
-            sin: table("rotary sines", &sin)?,
-            config: config.clone(),
-            parameters,
-        })
+        let table = |name: &str| gpu.zeros(name, &[positions, head_dim / 2], DType::F32, Memory::Weights);
+        let (cos, sin) = (table("rotary cosines")?, table("rotary sines")?);
+        if !gpu.only_counts() {
+            let (cosines, sines) = rotary::tables(positions, head_dim, config.architecture.rope_base);
+            gpu.write(&cos, &cosines);
+            gpu.write(&sin, &sines);
+        }
+        Ok(Self { windows: config.window_sizes(), cos, sin, config: config.clone(), parameters })
     }
 
     /// Records the losses of a batch without gradients. Reads `acts.ids` and `acts.targets`.

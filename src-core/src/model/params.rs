@@ -289,11 +289,6 @@ fn frozen_weights<'s>(
     Ok(vec![(spec, Weight::zeros(gpu, &spec.name, of, rows, columns)?)])
 }
 
-/// The stacks of `config`'s block matrices on an adapter that binds `limit` bytes.
-pub(crate) fn stacks(config: &Config, limit: u64) -> Vec<Matrices> {
-    stacks_of(&config.param_specs(), limit.min(STACK_BYTES)).into_iter().map(|(of, _)| of).collect()
-}
-
 /// Block matrices in stacks of at most `most` bytes, with the names of each stack's matrices.
 fn stacks_of(specs: &[ParamSpec], most: u64) -> Vec<(Matrices, Vec<&str>)> {
     let mut stacks = Vec::new();

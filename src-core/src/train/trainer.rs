@@ -102,10 +102,7 @@ impl Trainer {
             self.gpu.write(&self.grads.starts, &segments.starts);
             self.gpu.write(&self.grads.weight, &[weight]);
             self.batch.run();
-            let mut readback = match self.idle.pop() {
-                Some(readback) => readback,
-                None => Readback::new(&self.gpu, self.acts.losses.bytes())?,
-            };
+            let mut readback = self.readback()?;
             readback.start(&[&self.acts.losses]);
             pending.batches.push((readback, batch));
         }
@@ -114,6 +111,14 @@ impl Trainer {
         self.update.run();
         self.gpu.check()?;
         Ok(pending)
+    }
+
+    /// A buffer for the losses of a batch.
+    pub(super) fn readback(&mut self) -> Result<Readback, GpuError> {
+        match self.idle.pop() {
+            Some(readback) => Ok(readback),
+            None => Readback::new(&self.gpu, self.acts.losses.bytes()),
+        }
     }
 
     /// Waits for a step's losses.

@@ -161,7 +161,7 @@ pub fn plan(gpu: &Gpu, memory: Option<u64>, order: &Order) -> AppResult<TrainPla
         Budget::Tokens { tokens } => Some(steps_of(tokens, tokens_per_step)),
         Budget::Minutes { .. } => None,
     };
-    let memory_bytes = step_memory(gpu, &model, rows as usize).total();
+    let memory_bytes = step_memory(gpu, &model, rows as usize)?.total();
     let config = pretraining(gpu, order, model.clone(), steps.unwrap_or(100))?;
     Ok(TrainPlan {
         parameters: model.param_counts().total as u64,

@@ -161,7 +161,10 @@ impl ForeignTensors for Shards {
         let shard = &mut self.files[*file];
         let path = self.folder.join(&shard.name);
         let failed = |source| StreamError::Source(Box::new(ImportError::Io { path: path.clone(), source }));
-        stored::stream(&mut shard.file, shard.data_start, placed, &failed, sink)
+        for piece in stored::pieces(&mut shard.file, shard.data_start, placed) {
+            sink(&piece.map_err(failed)?).map_err(StreamError::Sink)?;
+        }
+        Ok(())
     }
 }
 

@@ -105,15 +105,14 @@ fn check_matvec(c: &mut Checker<'_>) -> Outcome {
         {
             c.of(format!("{m} vectors, [{n}, {k}] {format}"));
             let (w, ww) = c.weight(&w, n, format, |_, _| order)?;
-            for finish in [Finish::Store, Finish::Into, Finish::Relu2, Finish::Softcap(2.5)] {
-                for eps in [None, Some(1e-6f32)] {
-                    let want = matvec::twin::forward([m, n, k], &wx, eps.map(f64::from), &ww, &wb, finish);
-                    let y = c.tensor(&[m, n], &before)?;
-                    let norm = eps.map(|eps| Norm { eps, scale: &scale });
-                    c.run(|rec| matvec::forward(rec, &x, norm, &w, &y, finish))?;
-                    let what = format!("{finish:?}{}", if eps.is_some() { " of norm" } else { "" });
-                    c.close(&what, &y, &want, 2e-6 * (k as f64).sqrt())?;
-                }
+            let with_norm = [Finish::Store, Finish::Relu2, Finish::Softcap(2.5)].map(|finish| (finish, Some(1e-6f32)));
+            for (finish, eps) in with_norm.into_iter().chain([(Finish::Store, None), (Finish::Into, None)]) {
+                let want = matvec::twin::forward([m, n, k], &wx, eps.map(f64::from), &ww, &wb, finish);
+                let y = c.tensor(&[m, n], &before)?;
+                let norm = eps.map(|eps| Norm { eps, scale: &scale });
+                c.run(|rec| matvec::forward(rec, &x, norm, &w, &y, finish))?;
+                let what = format!("{finish:?}{}", if eps.is_some() { " of norm" } else { "" });
+                c.close(&what, &y, &want, 2e-6 * (k as f64).sqrt())?;
             }
             c.close("scale", &scale, &scale_want, 1e-6)?;
         }

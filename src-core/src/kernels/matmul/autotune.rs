@@ -2,7 +2,7 @@
 //!
 //! The candidates of [`Numerics::Exact`] give the same bits, so the choice only affects speed; with
 //! [`Numerics::Fast`] it can affect bits, too. Nothing is measured unless [`Gpu::autotune_in`] was called: tests and short
-//! commands use the built-in choice.
+//! commands use the built-in choice. So does a dry run, where no choice is remembered.
 
 use std::time::Instant;
 
@@ -76,6 +76,8 @@ fn measure(gpu: &Gpu, product: &Product<'_>, candidates: &[Kernel]) -> Result<us
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::gpu::Forced;
     use crate::kernels::matmul::Layout;
@@ -102,5 +104,27 @@ mod tests {
         other.fix_choices(gpu.fixed_choices().into_keys().map(|question| (question, "Sieve".to_owned())).collect());
         assert_eq!(choose(&other, &product, Numerics::Fast), fast);
         assert_eq!(other.fixed_choices(), gpu.fixed_choices());
+    }
+
+    #[test]
+    fn a_dry_run_uses_choices_and_makes_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let gpu = Gpu::open_as(std::env::var("NC_ADAPTER").ok().as_deref(), Some(Forced::GpuNoSubgroups)).unwrap();
+        gpu.autotune_in(folder.path());
+        let dry = gpu.counting().unwrap();
+        let (small, split) = (Product::new(Layout::NN, 64, 64, 64), Product::new(Layout::NN, 128, 768, 8192));
+        let built_in = |product: &Product<'_>, numerics| Kernel::default_for(gpu.capabilities(), product, numerics);
+        assert_eq!(choose(&dry, &small, Numerics::Exact), built_in(&small, Numerics::Exact));
+        assert_eq!(choose(&dry, &split, Numerics::Fast), built_in(&split, Numerics::Fast));
+        assert!(!folder.path().join("autotune.json").exists() && gpu.fixed_choices().is_empty());
+
+        let measured = choose(&gpu, &small, Numerics::Exact);
+        assert_eq!(choose(&dry, &small, Numerics::Exact), measured);
+        let fixed = choose(&gpu, &small, Numerics::Fast);
+        assert_eq!(choose(&dry, &small, Numerics::Fast), fixed);
+        let unknown: BTreeMap<String, String> = gpu.fixed_choices().into_keys().map(|question| (question, "Sieve".to_owned())).collect();
+        gpu.fix_choices(unknown.clone());
+        choose(&dry, &small, Numerics::Fast);
+        assert_eq!(gpu.fixed_choices(), unknown);
     }
 }

@@ -1,0 +1,168 @@
+//! Weights in 16, 8 and 4 bits: how far a model that has them is from itself in f32, and what is refused.
+
+use std::path::Path;
+
+use nc_core::checkpoint::home::Home;
+use nc_core::checkpoint::{Run, load_model};
+use nc_core::engine::decoder::{Decoder, Feed};
+use nc_core::engine::score;
+use nc_core::gpu::Gpu;
+use nc_core::kernels::sample::Draw;
+use nc_core::model::{Config, Model};
+use nc_core::tokenizer::Tokenizer;
+use nc_core::train::{load, run_config};
+use nc_core::weights::Format;
+use nc_tests::golden::Case;
+use nc_tests::script::bytes_tokenizer;
+use nc_tests::workshop::Workshop;
+use nc_tests::{drawn, golden_dirs, golden_models, nc_core};
+
+/// What a format may change: log-probabilities of tokens, absolutely, and bits per byte, as a share.
+struct Bar {
+    logprob: f32,
+    bits: f64,
+}
+
+fn bar(format: Format) -> Bar {
+    match format {
+        Format::F32 => Bar { logprob: 0.0, bits: 0.0 },
+        Format::Bf16 | Format::F16 => Bar { logprob: 2e-2, bits: 1e-3 },
+        Format::Q8 => Bar { logprob: f32::INFINITY, bits: 2e-3 },
+        Format::Q4 => Bar { logprob: f32::INFINITY, bits: 2e-2 },
+    }
+}
+
+fn gpu() -> Gpu {
+    Gpu::open(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap()
+}
+
+/// The model of a run with weights in `format`.
+fn model(gpu: &Gpu, run: &Run, format: Format) -> Model {
+    let config = run_config(run).unwrap().model;
+    let parameters = load(gpu, &config, &mut load_model(run, None).unwrap().model, Some(format)).unwrap();
+    Model::new(gpu, &config, parameters).unwrap()
+}
+
+/// Compares the log-probabilities of `narrow` with those of `wide`; returns a sentence if they are too far apart.
+fn compare(what: &str, format: Format, bar: Bar, wide: &[f32], narrow: &[f32]) -> Option<String> {
+    let worst = wide.iter().zip(narrow).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let mean = |scores: &[f32]| scores.iter().map(|&score| f64::from(score)).sum::<f64>() / scores.len() as f64;
+    let share = mean(narrow) / mean(wide) - 1.0;
+    let found = format!("{what}, {format}: log-probabilities differ by up to {worst:.1e}, bits per byte by {:+.3} %", 100.0 * share);
+    println!("{found}");
+    (worst > bar.logprob || share.abs() > bar.bits).then_some(found)
+}
+
+#[test]
+fn golden_models_keep_their_log_probabilities_and_their_greedy_tokens() {
+    let (gpu, workshop) = (gpu(), Workshop::without_tokenizer(|home| nc_core!(home)));
+    let mut far = Vec::new();
+    for path in golden_models() {
+        let case = Case::open(&path);
+        let what = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let config: Config = serde_json::from_value(case.meta["config"].clone()).unwrap();
+        drawn::install_values(&workshop.home(), &what, &config, &bytes_tokenizer(), |spec| case.floats(&format!("param.{}", spec.name)));
+        let run = Run::open(&Home::at(&workshop.home()), &what).unwrap();
+        let seq = case.shape("batch.0.idx")[1];
+        let rows: Vec<Vec<u32>> = case.ids("batch.0.idx").chunks_exact(seq).map(|row| row.iter().map(|&id| id as u32).collect()).collect();
+        let scores = |model: &Model| rows.iter().flat_map(|row| score(&gpu, model, row).unwrap()).collect::<Vec<_>>();
+        let wide = model(&gpu, &run, Format::F32);
+        let of_f32 = scores(&wide);
+        for format in Format::ALL {
+            let narrow = model(&gpu, &run, format);
+            far.extend(compare(&what, format, bar(format), &of_f32, &scores(&narrow)));
+            assert_decodes_alike(&gpu, &rows[0][..seq.min(48)], [&wide, &narrow], bar(format).logprob);
+        }
+    }
+    assert!(far.is_empty(), "{}", far.join("\n"));
+}
+
+/// Decoding with a cache computes the same: where the two likeliest tokens of the first model differ by more than twice `bar`, the
+/// second model has the same one.
+fn assert_decodes_alike(gpu: &Gpu, ids: &[u32], models: [&Model; 2], bar: f32) {
+    let mut decoders = models.map(|model| Decoder::new(gpu, model, 1, ids.len()).unwrap());
+    for &id in ids {
+        let [wide, narrow] = decoders.each_mut().map(|decoder| {
+            decoder.step(&[Feed::Token(id, Draw::GREEDY)]).unwrap();
+            decoder.logits().unwrap()
+        });
+        let order = |logits: &[f32]| {
+            let mut order: Vec<usize> = (0..logits.len()).collect();
+            order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+            order
+        };
+        let best = order(&wide);
+        if wide[best[0]] - wide[best[1]] > 2.0 * bar {
+            assert_eq!(order(&narrow)[0], best[0]);
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let place = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &place);
+        } else {
+            std::fs::copy(entry.path(), place).unwrap();
+        }
+    }
+}
+
+/// Models that were trained: the one that comes with the app, and the reference's.
+#[test]
+fn trained_models_keep_their_bits_per_byte() {
+    let workshop = Workshop::without_tokenizer(|home| nc_core!(home));
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/model");
+    let text = std::fs::read_to_string(std::fs::read_dir(shipped.join("../corpus")).unwrap().next().unwrap().unwrap().path()).unwrap();
+    let mut sources = vec![("shipped", shipped)];
+    for dir in golden_dirs().into_iter().map(|dir| dir.join("nanochat-native/base")).filter(|dir| dir.exists()) {
+        sources.push(("native", dir));
+    }
+    let gpu = gpu();
+    let mut far = Vec::new();
+    for (name, source) in sources {
+        if name == "shipped" {
+            copy(&source, &workshop.run(name));
+        } else {
+            workshop.succeed(&["import", source.to_str().unwrap(), "--name", name]);
+        }
+        let run = Run::open(&Home::at(&workshop.home()), name).unwrap();
+        let config = run_config(&run).unwrap().model;
+        let tokenizer = Tokenizer::from_file(&run.tokenizer_path()).unwrap();
+        let start = text.len() / 2;
+        let start = (start..).find(|&at| text.is_char_boundary(at)).unwrap();
+        let piece: String = text[start..].chars().take(8000).collect();
+        let mut ids = vec![tokenizer.bos()];
+        ids.extend(tokenizer.encode(&piece));
+        ids.truncate(2 * config.sequence_len);
+        let scores = |format| score(&gpu, &model(&gpu, &run, format), &ids).unwrap();
+        let wide = scores(Format::F32);
+        for format in Format::ALL {
+            // The shipped model has seen little text; what is unlikely to it shows more of any rounding.
+            let logprob = if name == "shipped" { f32::INFINITY } else { bar(format).logprob };
+            far.extend(compare(name, format, Bar { logprob, ..bar(format) }, &wide, &scores(format)));
+        }
+        std::fs::remove_dir_all(workshop.run(name)).unwrap();
+    }
+    assert!(far.is_empty(), "{}", far.join("\n"));
+}
+
+#[test]
+fn what_a_format_is_not_for_is_a_sentence() {
+    let workshop = Workshop::new(|home| nc_core!(home));
+    workshop.train("a", &["--num-iterations", "2", "--eval-every", "-1", "--sample-every", "-1"]);
+    let said = workshop.refused(&["score", "--run", "a", "--text", "x", "--weights", "q5"]);
+    assert!(said.contains("there is no format \"q5\" of weights; there are f32, bf16, f16, q8 and q4"), "{said}");
+    for format in ["bf16", "f16", "q8", "q4"] {
+        workshop.succeed(&["generate", "--run", "a", "--prompt", "the", "--max-tokens", "3", "--weights", format]);
+    }
+    let folder = workshop.path("small");
+    workshop.succeed(&["export", "--run", "a", "--format", "safetensors", "--dtype", "q4", "--to", &folder]);
+    workshop.succeed(&["import", &folder, "--name", "small"]);
+    let said = workshop.refused(&["sft", "--run", "small", "--task", "spellingbee", "--num-iterations", "1"]);
+    assert!(said.contains("the weights of run small are in q4") && said.contains("cannot be trained"), "{said}");
+    let said = workshop.refused(&["generate", "--run", "small", "--prompt", "a", "--max-tokens", "1", "--weights", ""]);
+    assert!(said.contains("there is no format"), "{said}");
+}
