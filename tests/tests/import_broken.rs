@@ -191,7 +191,7 @@ fn tensors_that_are_not_the_models_are_refused_by_name() {
     let length = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
     let header = String::from_utf8(whole[8..8 + length].to_vec()).unwrap();
     for (from, to, words) in [
-        ("\"F32\"", "\"I64\"", "only F32, BF16, F16 is read"),
+        ("\"F32\"", "\"I64\"", "only F32, BF16, F16, I8, U8 are read"),
         ("\"F32\"", "\"F99\"", "header that cannot be read"),
         ("[300,32]", "[9223372036854775807,32]", "too large"),
         ("[300,32]", "[18446744073709551615]", "too large"),
