@@ -5,12 +5,21 @@ import argparse
 from shell import BENCH, last_json, say
 
 # What can be measured; `--only` chooses among these.
-PARTS = ("matmul", "step", "infer")
+PARTS = ("matmul", "step", "infer", "formats")
+
+# The formats of weights that are compared, the first with the others.
+FORMATS = ("f32", "bf16", "q8", "q4")
 
 
 def infer_name(side: str, depth: int) -> str:
     """The name under which a side's inference at a depth is measured."""
     return f"{side} infer, depth {depth}"
+
+
+def format_name(depth: int, weights: str) -> str:
+    """The name under which our inference in a format is measured; in f32 it is the same measurement as that of `infer`."""
+    name = infer_name("nc-core", depth)
+    return name if weights == "f32" else f"{name}, {weights}"
 
 
 def contestants(args: argparse.Namespace, nc_core: list[str], python: str) -> dict[str, list[str]]:
@@ -31,14 +40,17 @@ def contestants(args: argparse.Namespace, nc_core: list[str], python: str) -> di
         found["torch step, compiled"] = [*torch, "--compile"]
         if not args.no_burn:
             found["burn step"] = [*ours, "step", *step, "--peer", "burn", *reported]
-    if "infer" in args.only:
-        context = ["--max-seq-len", str(args.max_seq_len)]
-        context += ["--prompt-tokens", str(args.prompt_tokens), "--decode-tokens", str(args.decode_tokens)]
-        rows = [str(rows) for rows in args.infer_batches]
-        for depth in args.infer_depths:
-            infer = ["--depth", str(depth), *context, *model]
-            found[infer_name("nc-core", depth)] = [*ours, "infer", *infer, "--batch-sizes", ",".join(rows), *reported]
+    context = ["--max-seq-len", str(args.max_seq_len)]
+    context += ["--prompt-tokens", str(args.prompt_tokens), "--decode-tokens", str(args.decode_tokens)]
+    rows = [str(rows) for rows in args.infer_batches]
+    for depth in args.infer_depths:
+        infer = ["--depth", str(depth), *context, *model]
+        mine = [*ours, "infer", *infer, "--batch-sizes", ",".join(rows), *reported]
+        if "infer" in args.only:
+            found[infer_name("nc-core", depth)] = mine
             found[infer_name("torch", depth)] = [python, str(BENCH / "infer_torch.py"), *infer, "--batch-sizes", *rows]
+        if "formats" in args.only:
+            found |= {format_name(depth, weights): [*mine, "--weights", weights] for weights in FORMATS}
     return found
 
 

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 from pathlib import Path
 
-from contestants import infer_name
+from contestants import FORMATS, format_name, infer_name
 from shell import ROOT, BenchError
 
 Results = dict[str, list[dict]]
@@ -49,6 +49,8 @@ def ratios(args: argparse.Namespace, results: Results) -> list[dict]:
         rows += step_ratios(args, results)
     if "infer" in args.only:
         rows += infer_ratios(args, results)
+    if "formats" in args.only:
+        rows += format_ratios(args, results)
     return rows
 
 
@@ -73,6 +75,18 @@ def infer_ratios(args: argparse.Namespace, results: Results) -> list[dict]:
         for batch in args.infer_batches:
             speeds = [median_decode(rounds, batch, "tokens_per_second") for rounds in both]
             rows.append(ratio(f"decode, depth {depth}, batch {batch}", "tokens/s", "torch", *speeds))
+    return rows
+
+
+def format_ratios(args: argparse.Namespace, results: Results) -> list[dict]:
+    """Our decoding in the smaller formats beside ours in f32."""
+    base, *others = FORMATS
+    rows = []
+    for depth in args.infer_depths:
+        for batch in args.infer_batches:
+            speeds = {weights: median_decode(results[format_name(depth, weights)], batch, "tokens_per_second") for weights in FORMATS}
+            what = f"decode, depth {depth}, batch {batch}"
+            rows += [ratio(f"{what}, {weights}", "tokens/s", f"ours in {base}", speeds[weights], speeds[base]) for weights in others]
     return rows
 
 

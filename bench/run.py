@@ -1,5 +1,6 @@
 """Measures nc-core beside its peers: numpy's OpenBLAS for the matrix product; for a training step PyTorch on the CPU,
-and the same model in Burn on the same adapter; for inference PyTorch on the CPU with a key-value cache.
+and the same model in Burn on the same adapter; for inference PyTorch on the CPU with a key-value cache; for decoding with
+weights in bf16, q8 and q4 nc-core itself in f32.
 
 Builds nc-core in release, puts the peers' packages into bench/.venv, then lets everyone run in turn for some rounds,
 so that a busy moment of the machine meets both sides. Prints tables of medians and ratios, and writes all numbers to
@@ -27,7 +28,7 @@ def positive(text: str) -> int:
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=" ".join(__doc__.split("\n\n")[0].split()))
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help="run these of matmul, step and infer")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=f"run these of {', '.join(PARTS)} (all)")
     parser.add_argument("--rounds", type=positive, default=3, help="times that everyone runs, in turn (3)")
     parser.add_argument("--binary", type=Path, metavar="PATH", help="measure this nc-core instead of building it")
     parser.add_argument("--no-burn", action="store_true", help="leave the Burn twin out, which takes long to build")
@@ -44,7 +45,7 @@ def options() -> argparse.Namespace:
     step.add_argument("--seq", type=positive, default=512, help="tokens of a row (512)")
     step.add_argument("--batch", type=positive, default=4, help="rows (4)")
 
-    infer = parser.add_argument_group("infer")
+    infer = parser.add_argument_group("infer and formats")
     infer.add_argument("--infer-depths", type=positive, nargs="+", default=[4, 8], metavar="N", help="layers (4 and 8)")
     batches = "rows decoded together (1, 8 and 32)"
     infer.add_argument("--infer-batches", type=positive, nargs="+", default=[1, 8, 32], metavar="N", help=batches)
@@ -60,7 +61,8 @@ def main() -> int:
     try:
         binary = built_nc_core(args.binary, burn) if args.binary else build_nc_core(burn)
         nc_core = [*(mesa26_runner() if args.mesa26 else []), binary]
-        python = peers_python()
+        # The formats are compared with each other: no peer takes part.
+        python = peers_python() if args.only != ["formats"] else ""
         check_peers(python, args.only)
         about = machine()
         if about["load_before"] is not None and about["load_before"] > 0.5:
