@@ -53,7 +53,7 @@ test-compilers: setup ## compile every shader with the compilers of real GPU dri
 fuzz: ## fuzz every reader of untrusted files, a minute each; ARGS="--seconds 600 parquet" for more (nightly Rust)
 	@scripts/fuzz.sh $(ARGS)
 
-bench: ## compare with numpy, PyTorch and Burn; ARGS="--rounds 5 --mesa26" and more: see bench/run.py --help
+bench: ## compare with numpy, PyTorch, Burn and llama.cpp; ARGS="--rounds 5 --mesa26" and more: see bench/run.py --help
 	@scripts/setup.sh --bench
 	python3 bench/run.py $(ARGS)
 
@@ -74,4 +74,4 @@ fmt: ## format the code
 
 clean: ## delete what was built here; runs and checkpoints stay
 	cargo clean
-	rm -rf bench/.venv bench/results
+	rm -rf bench/.venv bench/llama/node_modules bench/results

@@ -6,7 +6,8 @@ import subprocess
 import venv
 from pathlib import Path
 
-from shell import BENCH, ROOT, BenchError, say
+from contestants import LLAMA, model_path
+from shell import BENCH, ROOT, BenchError, last_json, say
 
 VENV = BENCH / ".venv"
 
@@ -63,6 +64,22 @@ def peers_python() -> str:
             raise BenchError("the peers' packages could not be installed; see above")
         installed.write_text(requirements.read_text())
     return python
+
+
+def has_llama() -> bool:
+    """Is llama.cpp there? `scripts/setup.sh --bench` puts it there, and says where it cannot."""
+    return (BENCH / "llama/node_modules/installed.json").exists()
+
+
+def write_models(python: str, depths: list[int], vocab: int, context: int, models: Path) -> list[dict]:
+    """Writes the models that llama.cpp decodes; tells how many weights and bytes a token reads of each."""
+    written = []
+    for depth in depths:
+        for weights in LLAMA["CPU"]:
+            model = ["--depth", str(depth), "--vocab", str(vocab), "--context", str(context), "--weights", weights]
+            command = [python, str(BENCH / "gguf_llama.py"), str(model_path(models, depth, weights)), *model]
+            written.append({"depth": depth, "weights": weights, **last_json("model for llama.cpp", command)})
+    return written
 
 
 def check_peers(python: str, parts: list[str]) -> None:

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 from pathlib import Path
 
-from contestants import infer_name
+from contestants import FORMATS, failed, format_name, infer_name, llama_backends, llama_name, llama_peer
 from shell import ROOT, BenchError
 
 Results = dict[str, list[dict]]
@@ -36,8 +36,9 @@ def median_decode(rounds: list[dict], batch: int, key: str) -> float:
 # Comparisons ---------------------------------------------------------------------------------------------------------
 
 
-def ratio(what: str, unit: str, peer: str, ours: float, theirs: float) -> dict:
-    return {"what": what, "unit": unit, "peer": peer, "ours": ours, "theirs": theirs, "ratio": ours / theirs}
+def ratio(what: str, unit: str, peer: str, ours: float, theirs: float | None) -> dict:
+    """A comparison; a peer that failed has no number."""
+    return {"what": what, "unit": unit, "peer": peer, "ours": ours, "theirs": theirs, "ratio": theirs and ours / theirs}
 
 
 def ratios(args: argparse.Namespace, results: Results) -> list[dict]:
@@ -49,6 +50,10 @@ def ratios(args: argparse.Namespace, results: Results) -> list[dict]:
         rows += step_ratios(args, results)
     if "infer" in args.only:
         rows += infer_ratios(args, results)
+    if "formats" in args.only:
+        rows += format_ratios(args, results)
+    if "llama" in args.only:
+        rows += llama_ratios(args, results)
     return rows
 
 
@@ -73,6 +78,31 @@ def infer_ratios(args: argparse.Namespace, results: Results) -> list[dict]:
         for batch in args.infer_batches:
             speeds = [median_decode(rounds, batch, "tokens_per_second") for rounds in both]
             rows.append(ratio(f"decode, depth {depth}, batch {batch}", "tokens/s", "torch", *speeds))
+    return rows
+
+
+def format_ratios(args: argparse.Namespace, results: Results) -> list[dict]:
+    """Our decoding in the smaller formats beside ours in f32."""
+    base, *others = FORMATS
+    rows = []
+    for depth in args.infer_depths:
+        for batch in args.infer_batches:
+            speeds = {weights: median_decode(results[format_name(depth, weights)], batch, "tokens_per_second") for weights in FORMATS}
+            what = f"decode, depth {depth}, batch {batch}"
+            rows += [ratio(f"{what}, {weights}", "tokens/s", f"ours in {base}", speeds[weights], speeds[base]) for weights in others]
+    return rows
+
+
+def llama_ratios(args: argparse.Namespace, results: Results) -> list[dict]:
+    rows = []
+    for depth in args.llama_depths:
+        for backend, formats in llama_backends(args).items():
+            for weights in formats:
+                mine = median_decode(results[llama_name("nc-core", depth, weights)], 1, "tokens_per_second")
+                rounds = results[llama_name(llama_peer(backend), depth, weights)]
+                what = f"decode, depth {depth}, batch 1, {weights}", "tokens/s", llama_peer(backend)
+                theirs = None if failed(rounds) else median_of(rounds, "tokens_per_second")
+                rows.append({**ratio(*what, mine, theirs), "failed": failed(rounds)})
     return rows
 
 
@@ -104,8 +134,20 @@ def print_table(head: tuple[str, ...], body: list[tuple[str, ...]], right: tuple
 
 
 def print_ratios(rows: list[dict]) -> None:
-    body = [(r["what"], r["unit"], f"{r['ours']:.1f}", r["peer"], f"{r['theirs']:.1f}", f"{r['ratio']:.3f}") for r in rows]
+    def numbers(r: dict) -> tuple[str, str]:
+        return ("failed", "-") if r["theirs"] is None else (f"{r['theirs']:.1f}", f"{r['ratio']:.3f}")
+
+    body = [(r["what"], r["unit"], f"{r['ours']:.1f}", r["peer"], *numbers(r)) for r in rows]
     print_table(("", "unit", "nc-core", "peer", "", "ratio"), body, right=(2, 4, 5))
+    for reason in [r["failed"] for r in rows if r.get("failed")]:
+        print(f"failed: {reason.splitlines()[0].rstrip(':')}")
+
+
+def print_other_adapters(results: Results) -> None:
+    """llama.cpp numbers the adapters by itself: says so if it took another one than nc-core."""
+    theirs = {rounds[-1].get("device") for name, rounds in results.items() if name.startswith(llama_peer("Vulkan"))} - {None}
+    for device in sorted(theirs - {adapter(results)}):
+        print(f"\nllama.cpp's Vulkan ran on {device}, which is another adapter than nc-core's; choose with --llama-device")
 
 
 def print_bandwidths(rows: list[dict]) -> None:

@@ -8,7 +8,7 @@
 #   scripts/setup.sh             what building and running need
 #   scripts/setup.sh --lint      also rustfmt and clippy
 #   scripts/setup.sh --test      also Python 3, which the tests use to check the calculator and exports
-#   scripts/setup.sh --bench     also what the Python peers of the benchmark need
+#   scripts/setup.sh --bench     also what the peers of the benchmark need, and llama.cpp into bench/llama, if Node is there
 #   scripts/setup.sh --compilers also what is needed to build a part of the compilers of real GPU drivers
 #   scripts/setup.sh --fxc       also Wine and a compiler for Windows, to run FXC
 #   scripts/setup.sh --app       also the web view and Node, to build the desktop app
@@ -95,6 +95,25 @@ check_node() {
     if ! at_least "${have#v}" "$wanted_node"; then
         say "Node ${have#v} is too old: the app's pages need $wanted_node or later; see https://nodejs.org, then run this again"
         exit 1
+    fi
+}
+
+# llama.cpp for the benchmark -------------------------------------------------------------------------------------
+
+# The benchmark does without it, so nothing here is an error. No package's script runs: the programs inside are prebuilt.
+install_llama() {
+    local lock=bench/llama/package-lock.json installed=bench/llama/node_modules/installed.json
+    if ! has apt-get || [ "$(uname -m)" != x86_64 ]; then
+        say 'the benchmark leaves llama.cpp out here: its prebuilt programs are used on Debian and Ubuntu, x86-64, only'
+    elif ! has npm || ! has node || ! at_least "$(node --version | tr -d v)" "$wanted_node"; then
+        say "the benchmark leaves llama.cpp out: it needs Node $wanted_node or later with npm, see https://nodejs.org"
+    elif ! cmp -s "$lock" "$installed"; then
+        say 'installing llama.cpp into bench/llama/node_modules (170 MB, once)'
+        if npm ci --prefix bench/llama --ignore-scripts --omit=optional --no-audit --no-fund --silent; then
+            cp "$lock" "$installed"
+        else
+            say 'llama.cpp could not be installed; the benchmark leaves it out'
+        fi
     fi
 }
 
@@ -252,6 +271,7 @@ install_with_apt() {
 check_rust
 if $want_lint; then check_lint_tools; fi
 if $want_app; then check_node; fi
+if $want_bench; then install_llama; fi
 find_missing
 if [ ${#missing[@]} -eq 0 ]; then exit; fi
 
