@@ -113,16 +113,15 @@ fn forward(
             let load{{ q }}_{{ j }} = b[b_at + {{ 4 * q * subgroup + j }}u];
 {% endfor %}{% endfor %}
             b_at += {{ panel }}u;
-{% for h in range(load_quads) %}
-            {
+            // Not unrolled: the body fills the instruction cache.
+            for (var half = 0u; half < {{ load_quads }}u; half++) {
 {{ load_a() }}
 {% for q in range(quads) %}{% for j in range(4) %}
-            let w{{ q }}_{{ j }} = scale{{ q }}[{{ j }}] * unpack_weights(load{{ q }}_{{ j }}, {{ h }}u);
+            let w{{ q }}_{{ j }} = scale{{ q }}[{{ j }}] * unpack_weights(load{{ q }}_{{ j }}, half);
 {% endfor %}{% endfor %}
 {{ turn_b() }}
 {{ multiply() }}
             }
-{% endfor %}
         }
         b_at += {{ panel // 2 }}u;
     }
