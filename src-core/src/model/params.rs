@@ -270,8 +270,9 @@ fn frozen_weights<'s>(
             let panels = if let Order::Panels(panel) = of.order { part.shape[0].is_multiple_of(panel) } else { true };
             panels && (units * words).is_multiple_of(ALIGNMENT) && storage(part) == of
         };
-        if parts.iter().zip(&shapes).all(|(part, shape)| whole(part, shape)) {
-            let units = shapes.iter().map(|[units, _]| units).sum();
+        let units: usize = shapes.iter().map(|[units, _]| units).sum();
+        let bindable = (units * shapes[0][1]) as u64 * DType::F32.bytes() <= gpu.binding_limit();
+        if bindable && parts.iter().zip(&shapes).all(|(part, shape)| whole(part, shape)) {
             let all = gpu.zeros(&spec.name, &[units, shapes[0][1]], Weight::dtype(of.format), Memory::Weights)?;
             let mut start = 0;
             let view = |(part, shape): (&'s ParamSpec, &[usize; 2])| {
