@@ -37,6 +37,7 @@ const COMMANDS: &[&str] = &[
     "models_list",
     "model_load",
     "model_unload",
+    "model_format_set",
     "model_delete",
     "model_pick",
     "model_inspect",

@@ -46,7 +46,7 @@ const STATES: Record<string, (page: Page) => Promise<unknown>> = {
   },
   'a model that does not load': async (page) => {
     const error = { code: 'out_of_memory', message: 'There is too little memory.', detail: 'wanted 3 GB' };
-    const state = { state: 'failed', model: 'garden-chat', gpu: null, memory_bytes: 0, load_ms: null, error };
+    const state = { state: 'failed', model: 'garden-chat', gpu: null, weights: null, memory_bytes: 0, load_ms: null, error };
     await mock(page, 'mock_event', { event: { type: 'load_state', state } });
     await page.getByText('There is too little memory.').waitFor();
   },

@@ -331,3 +331,29 @@ it('ships no mock', async () => {
   }
   expect(await readFile(fileURLToPath(new URL('../dist/index.html', import.meta.url)), 'utf8')).not.toMatch(/mock|style=|<script>/);
 });
+
+it('changes what a model is kept in by keyboard, and says why', async () => {
+  const { page, problems, close } = await open(browser, { loading: 50 });
+  await page.keyboard.press('Control+2');
+  const large = page.getByRole('article', { name: 'nanochat-d34' });
+  await large.getByText('16 bits, because 32 bits would not fit.').waitFor();
+  const card = page.getByRole('article', { name: 'garden-chat', exact: true });
+  await card.getByText('32 bits, as in its file.').waitFor();
+  const select = card.getByLabel('Loads in');
+  await select.focus();
+  await page.keyboard.press('ArrowDown');
+  await card.getByText('32 bits, because you chose so.').waitFor();
+  expect(await select.evaluate((element) => element === document.activeElement)).toBe(true);
+
+  await card.getByRole('button', { name: 'Chat', exact: true }).click();
+  await page.keyboard.press('Control+2');
+  const loaded = card.getByLabel('Loaded in');
+  await loaded.waitFor();
+  await loaded.selectOption('q8');
+  await card.getByText('8 bits, because you chose so.').waitFor();
+  expect(await loaded.inputValue()).toBe('q8');
+  await loaded.selectOption('');
+  await card.getByText('32 bits, as in its file.').waitFor();
+  expect(problems).toEqual([]);
+  await close();
+});

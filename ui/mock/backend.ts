@@ -24,6 +24,7 @@ import type {
 } from '../src/lib/api';
 
 import { error, refuse } from './errors';
+import { formats, inMemory } from './formats';
 import { CHAT, GPUS, LIMITS, MODELS, model } from './fixtures';
 import { ANSWER, SHORT, TITLES } from './texts';
 import { Training, type Send } from './training';
@@ -69,7 +70,7 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
   };
   let models = options.empty ? [] : MODELS.map((each) => ({ ...each }));
   let gpus = GPUS;
-  let loaded: LoadState = { state: 'none', model: null, gpu: null, memory_bytes: 0, load_ms: null, error: null };
+  let loaded: LoadState = { state: 'none', model: null, gpu: null, weights: null, memory_bytes: 0, load_ms: null, error: null };
   let events: unknown = null;
   let writing: { message: Message; stop: boolean; channel: unknown } | null = null;
   let training: Training | null = null;
@@ -266,10 +267,10 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
 
   async function load(name: string): Promise<LoadState> {
     const known = models.find((each) => each.name === name) ?? refuse('not_found', 'There is no such model.');
-    loaded = { state: 'loading', model: name, gpu: GPUS[0]?.name ?? null, memory_bytes: 0, load_ms: null, error: null };
+    loaded = { state: 'loading', model: name, gpu: GPUS[0]?.name ?? null, weights: null, memory_bytes: 0, load_ms: null, error: null };
     tell({ type: 'load_state', state: loaded });
     await pause(options.loading ?? 250);
-    loaded = { ...loaded, state: 'loaded', memory_bytes: known.memory_bytes, load_ms: options.loading ?? 250 };
+    loaded = { ...loaded, state: 'loaded', weights: known.weights, memory_bytes: known.memory_bytes, load_ms: options.loading ?? 250 };
     tell({ type: 'load_state', state: loaded });
     return loaded;
   }
@@ -388,9 +389,18 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
     models_list: () => copy(models),
     model_load: ({ name }) => load(name),
     model_unload: () => {
-      loaded = { state: 'none', model: null, gpu: null, memory_bytes: 0, load_ms: null, error: null };
+      loaded = { state: 'none', model: null, gpu: null, weights: null, memory_bytes: 0, load_ms: null, error: null };
       tell({ type: 'load_state', state: loaded });
       return null;
+    },
+    model_format_set: async ({ name, format }) => {
+      const known = models.find((each) => each.name === name) ?? refuse('not_found', 'There is no such model.');
+      if (loaded.model === name && writing) refuse('busy', 'An answer is being written.');
+      const changed = { ...known, ...inMemory(known.formats, format) };
+      models = models.map((each) => (each.name === name ? changed : each));
+      tell({ type: 'models_changed' });
+      if (loaded.model === name && loaded.state === 'loaded' && loaded.weights !== changed.weights) await load(name);
+      return copy(changed);
     },
     model_delete: ({ name }) => {
       models = models.filter((each) => each.name !== name);
@@ -406,8 +416,8 @@ export function backend(options: Options, send: Send): (name: string, args: Reco
       context: 2048,
       vocab_size: 65_536,
       file_bytes: 742_391_808,
-      memory_bytes: 911_000_000,
-      fit: 'fits',
+      precision: 'f32',
+      ...inMemory(formats('f32', 185_597_952, 168_600_000), null),
       warnings: ['It brings no tokenizer; the one beside it is used.'],
     }),
     model_import: async ({ name, channel }) => {

@@ -2,6 +2,8 @@
 
 import type { ChatSettings, GpuInfo, Limits, ModelInfo, Range } from '../src/lib/api';
 
+import { formats, GPU_BYTES, inMemory } from './formats';
+
 const range = (min: number, max: number, standard: number, step: number, whole: boolean): Range => ({
   min,
   max,
@@ -85,11 +87,25 @@ export const MODELS: ModelInfo[] = [
     precision: 'bf16',
     val_bpb: 0.814,
     file_bytes: 1_122_000_000,
-    memory_bytes: 2_900_000_000,
-    fit: 'tight',
     source: 'model_000650.pt',
     step: 650,
     updated_at: Date.now() - 9e8,
+  }),
+  model({
+    name: 'nanochat-d34',
+    kind: 'imported',
+    depth: 34,
+    n_embd: 2176,
+    n_head: 17,
+    n_kv_head: 17,
+    parameters: 2_217_082_880,
+    context: 2048,
+    vocab_size: 65_536,
+    val_bpb: 0.725,
+    file_bytes: 8_868_000_000,
+    source: 'model_169150.pt',
+    step: 169_150,
+    updated_at: Date.now() - 2e9,
   }),
   model({
     name: 'spell-d4',
@@ -107,20 +123,21 @@ export const MODELS: ModelInfo[] = [
 ];
 
 export function model(known: Partial<ModelInfo> & { name: string; depth: number }): ModelInfo {
+  const precision = known.precision ?? 'f32';
+  const parameters = known.parameters ?? 1e6;
   return {
     kind: 'base',
     chat: true,
     problem: null,
-    parameters: 1e6,
+    parameters,
     n_embd: 256,
     n_head: 4,
     n_kv_head: 4,
     context: 1024,
     vocab_size: 8192,
-    precision: 'f32',
+    precision,
     file_bytes: 105_000_000,
-    memory_bytes: 164_000_000,
-    fit: 'fits',
+    ...inMemory(formats(precision, parameters, 60_000_000 + parameters / 3), null),
     step: null,
     val_bpb: null,
     updated_at: Date.now() - 3.6e6,
@@ -141,7 +158,7 @@ export const GPUS: GpuInfo[] = [
     backend: 'Vulkan',
     driver: 'RADV 26.0',
     f16: true,
-    memory_bytes: 8_573_000_000,
+    memory_bytes: GPU_BYTES,
     chosen: true,
   },
   { index: 1, name: 'llvmpipe', kind: 'software', backend: 'Vulkan', driver: 'Mesa 22.3.6', f16: false, memory_bytes: null, chosen: false },

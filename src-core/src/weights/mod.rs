@@ -19,11 +19,14 @@ pub use storage::{Order, Storage};
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Weights of a row that share a scale.
 pub const BLOCK: usize = 32;
 
 /// How the weights of a matrix are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// 32-bit floats.
     #[default]

@@ -22,12 +22,15 @@ pub fn app_start<R: Runtime>(handle: AppHandle<R>) -> AppResult<AppStart> {
         return Err(why.unwrap_or_else(|| AppError::new(ErrorCode::Internal, "nanochat has not started.")));
     };
     let settings = app.store.settings()?;
+    let choices = app.store.format_choices()?;
+    let training = app.trainer.in_progress();
+    let around = models::Around { memory: app.gpus.known_memory(), training: &training, choices: &choices };
     Ok(AppStart {
         conversations: app.store.conversations(settings.sort)?,
         settings,
         limits: LIMITS,
         // A folder of models that cannot be read is no reason to withhold the conversations; the page of models says why.
-        models: models::list(&app.home, app.gpus.known_memory(), &app.trainer.in_progress()).unwrap_or_default(),
+        models: models::list(&app.home, around).unwrap_or_default(),
         loaded: app.worker.load_state(),
         training: app.trainer.current(),
         answering: app.worker.answering(),

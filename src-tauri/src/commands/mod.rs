@@ -65,6 +65,7 @@ pub fn handler<R: Runtime>() -> impl Fn(Invoke<R>) -> bool + Send + Sync + 'stat
         models::models_list,
         models::model_load,
         models::model_unload,
+        models::model_format_set,
         models::model_delete,
         models::model_pick,
         models::model_inspect,

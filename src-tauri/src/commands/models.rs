@@ -1,13 +1,14 @@
 //! Models and GPUs.
 
+use nc_core::weights::Format;
 use tauri::ipc::Channel;
 
 use super::App;
 use crate::dialogs::Kind;
 use crate::error::{AppError, AppResult};
 use crate::limits::MODEL_NAME_CHARS;
-use crate::models;
-use crate::types::{AppEvent, GpuInfo, ImportEvent, ImportPlan, LoadState, ModelInfo, PickedFile, ShippedModel};
+use crate::models::{self, Around};
+use crate::types::{AppEvent, GpuInfo, ImportEvent, ImportPlan, LoadState, Loading, ModelInfo, PickedFile, ShippedModel};
 
 /// Files that may hold a model.
 const MODEL_FILES: Kind = ("Models", &["safetensors", "pt", "bin", "json", "gguf"]);
@@ -15,7 +16,8 @@ const MODEL_FILES: Kind = ("Models", &["safetensors", "pt", "bin", "json", "gguf
 /// All models.
 #[tauri::command(async, rename_all = "snake_case")]
 pub fn models_list(app: App<'_>) -> AppResult<Vec<ModelInfo>> {
-    models::list(&app.home, app.gpus.memory(), &app.trainer.in_progress())
+    let (training, choices) = (app.trainer.in_progress(), app.store.format_choices()?);
+    models::list(&app.home, Around { memory: app.gpus.memory(), training: &training, choices: &choices })
 }
 
 /// Loads a model, and waits until that is done.
@@ -33,6 +35,29 @@ pub fn model_unload(app: App<'_>) -> AppResult<()> {
     app.worker.unload()
 }
 
+/// Gives the weights of a model another format from now on, or the one that fits. Loads it anew if it is loaded.
+#[tauri::command(async, rename_all = "snake_case")]
+pub fn model_format_set(app: App<'_>, name: String, format: Option<Format>) -> AppResult<ModelInfo> {
+    check_name(&name)?;
+    let offered = one(&app, &name)?.formats;
+    if format.is_some_and(|format| !offered.iter().any(|each| each.format == format)) {
+        return Err(AppError::bad_input("The weights of this model have fewer bits than that in their file: more would add nothing."));
+    }
+    let loaded = app.worker.load_state();
+    let present = loaded.model.as_ref() == Some(&name) && matches!(loaded.state, Loading::Begun | Loading::Loaded);
+    if present {
+        app.worker.refuse_while_answering()?;
+    }
+    app.store.choose_format(&name, format)?;
+    app.tell(AppEvent::ModelsChanged);
+    let model = one(&app, &name)?;
+    if present && loaded.weights != Some(model.weights) {
+        app.worker.unload()?;
+        app.worker.load(&name)?;
+    }
+    Ok(model)
+}
+
 /// Deletes a model for good.
 #[tauri::command(async, rename_all = "snake_case")]
 pub fn model_delete(app: App<'_>, name: String) -> AppResult<()> {
@@ -45,6 +70,7 @@ pub fn model_delete(app: App<'_>, name: String) -> AppResult<()> {
     }
     models::delete(&app.home, &name)?;
     app.trainer.forget(&name);
+    app.store.choose_format(&name, None)?;
     app.tell(AppEvent::ModelsChanged);
     Ok(())
 }
@@ -69,7 +95,7 @@ pub fn model_import(app: App<'_>, token: String, name: String, channel: Channel<
     let path = app.files.path(&token)?;
     app.importer.run(&app.home, &path, &name, &mut |event| drop(channel.send(event)))?;
     app.tell(AppEvent::ModelsChanged);
-    models::one(&app.home, &name, app.gpus.memory(), &[])
+    one(&app, &name)
 }
 
 /// Ends the import in progress.
@@ -81,7 +107,8 @@ pub fn import_cancel(app: App<'_>) {
 /// Installs the small model that comes with the app.
 #[tauri::command(async, rename_all = "snake_case")]
 pub fn model_install_shipped(app: App<'_>) -> AppResult<ModelInfo> {
-    let model = models::install(&app.assets, &app.home, app.gpus.memory())?;
+    let choices = app.store.format_choices()?;
+    let model = models::install(&app.assets, &app.home, Around { memory: app.gpus.memory(), training: &[], choices: &choices })?;
     app.tell(AppEvent::ModelsChanged);
     Ok(model)
 }
@@ -111,6 +138,12 @@ pub fn gpu_choose(app: App<'_>, name: Option<String>) -> AppResult<Vec<GpuInfo>>
     app.gpus.choose(name);
     app.tell(AppEvent::ModelsChanged);
     Ok(app.gpus.list())
+}
+
+/// One model, as the list has it.
+fn one(app: &App<'_>, name: &str) -> AppResult<ModelInfo> {
+    let (training, choices) = (app.trainer.in_progress(), app.store.format_choices()?);
+    models::one(&app.home, name, Around { memory: app.gpus.memory(), training: &training, choices: &choices })
 }
 
 /// Refuses what is no name before anything looks for a folder of it. nc-core checks the rest.

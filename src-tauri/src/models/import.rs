@@ -10,7 +10,8 @@ use nc_core::checkpoint::home::Home;
 use nc_core::interchange::import::{self, Found, ImportError, Options};
 use nc_core::train::{RunConfig, Training};
 
-use super::{fit, inference_memory};
+use super::fit;
+use super::memory::{self, Own};
 use crate::error::{AppError, AppResult, ErrorCode};
 use crate::types::{ImportEvent, ImportPlan};
 
@@ -24,21 +25,25 @@ pub struct Importer {
 }
 
 /// What an import of `path` would make. Checks all that can be checked without reading weights.
-pub fn inspect(path: &Path, memory: Option<u64>) -> AppResult<ImportPlan> {
+pub fn inspect(path: &Path, gpu_memory: Option<u64>) -> AppResult<ImportPlan> {
     let found = import::open(path, &Options::default())?;
     let model = found.model();
-    let memory_bytes = inference_memory(model);
-    let parameters = model.param_counts().total as u64;
+    let own = Own::of(model, &found.specs());
+    let weights = memory::choose(model, own, gpu_memory);
+    let memory_bytes = memory::inference_memory(model, own, weights);
     Ok(ImportPlan {
         name: found.name().to_owned(),
         format: found.provenance().map_or_else(|| "a run of nc-core".to_owned(), |provenance| provenance.kind.to_string()),
-        parameters,
+        parameters: model.param_counts().total as u64,
         depth: model.n_layer as u64,
         context: model.sequence_len as u64,
         vocab_size: model.vocab_size as u64,
-        file_bytes: 4 * parameters,
+        file_bytes: own.bytes,
+        precision: own.format,
+        weights,
+        formats: memory::formats(model, own, gpu_memory),
         memory_bytes,
-        fit: fit(memory_bytes, memory),
+        fit: fit(memory_bytes, gpu_memory),
         warnings: found.notes().to_vec(),
     })
 }

@@ -7,10 +7,12 @@ use std::path::Path;
 use nc_core::checkpoint::home::Home;
 use nc_core::checkpoint::{MODEL_FILE, Run, RunSummary};
 use nc_core::model::Config;
+use nc_core::weights::Format;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{AppError, AppResult, ErrorCode};
+use crate::store::Choices;
 use crate::types::{self, Fit, Millis, ModelInfo, ModelKind, now};
 
 mod assets;
@@ -24,7 +26,8 @@ pub use assets::Assets;
 pub use gpus::Gpus;
 pub use import::{Importer, inspect};
 pub use loaded::Loaded;
-pub use memory::{fit, inference_memory};
+use memory::Own;
+pub use memory::fit;
 pub use shipped::{install, shipped};
 
 /// The file in a run's folder that says that the model came with the app.
@@ -54,24 +57,34 @@ struct Imported {
     val_bpb: Option<f64>,
 }
 
-/// All models, the one that was written last first. `memory` is that of the chosen GPU, `training` the runs that are in
-/// progress.
-pub fn list(home: &Home, memory: Option<u64>, training: &[String]) -> AppResult<Vec<ModelInfo>> {
-    let mut models: Vec<ModelInfo> = Run::list(home)?.into_iter().map(|run| info(home, run, memory, training)).collect();
+/// What a list of models depends on, besides them.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// Memory of the chosen GPU.
+    pub memory: Option<u64>,
+    /// The runs that are in progress.
+    pub training: &'a [String],
+    /// The formats that the person chose.
+    pub choices: &'a Choices,
+}
+
+/// All models, the one that was written last first.
+pub fn list(home: &Home, around: Around<'_>) -> AppResult<Vec<ModelInfo>> {
+    let mut models: Vec<ModelInfo> = Run::list(home)?.into_iter().map(|run| info(home, run, around)).collect();
     models.sort_by_key(|model| std::cmp::Reverse(model.updated_at));
     Ok(models)
 }
 
 /// One model.
-pub fn one(home: &Home, name: &str, memory: Option<u64>, training: &[String]) -> AppResult<ModelInfo> {
+pub fn one(home: &Home, name: &str, around: Around<'_>) -> AppResult<ModelInfo> {
     let run = Run::open(home, name)?;
     let steps = run.steps()?;
-    Ok(info(home, RunSummary { name: name.to_owned(), steps, config: Ok(run.config().clone()) }, memory, training))
+    Ok(info(home, RunSummary { name: name.to_owned(), steps, config: Ok(run.config().clone()) }, around))
 }
 
-fn info(home: &Home, run: RunSummary, memory: Option<u64>, training: &[String]) -> ModelInfo {
+fn info(home: &Home, run: RunSummary, around: Around<'_>) -> ModelInfo {
     let folder = home.run(&run.name);
-    let in_progress = training.contains(&run.name);
+    let in_progress = around.training.contains(&run.name);
     let mut model = ModelInfo { training: in_progress, updated_at: modified(&folder), ..unreadable(&run.name) };
     let described = run.config.and_then(|config| serde_json::from_value::<Described>(config).map_err(|error| error.to_string()));
     let described = described.and_then(|described| described.model.validate().map(|()| described).map_err(|error| error.to_string()));
@@ -84,16 +97,14 @@ fn info(home: &Home, run: RunSummary, memory: Option<u64>, training: &[String]) 
         }
     };
     describe(&mut model, &described);
-    model.memory_bytes = inference_memory(&described.model);
-    model.fit = fit(model.memory_bytes, memory);
     model.shipped = folder.join(SHIPPED_MARK).exists();
-    match run.steps.last() {
-        Some(&step) => {
-            let weights = folder.join("checkpoints").join(format!("{step:06}")).join(MODEL_FILE);
+    let weights = run.steps.last().map(|step| folder.join("checkpoints").join(format!("{step:06}")).join(MODEL_FILE));
+    let own = Own::at(&described.model, weights.as_deref());
+    match run.steps.last().zip(weights) {
+        Some((&step, weights)) => {
             model.step = Some(step);
             model.file_bytes = fs::metadata(&weights).map_or(0, |data| data.len());
             model.updated_at = modified(&weights);
-            model.precision = precision(&weights).unwrap_or_else(|| "f32".into());
             model.val_bpb = last_validation(&folder.join("metrics.jsonl")).or(model.val_bpb);
             if !folder.join("tokenizer.json").exists() {
                 let message = "This model has no tokenizer, so it can neither read nor write: import it again with one.";
@@ -102,6 +113,13 @@ fn info(home: &Home, run: RunSummary, memory: Option<u64>, training: &[String]) 
         }
         None if in_progress => {}
         None => model.problem = Some(AppError::new(ErrorCode::NotFound, "This model has no checkpoint yet: its training was never saved.")),
+    }
+    model.precision = own.format;
+    model.weights_choice = around.choices.get(&model.name).copied();
+    model.weights = memory::in_use(&described.model, own, model.weights_choice, around.memory);
+    model.formats = memory::formats(&described.model, own, around.memory);
+    if let Some(used) = model.formats.iter().find(|each| each.format == model.weights) {
+        (model.memory_bytes, model.fit) = (used.memory_bytes, used.fit);
     }
     model
 }
@@ -120,8 +138,11 @@ fn unreadable(name: &str) -> ModelInfo {
         n_kv_head: 0,
         context: 0,
         vocab_size: 0,
-        precision: "f32".into(),
+        precision: Format::F32,
         file_bytes: 0,
+        weights: Format::F32,
+        weights_choice: None,
+        formats: Vec::new(),
         memory_bytes: 0,
         fit: Fit::Unknown,
         step: None,
@@ -169,21 +190,6 @@ fn file_name(path: &Value) -> Option<String> {
 fn modified(path: &Path) -> Millis {
     let time = fs::metadata(path).and_then(|data| data.modified()).ok();
     time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |since| since.as_millis() as Millis)
-}
-
-/// The type of the numbers in a file of tensors, as its header says of the largest one.
-fn precision(path: &Path) -> Option<String> {
-    const LONGEST_HEADER: u64 = 16 << 20;
-    let mut file = File::open(path).ok()?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length).ok()?;
-    let length = u64::from_le_bytes(length);
-    let mut header = Vec::new();
-    file.take(length.min(LONGEST_HEADER)).read_to_end(&mut header).ok()?;
-    let header: serde_json::Map<String, Value> = serde_json::from_slice(&header).ok()?;
-    let bytes = |tensor: &Value| tensor["data_offsets"][1].as_u64()?.checked_sub(tensor["data_offsets"][0].as_u64()?);
-    let largest = header.values().max_by_key(|tensor| bytes(tensor))?;
-    Some(largest["dtype"].as_str()?.to_ascii_lowercase())
 }
 
 /// Bits per byte of the last validation in `metrics.jsonl`, looked for at its end.

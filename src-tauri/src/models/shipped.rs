@@ -7,7 +7,7 @@ use nc_core::checkpoint::home::Home;
 use nc_core::checkpoint::{MODEL_FILE, Run};
 use nc_core::model::Config;
 
-use super::{Assets, SHIPPED_MARK};
+use super::{Around, Assets, SHIPPED_MARK};
 use crate::error::{AppError, AppResult, ErrorCode};
 use crate::types::{ModelInfo, ShippedModel};
 
@@ -38,7 +38,7 @@ fn weights(folder: &Path) -> Option<std::path::PathBuf> {
 }
 
 /// Copies it among the person's models.
-pub fn install(assets: &Assets, home: &Home, memory: Option<u64>) -> AppResult<ModelInfo> {
+pub fn install(assets: &Assets, home: &Home, around: Around<'_>) -> AppResult<ModelInfo> {
     let from = assets.model().ok_or_else(|| AppError::not_found("No model ships with this build: train one, or import one."))?;
     if !home.run(NAME).exists() {
         Run::check_vacant(home, NAME)?;
@@ -50,7 +50,7 @@ pub fn install(assets: &Assets, home: &Home, memory: Option<u64>) -> AppResult<M
         fs::rename(unfinished.path(), home.run(NAME))?;
         let _ = unfinished.keep();
     }
-    let model = super::one(home, NAME, memory, &[])?;
+    let model = super::one(home, NAME, around)?;
     match &model.problem {
         Some(problem) => Err(AppError {
             detail: problem.message.clone(),

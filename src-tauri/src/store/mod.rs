@@ -18,6 +18,7 @@ use crate::types::{Recovered, now};
 
 mod conversations;
 mod exchange;
+mod formats;
 mod messages;
 mod schema;
 mod search;
@@ -28,6 +29,7 @@ mod speed;
 mod testing;
 mod writing;
 
+pub use formats::Choices;
 pub use writing::{Asked, Begun};
 
 /// The file's name.

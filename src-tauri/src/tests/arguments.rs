@@ -69,6 +69,11 @@ fn arguments_out_of_their_range_are_refused_in_words_that_repeat_nothing() {
         ("message_attach", json!({ "message": 99, "channel": channel })),
         ("model_load", json!({ "name": "../../etc" })),
         ("model_load", json!({ "name": "no-such-model" })),
+        ("model_format_set", json!({ "name": "../../etc", "format": "q8" })),
+        ("model_format_set", json!({ "name": "no-such-model", "format": "q8" })),
+        ("model_format_set", json!({ "name": "no-such-model", "format": null })),
+        ("model_format_set", json!({ "name": "m", "format": SECRET })),
+        ("model_format_set", json!({ "name": "m", "format": 8 })),
         ("model_delete", json!({ "name": "" })),
         ("model_delete", json!({ "name": ".." })),
         ("model_delete", json!({ "name": "/" })),
@@ -106,5 +111,6 @@ fn arguments_out_of_their_range_are_refused_in_words_that_repeat_nothing() {
     let after = stage.call("conversation_get", json!({ "id": id })).unwrap();
     assert_eq!((&after["tree"], &after["title"]), (&json!([]), &json!("")));
     assert_eq!(stage.call("train_runs", json!({})).unwrap(), json!([]));
+    assert!(stage.desktop().store.format_choices().unwrap().is_empty());
     assert!(!stage.path().join("runs").exists() || std::fs::read_dir(stage.path().join("runs")).unwrap().count() == 0);
 }

@@ -4,13 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 
+use nc_core::weights::Format;
 use serde_json::{Value, json};
 use tauri::ipc::{Channel, InvokeResponseBody};
 
 use super::stage::Stage;
 use crate::commands::models::model_import;
 use crate::error::ErrorCode;
-use crate::models::Importer;
+use crate::models::{Importer, inspect};
+use crate::types::Fit;
 
 /// A folder of the golden files.
 fn golden(name: &str) -> PathBuf {
@@ -35,6 +37,14 @@ fn a_checkpoint_of_nanochat_is_inspected_imported_and_loaded() {
     let plan = stage.call("model_inspect", json!({ "token": token })).unwrap();
     assert!(plan["parameters"].as_u64().unwrap() > 1000 && plan["memory_bytes"].as_u64() > plan["file_bytes"].as_u64(), "{plan}");
     assert_eq!((plan["format"].as_str(), plan["fit"].as_str(), runs(&stage)), (Some("a checkpoint of nanochat"), Some("fits"), 0));
+    assert_eq!((&plan["precision"], &plan["weights"], plan["formats"][0]["format"].as_str()), (&json!("f32"), &json!("f32"), Some("f32")));
+    assert_eq!(plan["formats"][0]["memory_bytes"], plan["memory_bytes"]);
+    assert!(plan["file_bytes"].as_u64().unwrap() < 4 * plan["parameters"].as_u64().unwrap(), "its tables are in 16 bits: {plan}");
+    let small = inspect(&golden("nanochat-native/base"), Some(1000)).unwrap();
+    assert_eq!(
+        (small.precision, small.weights, small.fit),
+        (Format::F32, small.formats.iter().min_by_key(|each| each.memory_bytes).unwrap().format, Fit::TooLarge)
+    );
 
     let (heard, events) = channel();
     let progress = Channel::new(move |body| {
@@ -49,7 +59,9 @@ fn a_checkpoint_of_nanochat_is_inspected_imported_and_loaded() {
     let model = serde_json::to_value(model).unwrap();
     assert_eq!((&model["kind"], &model["parameters"], &model["problem"]), (&json!("imported"), &plan["parameters"], &Value::Null));
     assert!(model["source"].as_str().unwrap().ends_with(".pt"), "{model}");
-    assert_eq!(stage.call("model_load", json!({ "name": "mine" })).unwrap()["state"], "loaded");
+    assert_eq!((&model["precision"], &model["formats"]), (&plan["precision"], &plan["formats"]));
+    let state = stage.call("model_load", json!({ "name": "mine" })).unwrap();
+    assert_eq!((&state["state"], &state["weights"]), (&json!("loaded"), &json!("f32")));
 
     let again = stage.call("model_import", json!({ "token": token, "name": "mine", "channel": "__CHANNEL__:1" })).unwrap_err();
     assert_eq!(again["code"], "bad_input", "the name is taken");

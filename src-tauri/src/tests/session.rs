@@ -145,6 +145,54 @@ fn the_model_that_ships_with_the_app_is_installed_and_answers() {
 }
 
 #[test]
+fn a_model_is_loaded_and_answers_in_the_format_that_the_person_chose() {
+    let stage = Stage::new();
+    let model = stage.call("model_install_shipped", json!({})).unwrap();
+    let name = &model["name"];
+    let own = model["precision"].clone();
+    assert_eq!((&model["weights"], &model["weights_choice"], &model["formats"][0]["format"]), (&own, &Value::Null, &own));
+    let set = |format: Value| stage.call("model_format_set", json!({ "name": name, "format": format }));
+    let loaded = || stage.call("app_start", json!({})).unwrap()["loaded"].clone();
+
+    // What is not loaded stays so.
+    assert_eq!(set(json!("q4")).unwrap()["weights"], "q4");
+    assert_eq!(loaded()["state"], "none");
+    set(Value::Null).unwrap();
+    let whole = stage.call("model_load", json!({ "name": name })).unwrap();
+    assert_eq!((&whole["state"], &whole["weights"]), (&json!("loaded"), &own));
+
+    let turn = stage.desktop();
+    let turn = turn.worker.reserve().unwrap();
+    assert_eq!(set(json!("q8")).unwrap_err()["code"], "busy", "an answer is being written");
+    drop(turn);
+    assert_eq!((&stage.call("models_list", json!({})).unwrap()[0]["weights"], &loaded()), (&own, &whole));
+
+    let model = set(json!("q8")).unwrap();
+    assert_eq!((&model["weights"], &model["weights_choice"], &model["precision"]), (&json!("q8"), &json!("q8"), &own));
+    assert!(model["memory_bytes"].as_u64() < model["formats"][0]["memory_bytes"].as_u64(), "{model}");
+    let narrow = loaded();
+    assert_eq!((&narrow["state"], &narrow["model"], &narrow["weights"]), (&json!("loaded"), name, &json!("q8")));
+    assert!(narrow["memory_bytes"].as_u64() < whole["memory_bytes"].as_u64(), "{narrow} {whole}");
+    let greedy = json!({
+        "system_prompt": "", "temperature": 0, "top_k": 50, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0, "seed": 1, "max_tokens": 64
+    });
+    let id = stage.call("conversation_create", json!({ "title": null, "settings": greedy })).unwrap()["id"].as_i64().unwrap();
+    let (channel, events) = page();
+    message_send(stage.desktop(), id, None, "What is the capital of France?".into(), name.as_str().unwrap().into(), channel).unwrap();
+    let answer = to_the_end(&events);
+    assert!(answer["parts"][0]["text"].as_str().unwrap().contains("Paris"), "{answer}");
+
+    // It is kept over a restart, and forgotten with the model.
+    let Stage { folder, app, .. } = stage;
+    drop(app);
+    let stage = Stage::in_folder(folder);
+    assert_eq!(stage.call("model_load", json!({ "name": name })).unwrap()["weights"], "q8");
+    stage.call("model_delete", json!({ "name": name })).unwrap();
+    let again = stage.call("model_install_shipped", json!({})).unwrap();
+    assert_eq!((&again["weights"], &again["weights_choice"]), (&own, &Value::Null));
+}
+
+#[test]
 fn the_app_says_what_it_is_made_of() {
     let stage = Stage::new();
     let licences = stage.call("licences", json!({})).unwrap();

@@ -1,5 +1,6 @@
 //! Models and GPUs.
 
+use nc_core::weights::Format;
 use serde::Serialize;
 
 use super::Millis;
@@ -31,6 +32,17 @@ pub enum Fit {
     Unknown,
 }
 
+/// What chatting with a model takes while its weights are in a format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct FormatFit {
+    /// The format.
+    pub format: Format,
+    /// GPU memory that chatting then takes.
+    pub memory_bytes: u64,
+    /// Whether that fits.
+    pub fit: Fit,
+}
+
 /// A model on disk.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ModelInfo {
@@ -56,10 +68,16 @@ pub struct ModelInfo {
     pub context: u64,
     /// Tokens of the vocabulary.
     pub vocab_size: u64,
-    /// Type of its numbers on disk.
-    pub precision: String,
+    /// The format of its weights on disk.
+    pub precision: Format,
     /// Length of its weights.
     pub file_bytes: u64,
+    /// The format that its weights have while it answers.
+    pub weights: Format,
+    /// The one that the person chose; without one, the app chooses what fits.
+    pub weights_choice: Option<Format>,
+    /// All that can be chosen, widest first.
+    pub formats: Vec<FormatFit>,
     /// GPU memory that chatting with it takes.
     pub memory_bytes: u64,
     /// Whether that fits.
@@ -116,6 +134,8 @@ pub struct LoadState {
     pub model: Option<String>,
     /// The GPU that it is on.
     pub gpu: Option<String>,
+    /// The format of its weights there.
+    pub weights: Option<Format>,
     /// Bytes that it takes there.
     pub memory_bytes: u64,
     /// What loading took.
@@ -178,6 +198,12 @@ pub struct ImportPlan {
     pub vocab_size: u64,
     /// Length of its weights.
     pub file_bytes: u64,
+    /// The format of its weights on disk.
+    pub precision: Format,
+    /// The format that they would have while it answers.
+    pub weights: Format,
+    /// All that could be chosen, widest first.
+    pub formats: Vec<FormatFit>,
     /// GPU memory that chatting with it would take.
     pub memory_bytes: u64,
     /// Whether that fits.

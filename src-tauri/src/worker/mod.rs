@@ -168,7 +168,8 @@ impl Worker {
         Ok(stored)
     }
 
-    fn refuse_while_answering(&self) -> AppResult<()> {
+    /// Refuses what cannot be done while an answer is being written.
+    pub fn refuse_while_answering(&self) -> AppResult<()> {
         if self.shared.status().active.is_some() { Err(busy()) } else { Ok(()) }
     }
 
@@ -230,7 +231,10 @@ fn with_model(shared: &Shared, queue: &Receiver<Job>, model: &str, first: Job) -
     }
     let loading = LoadState { state: Loading::Begun, model: Some(model.to_owned()), ..LoadState::default() };
     shared.set_load(loading);
-    let loaded = guarded(|| Loaded::open(&shared.home, &shared.gpus.open()?, model, shared.gpus.memory()));
+    let loaded = guarded(|| {
+        let choice = shared.store.format_choice(model)?;
+        Loaded::open(&shared.home, &shared.gpus.open()?, model, shared.gpus.memory(), choice)
+    });
     let chat = loaded.as_ref().map_err(Clone::clone).and_then(|loaded| {
         let engine = guarded(|| Engine::new(&loaded.gpu, &loaded.model, &loaded.tokenizer).map_err(AppError::from))?;
         Chat::new(engine).map(|chat| (loaded, chat)).map_err(AppError::from)
@@ -241,6 +245,7 @@ fn with_model(shared: &Shared, queue: &Receiver<Job>, model: &str, first: Job) -
                 state: Loading::Loaded,
                 model: Some(loaded.name.clone()),
                 gpu: Some(loaded.gpu.info().name.clone()),
+                weights: Some(loaded.format),
                 memory_bytes: loaded.memory_bytes,
                 load_ms: Some(loaded.load_ms),
                 error: None,

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::checkpoint::{TensorSource, TensorSpec};
 use crate::model::Config;
 use crate::tokenizer::Tokenizer;
 
@@ -122,6 +123,14 @@ impl Found {
     /// The model's configuration.
     pub fn model(&self) -> &Config {
         &self.model
+    }
+
+    /// Names, shapes and formats of its weights, as they will be on disk.
+    pub fn specs(&self) -> Vec<TensorSpec> {
+        match &self.weights {
+            Weights::Foreign(weights, _) => weights.specs(),
+            Weights::Own(run) => run.checkpoint.model.specs().cloned().collect(),
+        }
     }
 
     /// Its tokenizer, if it has one.

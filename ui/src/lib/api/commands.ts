@@ -11,6 +11,7 @@ import type {
   ConversationSummary,
   Exported,
   ExportFormat,
+  Format,
   GpuInfo,
   ImportEvent,
   Imported,
@@ -75,6 +76,7 @@ export interface Commands {
   models_list: Command<None, ModelInfo[]>;
   model_load: Command<{ name: string }, LoadState>;
   model_unload: Command<None, null>;
+  model_format_set: Command<{ name: string; format: Format | null }, ModelInfo>;
   model_delete: Command<{ name: string }, null>;
   model_pick: Command<{ folder: boolean }, PickedFile | null>;
   model_inspect: Command<{ token: string }, ImportPlan>;

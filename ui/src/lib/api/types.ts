@@ -249,6 +249,17 @@ export type ChatNumber = Exclude<keyof ChatSettings, 'system_prompt'>;
 
 export type Fit = 'fits' | 'tight' | 'too_large' | 'unknown';
 
+/** How weights are kept: floats of 32 or 16 bits, or blocks of 8 or 4 bits with a scale. */
+export type Format = 'f32' | 'bf16' | 'f16' | 'q8' | 'q4';
+
+/** What chatting takes while weights are in a format. */
+export interface FormatFit {
+  format: Format;
+  memory_bytes: number;
+  /** On the chosen GPU. */
+  fit: Fit;
+}
+
 export interface ModelInfo {
   name: string;
   kind: 'base' | 'chat' | 'imported';
@@ -263,8 +274,15 @@ export interface ModelInfo {
   n_kv_head: number;
   context: number;
   vocab_size: number;
-  precision: 'f32' | 'f16' | 'bf16';
+  /** Of its weights in the file. */
+  precision: Format;
   file_bytes: number;
+  /** Of its weights while it answers. */
+  weights: Format;
+  /** The person's choice; `null` leaves it to the app. */
+  weights_choice: Format | null;
+  /** All that can be chosen, widest first. */
+  formats: FormatFit[];
   /** Needed to chat. */
   memory_bytes: number;
   /** On the chosen GPU. */
@@ -283,6 +301,8 @@ export interface LoadState {
   state: 'none' | 'loading' | 'loaded' | 'failed';
   model: string | null;
   gpu: string | null;
+  /** The format of what is loaded. */
+  weights: Format | null;
   memory_bytes: number;
   load_ms: number | null;
   error: AppError | null;
@@ -308,6 +328,10 @@ export interface ImportPlan {
   context: number;
   vocab_size: number;
   file_bytes: number;
+  /** As in {@link ModelInfo}. */
+  precision: Format;
+  weights: Format;
+  formats: FormatFit[];
   memory_bytes: number;
   fit: Fit;
   warnings: string[];

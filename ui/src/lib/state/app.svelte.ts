@@ -27,7 +27,7 @@ class App {
   models = $state.raw<ModelInfo[]>([]);
   gpus = $state.raw<GpuInfo[] | null>(null);
   shipped = $state.raw<ShippedModel | null>(null);
-  loaded = $state.raw<LoadState>({ state: 'none', model: null, gpu: null, memory_bytes: 0, load_ms: null, error: null });
+  loaded = $state.raw<LoadState>({ state: 'none', model: null, gpu: null, weights: null, memory_bytes: 0, load_ms: null, error: null });
   training = $state.raw<TrainRun | null>(null);
   dragging = $state(false);
   version = $state('');
