@@ -374,7 +374,8 @@ fn a_model_in_blocks_is_small_and_the_same_for_every_reader() {
         let is = size(&file) / whole;
         assert!(is > share && is < share * 1.1 + 0.02, "{format}: {is} of the size of f32");
         let again = imported(&workshop, &folder, &format!("a-{format}"));
-        assert!(tensors(&again) == tensors(&file), "{format}: bit for bit");
+        assert_same_values(&again, &file);
+        assert!(size(&again) <= 1.01 * size(&file), "{format}: {} of {} bytes", size(&again), size(&file));
         let answer = python::ask("format.py", &folder, &json!({ "ids": [ids] }));
         assert_close(format, &drawn::logits(&workshop.home(), &format!("a-{format}"), &ids), &answer["logits"][0]);
         // Exported as f32 it is what it stands for, bit for bit.
@@ -578,7 +579,7 @@ fn numbers_that_half_precision_cannot_hold_are_refused() {
     let before = Workshop::names(workshop.folder());
     let to = workshop.path("to");
     let sentence = workshop.refused(&["export", "--run", "a", "--format", "safetensors", "--dtype", "f16", "--to", &to]);
-    assert!(sentence.contains("too large for f16") && sentence.contains("bf16"), "{sentence}");
+    assert!(sentence.contains("out of the range of f16") && sentence.contains("use --dtype bf16"), "{sentence}");
     assert_eq!(Workshop::names(workshop.folder()), before);
     workshop.succeed(&["export", "--run", "a", "--format", "safetensors", "--dtype", "bf16", "--to", &to]);
 }

@@ -130,9 +130,10 @@ impl TensorFile {
         self.tensors.iter().map(|placed| &placed.spec)
     }
 
-    /// The narrowest format of its tensors: that of a model's weights.
+    /// The format of most of its elements: nanochat's tables are bf16 next to matrices in f32, and in any format the gates are f32.
     pub fn format(&self) -> Format {
-        self.specs().map(|spec| spec.format).max().unwrap_or_default()
+        let of = |format| self.specs().filter(|spec| spec.format == format).filter_map(TensorSpec::elements).sum::<usize>();
+        Format::ALL.into_iter().rev().max_by_key(|&format| of(format)).unwrap_or_default()
     }
 
     /// Checks that the file has exactly these tensors, by name and shape, in any order.

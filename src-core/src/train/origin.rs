@@ -26,8 +26,7 @@ impl Origin {
             let checkpoint = checkpoint::load_model(run, step)?;
             (checkpoint.step, checkpoint.model, None)
         };
-        let format = model.format();
-        if format.has_blocks() {
+        if let Some(format) = model.specs().map(|spec| spec.format).find(|format| format.has_blocks()) {
             return Err(TrainError::Blocks { run: run.name().to_owned(), format });
         }
         Ok(Self { source: Source { run: run.name().to_owned(), step }, model, optimizer })
