@@ -62,7 +62,7 @@ fn golden_models_keep_their_log_probabilities_and_their_greedy_tokens() {
         let what = path.file_stem().unwrap().to_string_lossy().into_owned();
         let config: Config = serde_json::from_value(case.meta["config"].clone()).unwrap();
         drawn::install_values(&workshop.home(), &what, &config, &bytes_tokenizer(), |spec| case.floats(&format!("param.{}", spec.name)));
-        let run = Run::open(&Home::at(&workshop.home()), &what).unwrap();
+        let run = Run::open(&Home::at(workshop.home()), &what).unwrap();
         let seq = case.shape("batch.0.idx")[1];
         let rows: Vec<Vec<u32>> = case.ids("batch.0.idx").chunks_exact(seq).map(|row| row.iter().map(|&id| id as u32).collect()).collect();
         let scores = |model: &Model| rows.iter().flat_map(|row| score(&gpu, model, row).unwrap()).collect::<Vec<_>>();
@@ -128,7 +128,7 @@ fn trained_models_keep_their_bits_per_byte() {
         } else {
             workshop.succeed(&["import", source.to_str().unwrap(), "--name", name]);
         }
-        let run = Run::open(&Home::at(&workshop.home()), name).unwrap();
+        let run = Run::open(&Home::at(workshop.home()), name).unwrap();
         let config = run_config(&run).unwrap().model;
         let tokenizer = Tokenizer::from_file(&run.tokenizer_path()).unwrap();
         let start = text.len() / 2;
