@@ -17,7 +17,7 @@ mod run;
 mod save;
 pub(crate) mod stored;
 mod tensor_file;
-mod tensor_source;
+pub(crate) mod tensor_source;
 
 pub use error::{CheckpointError, Rejected, RunError};
 pub use header::{FormatError, TensorSpec};

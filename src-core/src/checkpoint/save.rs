@@ -16,9 +16,10 @@ use super::header::{self, TensorSpec};
 use super::lock::{REPLACED, RunLock, UNFINISHED};
 use super::manifest::{self, FileRecord, Manifest};
 use super::run::step_name;
-use super::tensor_source::{self, TensorSource, WriteError};
+use super::tensor_source::{TensorSource, WriteError, write_tensor};
 use super::{MODEL_FILE, OPTIMIZER_FILE, STATE_FILE};
 use crate::files::durable::{CHUNK, HashingWriter, free_bytes, is_out_of_room, remove_folder, sync_folder, write_new};
+use crate::files::shown::short;
 
 /// Space that is required in addition to the files' bytes: for folders, and for rounding up to whole blocks.
 const SLACK: u64 = 64 << 10;
@@ -105,11 +106,18 @@ impl Plan {
         let failed = |error| CheckpointError::io("write", path)(error);
         let file = File::create_new(path).map_err(failed)?;
         let mut out = HashingWriter::new(BufWriter::with_capacity(CHUNK, file));
-        tensor_source::write(&mut out, &self.header, &self.specs, source).map_err(|error| match error {
-            WriteError::Source { name, source } => CheckpointError::Source { step, name, source },
-            WriteError::Range { name, source } => CheckpointError::Source { step, name, source: source.into() },
-            WriteError::Io(error) => failed(error),
-        })?;
+        out.write_all(&self.header).map_err(failed)?;
+        for (index, spec) in self.specs.iter().enumerate() {
+            let of_source = |source| CheckpointError::Source { step, name: short(&spec.name), source };
+            let elements = write_tensor(&mut out, source, index, spec.format, usize::MAX).map_err(|error| match error {
+                WriteError::Source(error) => of_source(error),
+                WriteError::Range(error) => of_source(error.into()),
+                WriteError::Io(error) => failed(error),
+            })?;
+            if Some(elements) != spec.elements() {
+                return Err(of_source(format!("it has {elements} elements, but its shape is {:?}", spec.shape).into()));
+            }
+        }
         out.flush().map_err(failed)?;
         let (out, sha256, bytes) = out.finish();
         out.get_ref().sync_all().map_err(failed)?;

@@ -7,8 +7,7 @@ use std::io::{self, Write};
 
 use super::header::TensorSpec;
 use super::stored::{EncodeError, Encoder};
-use crate::files::shown::short;
-use crate::weights::OutOfRange;
+use crate::weights::{Format, OutOfRange};
 
 /// Why a source could not provide a tensor.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
@@ -63,45 +62,51 @@ impl TensorSource for &[TensorRef<'_>] {
     }
 }
 
-/// Why tensors could not be written.
+/// Why a tensor could not be written.
 pub(crate) enum WriteError {
-    /// The source failed, or provided another number of elements than it announced.
-    Source { name: String, source: SourceError },
+    /// The source failed.
+    Source(SourceError),
     /// A value is too large for its format.
-    Range { name: String, source: OutOfRange },
+    Range(OutOfRange),
     /// The file could not be written.
-    Io(std::io::Error),
+    Io(io::Error),
 }
 
-/// Writes a safetensors file: `header` as built from `specs`, then each tensor of `source`.
-pub(crate) fn write(out: &mut impl Write, header: &[u8], specs: &[TensorSpec], source: &mut dyn TensorSource) -> Result<(), WriteError> {
-    out.write_all(header).map_err(WriteError::Io)?;
-    for (index, spec) in specs.iter().enumerate() {
-        let failed = |source| WriteError::Source { name: short(&spec.name), source };
-        let unwritten = |error| match error {
-            EncodeError::Range(source) => WriteError::Range { name: short(&spec.name), source },
+impl From<EncodeError> for WriteError {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::Range(error) => WriteError::Range(error),
             EncodeError::Io(error) => WriteError::Io(error),
-        };
-        let mut encoder = Encoder::new(spec.format);
-        let mut refused = None;
-        let mut sink = |piece: &[f32]| {
-            encoder.push(piece, out).map_err(|error| {
-                refused = Some(error);
-                io::ErrorKind::Other.into()
-            })
-        };
-        let streamed = source.stream(index, &mut sink);
-        if let Some(error) = refused {
-            return Err(unwritten(error));
-        }
-        streamed.map_err(|error| match error {
-            StreamError::Source(source) => failed(source),
-            StreamError::Sink(error) => WriteError::Io(error),
-        })?;
-        let elements = encoder.finish(out).map_err(unwritten)?;
-        if Some(elements) != spec.elements() {
-            return Err(failed(format!("it has {elements} elements, but its shape is {:?}", spec.shape).into()));
         }
     }
-    Ok(())
+}
+
+/// Writes the first `most` elements of tensor `index` of `source` to `out`, in `format`, and returns how many there were.
+pub(crate) fn write_tensor(
+    out: &mut impl Write,
+    source: &mut dyn TensorSource,
+    index: usize,
+    format: Format,
+    most: usize,
+) -> Result<usize, WriteError> {
+    let mut encoder = Encoder::new(format);
+    let mut left = most;
+    let mut refused = None;
+    let mut sink = |piece: &[f32]| {
+        let piece = &piece[..piece.len().min(left)];
+        left -= piece.len();
+        encoder.push(piece, out).map_err(|error| {
+            refused = Some(error);
+            io::ErrorKind::Other.into()
+        })
+    };
+    let streamed = source.stream(index, &mut sink);
+    if let Some(error) = refused {
+        return Err(error.into());
+    }
+    streamed.map_err(|error| match error {
+        StreamError::Source(error) => WriteError::Source(error),
+        StreamError::Sink(error) => WriteError::Io(error),
+    })?;
+    Ok(encoder.finish(out)?)
 }

@@ -1,14 +1,14 @@
 //! The weights of an export: assigns tensors to files, and writes them in the requested type.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::ExportError;
-use crate::checkpoint::stored::{EncodeError, Encoder};
-use crate::checkpoint::{MODEL_FILE, StreamError, TensorFile, TensorSource, TensorSpec, header};
+use crate::checkpoint::tensor_source::{WriteError, write_tensor};
+use crate::checkpoint::{MODEL_FILE, TensorFile, TensorSpec, header};
 use crate::files::durable::CHUNK;
 use crate::files::shown::short;
 
@@ -104,7 +104,13 @@ impl Plan {
             let mut out = BufWriter::with_capacity(CHUNK, file);
             out.write_all(header).map_err(failed)?;
             for tensor in tensors {
-                write_tensor(tensor, source, &mut out, &failed)?;
+                let index = source.specs().position(|spec| spec.name == tensor.source);
+                let index = index.ok_or_else(|| ExportError::Unwritable(format!("it has no tensor {}", short(&tensor.source))))?;
+                write_tensor(&mut out, source, index, tensor.spec.format, tensor.elements()).map_err(|error| match error {
+                    WriteError::Source(error) => ExportError::Source(error),
+                    WriteError::Range(source) => ExportError::TooLarge { tensor: short(&tensor.source), source },
+                    WriteError::Io(error) => failed(error),
+                })?;
             }
             let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
             file.sync_all().map_err(failed)?;
@@ -115,40 +121,6 @@ impl Plan {
 
 fn data_bytes(file: &Planned) -> u64 {
     file.tensors.iter().map(Outgoing::bytes).sum()
-}
-
-fn write_tensor(
-    tensor: &Outgoing,
-    source: &mut TensorFile,
-    out: &mut impl Write,
-    failed: &dyn Fn(io::Error) -> ExportError,
-) -> Result<(), ExportError> {
-    let index = source.specs().position(|spec| spec.name == tensor.source);
-    let index = index.ok_or_else(|| ExportError::Unwritable(format!("it has no tensor {}", short(&tensor.source))))?;
-    let unwritten = |error| match error {
-        EncodeError::Range(source) => ExportError::TooLarge { tensor: short(&tensor.source), source },
-        EncodeError::Io(error) => failed(error),
-    };
-    let mut encoder = Encoder::new(tensor.spec.format);
-    let mut left = tensor.elements();
-    let mut refused = None;
-    let mut sink = |piece: &[f32]| {
-        let piece = &piece[..piece.len().min(left)];
-        left -= piece.len();
-        encoder.push(piece, out).map_err(|error| {
-            refused = Some(error);
-            io::ErrorKind::Other.into()
-        })
-    };
-    let streamed = source.stream(index, &mut sink);
-    if let Some(error) = refused {
-        return Err(unwritten(error));
-    }
-    streamed.map_err(|error| match error {
-        StreamError::Sink(error) => failed(error),
-        StreamError::Source(error) => ExportError::Source(error),
-    })?;
-    encoder.finish(out).map(drop).map_err(unwritten)
 }
 
 /// The bytes before the tensors, which follow in this order.
