@@ -73,10 +73,9 @@ impl TensorSpec {
         }
     }
 
-    /// Whether a file can hold it.
-    fn is_sound(&self) -> bool {
-        let blocks = self.shape.len() == 2 && self.shape[1].is_multiple_of(BLOCK);
-        self.shape.len() <= MOST_AXES && (blocks || !self.format.has_blocks())
+    /// Whether it has whole blocks, if its format has blocks.
+    fn is_whole(&self) -> bool {
+        !self.format.has_blocks() || (self.shape.len() == 2 && self.shape[1].is_multiple_of(BLOCK))
     }
 }
 
@@ -247,7 +246,7 @@ fn with_scales(entries: &[(Entry, u64)]) -> Result<Vec<Placed>, FormatError> {
             if spec.format == Format::Q4 {
                 spec.shape.last_mut().into_iter().for_each(|columns| *columns *= 2);
             }
-            let wanted = spec.is_sound().then(|| spec.entries().pop()).flatten();
+            let wanted = spec.is_whole().then(|| spec.entries().pop()).flatten();
             let other = wanted.as_ref().and_then(|wanted| index.get(wanted.name.as_str())).copied();
             let fits = |other: &usize| {
                 let has = &entries[*other].0;
@@ -273,7 +272,7 @@ pub(crate) fn build(specs: &[TensorSpec], metadata: Option<HashMap<String, Strin
         if spec.shape.len() > MOST_AXES {
             return Err(too_large());
         }
-        if !spec.is_sound() {
+        if !spec.is_whole() {
             return Err(format!("tensor {} of shape {:?} cannot be {}", short(&spec.name), spec.shape, spec.format));
         }
         for entry in spec.entries() {
