@@ -60,8 +60,8 @@ pub struct Stack {
     pub names: Vec<String>,
     /// `[N, stride]`.
     pub value: Tensor,
-    /// `[N, stride]`, if the parameters are trained.
-    pub grad: Option<Tensor>,
+    /// `[N, stride]`.
+    pub grad: Tensor,
 }
 
 /// All parameters of a model.
@@ -137,16 +137,16 @@ impl Parameters {
         let specs = config.param_specs();
         let both = |label: &str, shape: &[usize]| -> Result<_, GpuError> {
             let value = gpu.zeros(label, shape, DType::F32, Memory::Weights)?;
-            Ok((value, Some(gpu.zeros(label, shape, DType::F32, Memory::Gradients)?)))
+            Ok((value, gpu.zeros(label, shape, DType::F32, Memory::Gradients)?))
         };
-        let mut tensors: HashMap<&str, (Tensor, Option<Tensor>)> = HashMap::new();
+        let mut tensors: HashMap<&str, (Tensor, Tensor)> = HashMap::new();
         let mut stacks = Vec::new();
         for (of, names) in stacks_of(&specs, gpu.binding_limit().min(stack_bytes)) {
             let Matrices { count, rows, columns, stride } = of;
             let (value, grad) = both(names[0], &[count, stride])?;
             for (i, name) in names.iter().enumerate() {
                 let view = |stack: &Tensor| stack.view(i * stride, &[rows, columns]);
-                tensors.insert(name, (view(&value), grad.as_ref().map(view)));
+                tensors.insert(name, (view(&value), view(&grad)));
             }
             let names = names.iter().map(|name| name.to_string()).collect();
             stacks.push(Stack { rows, columns, stride, names, value, grad });
@@ -157,7 +157,7 @@ impl Parameters {
                 Some(views) => views,
                 None => both(&spec.name, &spec.shape)?,
             };
-            all.push(Parameter { spec: spec.clone(), weight: Weight::plain(&value), grad });
+            all.push(Parameter { spec: spec.clone(), weight: Weight::plain(&value), grad: Some(grad) });
         }
         Ok(Self { all, index: index(&specs), stacks })
     }
@@ -196,7 +196,7 @@ impl Parameters {
     pub fn clear_grads(&self, rec: &mut Recorder) {
         let alone =
             self.all.iter().filter(|parameter| parameter.spec.group != Group::Matrix).filter_map(|parameter| parameter.grad.as_ref());
-        for grad in self.stacks.iter().filter_map(|stack| stack.grad.as_ref()).chain(alone) {
+        for grad in self.stacks.iter().map(|stack| &stack.grad).chain(alone) {
             rec.clear(grad);
         }
     }

@@ -83,7 +83,7 @@ impl Optimizer {
             muon.push(MuonStack {
                 names: stack.names.clone(),
                 param: stack.value.clone(),
-                grad: stack.grad.clone().unwrap_or_else(|| panic!("{} is frozen", stack.names[0])),
+                grad: stack.grad.clone(),
                 momentum_buffer: zeros(of.stride)?,
                 second_momentum_buffer: zeros(second_stride(of))?,
                 of,
