@@ -237,8 +237,7 @@ mod tests {
             }
             let matrix = Matrix::new(w.clone(), n, k, storage.format).unwrap();
             let want = twin::forward([m, n, k], &wide(&x), eps.map(f64::from), &wide(&matrix.to_f32()), &wide(&before), finish);
-            let w = Weight::zeros(bench.gpu(), "test", storage, n, k).unwrap();
-            w.write(bench.gpu(), &matrix);
+            let w = Weight::holding(bench.gpu(), "test", &matrix, storage.order).unwrap();
             let (y, scale) = run(kernel, &w, &x, &before);
             bench.close(&y, &want, 2e-6 * (k as f64).sqrt());
             if eps.is_some() {

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use crate::gpu::{DType, Gpu, Memory, Recorder, Tensor};
 use proptest::test_runner::Config;
 
-use crate::weights::{Format, Matrix, Order, Storage};
+use crate::weights::{Format, Matrix, Order};
 
 use super::check::data::error_beside;
 pub use super::check::data::{add, random, sizes, wide};
@@ -42,9 +42,7 @@ impl Bench {
     /// A weight of `rows` rows in `format`, row after row, and the floats that it stands for.
     pub fn weight(&self, values: &[f32], rows: usize, format: Format) -> (Weight, Vec<f32>) {
         let matrix = Matrix::new(values.to_vec(), rows, values.len() / rows, format).unwrap();
-        let storage = Storage { format: matrix.format(), order: Order::Rows };
-        let weight = Weight::zeros(&self.gpu, "test", storage, rows, matrix.columns).unwrap();
-        weight.write(&self.gpu, &matrix);
+        let weight = Weight::holding(&self.gpu, "test", &matrix, Order::Rows).unwrap();
         (weight, matrix.to_f32())
     }
 

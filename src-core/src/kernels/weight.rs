@@ -40,6 +40,16 @@ impl Weight {
         Ok(Self { storage, rows, columns, words })
     }
 
+    /// A weight that holds `matrix`, in its format and this order.
+    ///
+    /// # Errors
+    /// As [`zeros`](Self::zeros).
+    pub fn holding(gpu: &Gpu, label: &str, matrix: &Matrix, order: Order) -> Result<Self, GpuError> {
+        let weight = Self::zeros(gpu, label, Storage { format: matrix.format(), order }, matrix.rows, matrix.columns)?;
+        weight.write(gpu, matrix);
+        Ok(weight)
+    }
+
     /// A weight in `words`, which has the shape of `storage`.
     pub(crate) fn in_words(words: Tensor, storage: Storage, rows: usize, columns: usize) -> Self {
         assert_eq!(words.shape(), storage.shape(rows, columns), "a weight [{rows}, {columns}], {storage:?}");
@@ -54,7 +64,7 @@ impl Weight {
     /// Replaces its values. `matrix` has its format.
     pub fn write(&self, gpu: &Gpu, matrix: &Matrix) {
         assert_eq!([matrix.rows, matrix.columns], [self.rows, self.columns]);
-        gpu.write(&self.words, &self.storage.arrange(matrix));
+        gpu.write(&self.words, self.storage.arrange(matrix).as_ref());
     }
 
     /// Its format and order.

@@ -5,6 +5,8 @@
 //! which the lanes of `matvec_lane.wgsl` and `matmul_lane.wgsl` read them: `[columns / load, rows]`; with blocks, after each
 //! block the scales of all rows. Scales are f16, two in a word.
 
+use std::borrow::Cow;
+
 use half::f16;
 use rayon::prelude::*;
 
@@ -67,11 +69,11 @@ impl Storage {
     }
 
     /// The words of `matrix`, which must be in this format.
-    pub fn arrange(self, matrix: &Matrix) -> Vec<u32> {
+    pub fn arrange(self, matrix: &Matrix) -> Cow<'_, [u32]> {
         assert_eq!(matrix.format(), self.format);
         let [units, words] = self.shape(matrix.rows, matrix.columns);
         if let (Values::F32(values), Order::Rows) = (&matrix.values, self.order) {
-            return bytemuck::cast_slice(values).to_vec();
+            return Cow::Borrowed(bytemuck::cast_slice(values));
         }
         let mut all = vec![0; units * words];
         all.par_chunks_exact_mut(words).enumerate().for_each(|(unit, words)| {
@@ -91,7 +93,7 @@ impl Storage {
                 }
             }
         });
-        all
+        Cow::Owned(all)
     }
 
     /// For each load along `columns` those of all `rows`; rows past the last one are left zero.
@@ -168,13 +170,13 @@ mod tests {
     fn rows_are_loads_and_then_scales() {
         let storage = |format| Storage { format, order: Order::Rows };
         assert_eq!(storage(Format::Q8).shape(3, 64), [3, 16 + 1]);
-        let q8 = storage(Format::Q8).arrange(&blocks(false));
+        let q8 = storage(Format::Q8).arrange(&blocks(false)).into_owned();
         assert_eq!(q8[0].to_le_bytes().map(|byte| byte as i8), [-7, -6, -5, -4]);
         assert_eq!(q8[17].to_le_bytes().map(|byte| byte as i8), [-3, -2, -1, 0]); // element 64 is 64 mod 15 − 7
         assert_eq!(q8[16 + 17], u32::from(f16::from_f32(3.0).to_bits()) | u32::from(f16::from_f32(4.0).to_bits()) << 16);
 
         assert_eq!(storage(Format::Q4).shape(3, 96), [3, 12 + 2]);
-        let q4 = storage(Format::Q4).arrange(&blocks(true));
+        let q4 = storage(Format::Q4).arrange(&blocks(true)).into_owned();
         assert_eq!(q4[0], 0x0fed_cba9); // −7 … 0 as nibbles
         assert_eq!(storage(Format::Bf16).shape(3, 12), [3, 6]);
         assert_eq!(storage(Format::F32).shape(3, 12), [3, 12]);
@@ -183,7 +185,7 @@ mod tests {
     #[test]
     fn panels_hold_what_lanes_read_together() {
         let storage = |format| Storage { format, order: Order::Panels(2) };
-        let q8 = storage(Format::Q8).arrange(&blocks(false));
+        let q8 = storage(Format::Q8).arrange(&blocks(false)).into_owned();
         assert_eq!(storage(Format::Q8).shape(3, 64), [2, 2 * 16 + 2]);
         let byte = |word: usize| q8[word].to_le_bytes()[0] as i8;
         // The first load of rows 0 and 1, the second of both; after eight loads of each, the scales of both.
@@ -193,7 +195,7 @@ mod tests {
         assert_eq!([byte(34), byte(35)], [1, 0]);
 
         let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
-        let plain = storage(Format::F32).arrange(&Matrix { rows: 3, columns: 4, values: Values::F32(values) });
+        let plain = storage(Format::F32).arrange(&Matrix { rows: 3, columns: 4, values: Values::F32(values) }).into_owned();
         let expect: Vec<f32> = (0..12).map(|i| i as f32).chain([0.0; 4]).collect();
         assert_eq!(bytemuck::cast_slice::<u32, f32>(&plain), expect);
     }

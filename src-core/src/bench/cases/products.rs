@@ -46,9 +46,8 @@ pub fn of_decoding(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
     for format in Format::ALL {
         for (rows, n) in [(1, 4 * c), (8, 4 * c), (1, sizes.config.padded_vocab())] {
             let storage = Storage { format: format.for_rows_of(c), order: product_order(gpu.capabilities(), n, c) };
-            let w = Weight::zeros(gpu, "case", storage, n, c)?;
-            let values = filled_values(n * c);
-            w.write(gpu, &Matrix::new(values, n, c, storage.format).expect("small numbers"));
+            let matrix = Matrix::new(filled_values(n * c), n, c, storage.format).expect("small numbers");
+            let w = Weight::holding(gpu, "case", &matrix, storage.order)?;
             let (x, y) = (filled(gpu, &[rows, c])?, filled(gpu, &[rows, n])?);
             let work = Work::linear([rows, n, c], storage.bytes(n, c));
             cases.push(Case::new("matvec", format!("{rows} × [{n}, {c}] {format}"), work, move |rec| {

@@ -4,7 +4,7 @@ use super::Comparison;
 use super::data;
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
 use crate::kernels::weight::Weight;
-use crate::weights::{Format, Matrix, Order, Storage};
+use crate::weights::{Format, Matrix, Order};
 
 /// How much larger an error may be here than in the kernels' tests, whose bars were measured on drivers with accurate
 /// built-in functions: Vulkan lets exp, sqrt and division be off by several units in the last place.
@@ -64,26 +64,17 @@ impl<'a> Checker<'a> {
         Ok(tensors.try_into().unwrap_or_else(|_| unreachable!("as many tensors as data")))
     }
 
-    /// A weight of `rows` rows in `format`, or in f32 where rows do not fill its blocks, in the order that `order` gives for its size;
-    /// and the numbers that it stands for.
-    pub fn weight(
-        &self,
-        values: &[f32],
-        rows: usize,
-        format: Format,
-        order: impl FnOnce(usize, usize) -> Order,
-    ) -> Result<(Weight, Vec<f64>), GpuError> {
+    /// A weight of `rows` rows in `format`, or in f32 where rows do not fill its blocks, and the numbers that it stands for.
+    pub fn weight(&self, values: &[f32], rows: usize, format: Format, order: Order) -> Result<(Weight, Vec<f64>), GpuError> {
         let columns = values.len() / rows;
         let matrix = Matrix::new(values.to_vec(), rows, columns, format).expect("random numbers are in the range of every format");
-        let storage = Storage { format: matrix.format(), order: order(rows, columns) };
-        let weight = Weight::zeros(self.gpu, "check", storage, rows, columns)?;
-        weight.write(self.gpu, &matrix);
+        let weight = Weight::holding(self.gpu, "check", &matrix, order)?;
         Ok((weight, data::wide(&matrix.to_f32())))
     }
 
     /// The same, row after row.
     pub fn table(&self, values: &[f32], rows: usize, format: Format) -> Result<(Weight, Vec<f64>), GpuError> {
-        self.weight(values, rows, format, |_, _| Order::Rows)
+        self.weight(values, rows, format, Order::Rows)
     }
 
     /// A tensor of token ids.

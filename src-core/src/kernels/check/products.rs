@@ -43,7 +43,7 @@ fn check_linear(c: &mut Checker<'_>, format: Format, [m, n, k]: [usize; 3]) -> O
     let x_tensor = c.tensor(&[m, k], &x)?;
     let capabilities = c.gpu().capabilities();
     for order in [product_order(capabilities, n, k), Order::Rows] {
-        let (w, wide_w) = c.weight(&w, n, format, |_, _| order)?;
+        let (w, wide_w) = c.weight(&w, n, format, order)?;
         let product = matmul::twin::matmul(Layout::NT, m, n, k, &wide(&x), &wide_w);
         // What is added does not depend on the format: each is tried with one.
         let add = if matches!(format, Format::Bf16 | Format::Q4) { Add::Into } else { Add::Nothing };
@@ -104,7 +104,7 @@ fn check_matvec(c: &mut Checker<'_>) -> Outcome {
         for (format, order) in orders.into_iter().chain([(Format::F32, Order::Rows)]).filter(|(format, _)| format.for_rows_of(k) == *format)
         {
             c.of(format!("{m} vectors, [{n}, {k}] {format}"));
-            let (w, ww) = c.weight(&w, n, format, |_, _| order)?;
+            let (w, ww) = c.weight(&w, n, format, order)?;
             let with_norm = [Finish::Store, Finish::Relu2, Finish::Softcap(2.5)].map(|finish| (finish, Some(1e-6f32)));
             for (finish, eps) in with_norm.into_iter().chain([(Finish::Store, None), (Finish::Into, None)]) {
                 let want = matvec::twin::forward([m, n, k], &wx, eps.map(f64::from), &ww, &wb, finish);

@@ -154,8 +154,7 @@ fn check_weight(m: usize, n: usize, k: usize, format: Format, seed: u64) {
     let want = run(&plain, product, Kernel::Plain);
     for kernel in Kernel::all(capabilities) {
         for stored in kernel.storages(capabilities).into_iter().filter(|stored| stored.format == matrix.format()) {
-            let weight = Weight::zeros(bench.gpu(), "test", stored, n, k).unwrap();
-            weight.write(bench.gpu(), &matrix);
+            let weight = Weight::holding(bench.gpu(), "test", &matrix, stored.order).unwrap();
             let got = run(weight.words(), Product { stored, ..product }, kernel);
             match kernel {
                 Kernel::Split { .. } => assert!(relative_error(&got, &wide(&want)) < 2e-6, "{kernel:?} of {stored:?}"),
