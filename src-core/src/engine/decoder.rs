@@ -2,15 +2,17 @@
 //!
 //! Works on token ids and knows no text. It owns the positions of its rows and passes them to every pass.
 
-use crate::gpu::{Clock, DType, Gpu, KernelTime, Memory, Readback, Recorder, Recording, Submission, Tensor};
+use crate::gpu::{Clock, Gpu, KernelTime, Readback, Recorder, Recording, Submission, Tensor};
 use crate::kernels::kv_cache::Cursor;
-use crate::kernels::sample::{self, Draw};
+use crate::kernels::sample::Draw;
 use crate::model::{Cache, CachedPass, Model, Want};
 
 use super::EngineError;
 
+mod drawing;
 mod verify;
 
+use drawing::Drawing;
 pub use verify::MOST_VERIFIED;
 use verify::Verify;
 
@@ -51,11 +53,8 @@ struct Row {
 
 /// The pass of one token per row, followed by drawing the next.
 struct Decode {
-    pass: CachedPass,
+    drawing: Drawing, // of a token for each of B rows
     recording: Recording,
-    logits: Tensor,
-    draws: Tensor, // [B] Draws
-    seen: Tensor,  // [B, ⌈V/32⌉]
     readback: Readback,
 }
 
@@ -210,12 +209,12 @@ impl<'a> Decoder<'a> {
     /// Tells the GPU which tokens each row holds, for draws with a repetition penalty. Tokens that are fed later are added
     /// automatically.
     pub fn mark_seen(&mut self) {
-        let words = self.decode.seen.shape()[1];
+        let words = self.decode.drawing.seen.shape()[1];
         let mut seen = vec![0u32; words * self.rows.len()];
         for (row, marks) in self.rows.iter().zip(seen.chunks_exact_mut(words)) {
             row.ids.iter().for_each(|&id| mark(marks, id));
         }
-        self.gpu.write(&self.decode.seen, &seen);
+        self.gpu.write(&self.decode.drawing.seen, &seen);
         self.marks_lack = false;
     }
 
@@ -250,12 +249,12 @@ impl<'a> Decoder<'a> {
             self.mark_seen();
         }
         self.forget_unkept();
-        let decode = &mut self.decode;
-        self.gpu.write(&decode.pass.cursors, &cursors);
-        self.gpu.write(&decode.pass.ids, &ids);
-        self.gpu.write(&decode.draws, bytemuck::cast_slice::<Draw, u32>(&draws));
-        decode.recording.run_and_read(&mut decode.readback, &[&decode.pass.ids]);
-        let drawn: Vec<i32> = decode.readback.wait()?;
+        let Decode { drawing, recording, readback } = &mut self.decode;
+        self.gpu.write(&drawing.pass.cursors, &cursors);
+        self.gpu.write(&drawing.pass.ids, &ids);
+        self.gpu.write(&drawing.draws, bytemuck::cast_slice::<Draw, u32>(&draws));
+        recording.run_and_read(readback, &[&drawing.pass.ids]);
+        let drawn: Vec<i32> = readback.wait()?;
         let mut tokens = Vec::with_capacity(feeds.len());
         for ((feed, row), drawn) in feeds.iter().zip(&mut self.rows).zip(drawn) {
             let Feed::Token(id, _) = *feed else {
@@ -276,7 +275,7 @@ impl<'a> Decoder<'a> {
     /// Softcapped logits after the last step, `[rows, V]`. Those of idle rows are undefined.
     pub fn logits(&self) -> Result<Vec<f32>, EngineError> {
         let (vocab, padded) = (self.model.config.vocab_size, self.model.config.padded_vocab());
-        let all: Vec<f32> = self.gpu.read(&self.decode.logits)?;
+        let all: Vec<f32> = self.gpu.read(self.decode.drawing.logits())?;
         Ok(all.chunks_exact(padded).flat_map(|row| &row[..vocab]).copied().collect())
     }
 }
@@ -300,18 +299,9 @@ impl Row {
 
 impl Decode {
     fn new(gpu: &Gpu, model: &Model, cache: &Cache, rows: usize) -> Result<Self, EngineError> {
-        let (vocab, padded) = (model.config.vocab_size, model.config.padded_vocab());
-        let pass = CachedPass::allocate(gpu, &model.config, rows, 1, Want::Logits)?;
-        let words = |name: &str, columns: usize| gpu.zeros(name, &[rows, columns], DType::U32, Memory::Activations);
-        let draws = words("draws", Draw::WORDS)?;
-        let seen = words("tokens seen", vocab.div_ceil(32))?;
-        let scratch = sample::scratch_len(gpu.capabilities(), vocab, padded);
-        let weights = gpu.zeros("weights of tokens", &[rows, scratch], DType::F32, Memory::Workspace)?;
-        let logits = pass.logits.clone().unwrap_or_else(|| weights.clone());
-        let mut rec = Recorder::new(gpu);
-        model.record_cached(&mut rec, &pass, cache);
-        sample::forward(&mut rec, vocab, &logits, &draws, &seen, &pass.ids, &weights);
-        let readback = Readback::new(gpu, pass.ids.bytes())?;
-        Ok(Self { recording: rec.finish()?, pass, logits, draws, seen, readback })
+        let drawing = Drawing::allocate(gpu, model, rows, 1)?;
+        let recording = drawing.record(gpu, model, cache)?;
+        let readback = Readback::new(gpu, drawing.pass.ids.bytes())?;
+        Ok(Self { drawing, recording, readback })
     }
 }

@@ -9,11 +9,12 @@
 
 use std::collections::VecDeque;
 
-use crate::gpu::{DType, Memory, Readback, Recorder, Recording, Tensor};
+use crate::gpu::{Readback, Recording};
 use crate::kernels::matvec;
-use crate::kernels::sample::{self, Draw};
-use crate::model::{Cache, CachedPass, Want};
+use crate::kernels::sample::Draw;
+use crate::model::{Cache, CachedPass};
 
+use super::drawing::Drawing;
 use super::{Decoder, mark};
 use crate::engine::EngineError;
 
@@ -23,50 +24,20 @@ pub const MOST_VERIFIED: usize = matvec::MOST_ROWS;
 // The cache expects that no more slots than this are written in vain.
 const _: () = assert!(MOST_VERIFIED <= Cache::UNKEPT && MOST_VERIFIED < CachedPass::SHARED_KEYS);
 
-/// The buffers of a pass.
-struct Buffers {
-    pass: CachedPass,
-    draws: Tensor,   // [R, 8] Draws
-    seen: Tensor,    // [R, ⌈V/32⌉]
-    weights: Tensor, // [R, scratch]
-}
-
 /// The passes that verify tokens, and the tokens of the last one.
 pub struct Verify {
     /// Those of the longest pass, which the shorter ones use too.
-    buffers: Buffers,
-    recorded: Vec<(Buffers, Recording)>,
+    buffers: Drawing,
+    recorded: Vec<(Drawing, Recording)>,
     readback: Readback,
     /// The row of the last verification, and its tokens that are not kept yet.
     row: usize,
     unkept: VecDeque<u32>,
 }
 
-impl Buffers {
-    fn allocate(decoder: &Decoder<'_>) -> Result<Self, EngineError> {
-        let Decoder { gpu, model, .. } = decoder;
-        let (vocab, padded) = (model.config.vocab_size, model.config.padded_vocab());
-        let rows = MOST_VERIFIED.min(decoder.capacity());
-        let words = |name: &str, columns: usize| gpu.zeros(name, &[rows, columns], DType::U32, Memory::Activations);
-        let scratch = sample::scratch_len(gpu.capabilities(), vocab, padded);
-        Ok(Self {
-            pass: CachedPass::allocate(gpu, &model.config, 1, rows, Want::Logits)?,
-            draws: words("draws", Draw::WORDS)?,
-            seen: words("tokens seen", vocab.div_ceil(32))?,
-            weights: gpu.zeros("weights of tokens", &[rows, scratch], DType::F32, Memory::Workspace)?,
-        })
-    }
-
-    /// The same for a pass of fewer rows.
-    fn shorter(&self, rows: usize) -> Self {
-        let first = |tensor: &Tensor| tensor.view(0, &[rows, tensor.shape()[1]]);
-        Self { pass: self.pass.shorter(rows), draws: first(&self.draws), seen: first(&self.seen), weights: first(&self.weights) }
-    }
-}
-
 impl Verify {
     fn new(decoder: &Decoder<'_>) -> Result<Self, EngineError> {
-        let buffers = Buffers::allocate(decoder)?;
+        let buffers = Drawing::allocate(&decoder.gpu, decoder.model, 1, MOST_VERIFIED.min(decoder.capacity()))?;
         let readback = Readback::new(&decoder.gpu, buffers.pass.ids.bytes())?;
         Ok(Self { buffers, recorded: Vec::new(), readback, row: 0, unkept: VecDeque::new() })
     }
@@ -78,13 +49,7 @@ impl Verify {
             return Ok(found);
         }
         let buffers = self.buffers.shorter(rows);
-        let Buffers { pass, draws, seen, weights } = &buffers;
-        let mut rec = Recorder::new(&decoder.gpu);
-        decoder.model.record_cached(&mut rec, pass, &decoder.cache);
-        if let Some(logits) = &pass.logits {
-            sample::forward(&mut rec, decoder.model.config.vocab_size, logits, draws, seen, &pass.ids, weights);
-        }
-        let recording = rec.finish()?;
+        let recording = buffers.record(&decoder.gpu, decoder.model, &decoder.cache)?;
         self.recorded.push((buffers, recording));
         Ok(self.recorded.len() - 1)
     }
@@ -119,7 +84,7 @@ impl Decoder<'_> {
 
     fn verify_with(&mut self, verify: &mut Verify, row: usize, ids: &[u32], draws: &[Draw]) -> Result<Vec<Option<u32>>, EngineError> {
         let place = verify.pass_for(self, ids.len())?;
-        let (Buffers { pass, draws: to, seen, .. }, recording) = &verify.recorded[place];
+        let (Drawing { pass, draws: to, seen, .. }, recording) = &verify.recorded[place];
         let held = &self.rows[row];
         if draws.iter().any(|draw| draw.penalty != 1.0) {
             self.gpu.write(seen, &marks(&held.ids, ids, seen.shape()));
