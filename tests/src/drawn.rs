@@ -7,9 +7,10 @@ use std::path::Path;
 use nc_core::checkpoint::home::Home;
 use nc_core::checkpoint::{Run, Snapshot, TensorRef, load_model, save};
 use nc_core::gpu::{Gpu, Recorder};
-use nc_core::model::{Activations, Config, Group, Keep, Model, ParamSpec};
+use nc_core::model::{Activations, Architecture, Config, Group, Keep, Model, ParamSpec, Parameters};
 use nc_core::tokenizer::Tokenizer;
 use nc_core::train::{load, run_config};
+use nc_core::weights::Format;
 
 use crate::script::TRAINING;
 
@@ -50,6 +51,26 @@ pub fn install_values(home: &Path, name: &str, config: &Config, tokenizer: &Toke
         specs.iter().zip(&tensors).map(|(spec, data)| TensorRef { name: &spec.name, shape: &spec.shape, data }).collect();
     let snapshot = Snapshot { step: STEP, model: &mut refs.as_slice(), optimizer: None, state: serde_json::value::RawValue::NULL };
     save(&run.lock().unwrap(), snapshot, NonZeroUsize::new(1)).unwrap();
+}
+
+/// A model of two layers, the first with a window of 512 tokens, whose ring buffer goes round after 768.
+pub fn windowed(gpu: &Gpu, n_embd: usize, architecture: Architecture, format: Format) -> Model {
+    let config = Config {
+        sequence_len: 1500,
+        vocab_size: 64,
+        n_layer: 2,
+        n_head: 2,
+        n_kv_head: 1,
+        n_embd,
+        window_pattern: "SL".into(),
+        architecture,
+    };
+    let parameters = Parameters::frozen(gpu, &config, format).unwrap();
+    for (i, spec) in config.param_specs().into_iter().enumerate() {
+        let values: Vec<f32> = (0..spec.len()).map(|j| ((i * 7919 + j * 104_729) % 1009) as f32 / 2018.0 - 0.25).collect();
+        parameters.upload(gpu, &spec.name, &spec.shape, &values).unwrap();
+    }
+    Model::new(gpu, &config, parameters).unwrap()
 }
 
 /// Logits of a run's newest checkpoint after each of `ids`, `[T, V]`, on the tests' adapter.

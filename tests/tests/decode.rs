@@ -7,6 +7,7 @@ use nc_core::gpu::{Gpu, Recorder};
 use nc_core::kernels::sample::Draw;
 use nc_core::model::{Activations, Architecture, Config, Keep, Model, Parameters};
 use nc_core::weights::Format;
+use nc_tests::drawn::windowed;
 use nc_tests::golden::{Case, Report};
 use nc_tests::{golden_models, twin};
 
@@ -239,30 +240,10 @@ fn what_does_not_fit_is_refused_and_harms_nothing() {
     decoder.step(&[Feed::Token(1, Draw::GREEDY)]).unwrap();
 }
 
-/// A model of two layers, the first with a window that the cache of a long text has written over several times.
-fn windowed(gpu: &Gpu) -> Model {
-    let config = Config {
-        sequence_len: 1500,
-        vocab_size: 64,
-        n_layer: 2,
-        n_head: 2,
-        n_kv_head: 1,
-        n_embd: 32,
-        window_pattern: "SL".into(),
-        architecture: Architecture::CURRENT,
-    };
-    let parameters = Parameters::frozen(gpu, &config, Format::F32).unwrap();
-    for (i, spec) in config.param_specs().into_iter().enumerate() {
-        let values: Vec<f32> = (0..spec.len()).map(|j| ((i * 7919 + j * 104_729) % 1009) as f32 / 2018.0 - 0.25).collect();
-        parameters.upload(gpu, &spec.name, &spec.shape, &values).unwrap();
-    }
-    Model::new(gpu, &config, parameters).unwrap()
-}
-
 #[test]
 fn a_window_that_was_written_over_shows_the_same_logits() {
     let gpu = Gpu::open(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap();
-    let model = windowed(&gpu);
+    let model = windowed(&gpu, 32, Architecture::CURRENT, Format::F32);
     let (seq, vocab) = (1400, model.config.vocab_size);
     let ids: Vec<u32> = (0..seq).map(|t| ((t * t + t / 7) % vocab) as u32).collect();
 

@@ -9,32 +9,13 @@ use nc_core::engine::decoder::{Decoder, Feed, MOST_VERIFIED};
 use nc_core::engine::{Drafter, Effort, Engine, EngineError, Event, GenerateOptions, Generated, Overflow, Reason, Sampling, Stats};
 use nc_core::gpu::Gpu;
 use nc_core::kernels::sample::{Draw, twin};
-use nc_core::model::{Architecture, Config, Model, Parameters};
+use nc_core::model::Architecture;
 use nc_core::weights::Format;
+use nc_tests::drawn::windowed;
 use nc_tests::nc_core;
 use nc_tests::script::{Script, byte_token, bytes_tokenizer};
 use nc_tests::workshop::{Workshop, refusal, words};
 use serde_json::Value;
-
-/// A model of two layers, the first with a window of 512 tokens, whose ring buffer goes round after 768.
-fn windowed(gpu: &Gpu, architecture: Architecture, format: Format) -> Model {
-    let config = Config {
-        sequence_len: 1500,
-        vocab_size: 64,
-        n_layer: 2,
-        n_head: 2,
-        n_kv_head: 1,
-        n_embd: 64,
-        window_pattern: "SL".into(),
-        architecture,
-    };
-    let parameters = Parameters::frozen(gpu, &config, format).unwrap();
-    for (i, spec) in config.param_specs().into_iter().enumerate() {
-        let values: Vec<f32> = (0..spec.len()).map(|j| ((i * 7919 + j * 104_729) % 1009) as f32 / 2018.0 - 0.25).collect();
-        parameters.upload(gpu, &spec.name, &spec.shape, &values).unwrap();
-    }
-    Model::new(gpu, &config, parameters).unwrap()
-}
 
 fn gpu() -> Gpu {
     Gpu::open(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap()
@@ -56,7 +37,7 @@ fn a_verified_token_is_drawn_as_by_a_step_to_the_bit() {
     let gpu = gpu();
     let cases = [(Architecture::CURRENT, Format::F32), (Architecture::CLASSIC, Format::F32), (Architecture::CURRENT, Format::Q8)];
     for (architecture, format) in cases {
-        let model = windowed(&gpu, architecture, format);
+        let model = windowed(&gpu, 64, architecture, format);
         let ids: Vec<u32> = (0..1500).map(|t| ((t * t + t / 7) % 64) as u32).collect();
         let junk = [9; MOST_VERIFIED];
         let new = || Decoder::new(&gpu, &model, 1, usize::MAX).unwrap();
@@ -311,7 +292,7 @@ fn a_draft_model_of_another_tokenizer_is_refused() {
     let mut of_ids = Engine::of_ids(&script.gpu, &script.model).unwrap();
     assert!(matches!(of_ids.speculate(drafter(Some(&script.tokenizer)), Effort::Always), Err(EngineError::OtherTokenizer)));
     of_ids.speculate(drafter(None), Effort::Always).unwrap();
-    let other = windowed(&script.gpu, Architecture::CURRENT, Format::F32);
+    let other = windowed(&script.gpu, 64, Architecture::CURRENT, Format::F32);
     let drafter = Drafter::Model { gpu: &script.gpu, model: &other, tokenizer: None };
     assert!(matches!(of_ids.speculate(drafter, Effort::Always), Err(EngineError::OtherTokenizer)));
 }
