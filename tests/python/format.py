@@ -1,4 +1,4 @@
-"""A second reader of nc-core's own format: the other side of tests/export.rs.
+"""A second reader of nc-core's own format: the other side of tests/export/main.rs.
 
 Written from docs/FORMAT.md alone, one token after the other and without a cache, so that the page is known to say enough.
 Takes a folder; reads from standard input {"ids": [[id, ...], ...]} and writes {"logits": [[[...], ...], ...]}.

@@ -1,4 +1,4 @@
-"""What Hugging Face's libraries make of an exported folder: the other side of tests/export.rs.
+"""What Hugging Face's libraries make of an exported folder: the other side of tests/export/main.rs.
 
 Takes the folder; reads questions from standard input and writes answers, both JSON:
   texts          → encoded: by `tokenizers` with encode_special_tokens; wrapped: by transformers with split_special_tokens;
