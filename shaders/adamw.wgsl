@@ -24,6 +24,7 @@ alias Element = {% if wide %}vec4<f32>{% else %}f32{% endif %};
 @group(0) @binding(3) var<storage, read_write> exp_avg: array<Element>;      // [len]  m
 @group(0) @binding(4) var<storage, read_write> exp_avg_sq: array<Element>;   // [len]  v
 @group(0) @binding(5) var<storage, read> numbers: array<vec4<f32>>;          // [slots]
+@group(0) @binding(6) var<storage, read> halt: array<u32>;                   // not 0: a gradient is not finite, nothing changes
 
 @compute @workgroup_size(128)
 fn forward(
@@ -32,7 +33,7 @@ fn forward(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = flat(workgroup, groups) * 128u + local;
-    if i >= shape.len { return; }
+    if i >= shape.len || halt[0] != 0u { return; }
     let now = numbers[shape.slot];
 
     let g = grad[i] * now.w;

@@ -6,7 +6,7 @@
 // lanes, and broadcast; so each value that a lane loads feeds many multiply-adds.
 //
 // Layout `packed` reads both operands from the panels of `pack.wgsl`, of {{ rows }} rows of A and {{ subgroup * quads * 4 }} columns of B. With
-// `panels` B is a weight, which was stored in such panels in any format.
+// `panels` B is a weight, which was stored in such panels in any format. With `narrow` both were packed in 16 bits.
 // In other cases, rows and columns past the edge are computed from clamped loads. In either case they are not stored.
 
 #include "shared/matmul.wgsl"
@@ -67,7 +67,7 @@ fn forward(
 {% macro load_a() %}
 {% for i in range(a_loads) %}
 {% if packed %}
-        let a{{ i }} = a[a_at + {{ i * subgroup }}u];
+        let a{{ i }} = {% if narrow %}unpack_weights(a[a_at + {{ i * subgroup }}u], 0u){% else %}a[a_at + {{ i * subgroup }}u]{% endif %};
 {% else %}
         let a{{ i }} = a[a{{ i }}_at];
         a{{ i }}_at += {% if tn %}shape.m{% else %}1u{% endif %};

@@ -6,6 +6,8 @@
 
 #include "shared/weights.wgsl"
 
+{% set narrow = narrow is defined and narrow %}     {# both operands were packed in 16 bits, along k #}
+
 struct Shape {
     m: u32,
     n: u32,
@@ -21,14 +23,26 @@ struct Shape {
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<{% if narrow %}{{ load }}{% else %}f32{% endif %}>;
 @group(0) @binding(2) var<storage, read> b: array<{% if format == "f32" %}f32{% else %}{{ load }}{% endif %}>;
 @group(0) @binding(3) var<storage, read_write> c: array<f32>;      // [M, N]
 {% if add == "scaled" %}
 @group(0) @binding(4) var<storage, read> d: array<f32>;            // [M, N]
 {% endif %}
 
-// Element `i` of sum `column`.
+// Element `i` of the left side of sum `row`.
+{% if narrow %}
+{{ rows_of_weights("a", "(shape.k / 4u)") }}
+fn left(start: u32, row: u32, i: u32) -> f32 {
+    return a_quad(a_row(row), i / 4u)[i % 4u];
+}
+{% else %}
+fn left(start: u32, row: u32, i: u32) -> f32 {
+    return a[start + {% if layout == "tn" %}i * shape.m + row{% else %}row * shape.k + i{% endif %}];
+}
+{% endif %}
+
+// Element `i` of the right side of sum `column`.
 {% if format == "f32" %}
 fn right(start: u32, column: u32, i: u32) -> f32 {
     return b[start + {% if layout == "nt" %}column * shape.k + i{% else %}i * shape.n + column{% endif %}];
@@ -55,7 +69,7 @@ fn forward(
 
     var sum = 0.0;
     for (var k = 0u; k < shape.k; k++) {
-        let x = a[a_start + {% if layout == "tn" %}k * shape.m + row{% else %}row * shape.k + k{% endif %}];
+        let x = left(a_start, row, k);
         let y = right(b_start, column, k);
         sum = fma(x, y, sum);
     }

@@ -22,6 +22,9 @@
 {% if format != "f32" %}
 {{ rows_of_weights("b", "(shape.k / 4u)") }}
 {% endif %}
+{% if narrow %}
+{{ rows_of_weights("a", "(shape.k / 4u)") }}
+{% endif %}
 
 {% for name, along, rows, row_quads in operands %}
 {% if along %}
@@ -37,12 +40,12 @@ struct Slice_{{ name }} {
 fn load_{{ name }}(start: u32, pair: u32, k: u32) -> mat2x4<f32> {
     let k_quads = shape.k / 4u;
     let inside = k < shape.k;
-{% if name == "b" and format != "f32" %}
+{% if narrow or (name == "b" and format != "f32") %}
     let quad = min(k / 4u, k_quads - 1u);
     let last = {{ rows }} - 1u;
     return mat2x4<f32>(
-        select(vec4<f32>(0.0), b_quad(b_row(min(2u * pair, last)), quad), inside),
-        select(vec4<f32>(0.0), b_quad(b_row(min(2u * pair + 1u, last)), quad), inside),
+        select(vec4<f32>(0.0), {{ name }}_quad({{ name }}_row(min(2u * pair, last)), quad), inside),
+        select(vec4<f32>(0.0), {{ name }}_quad({{ name }}_row(min(2u * pair + 1u, last)), quad), inside),
     );
 {% else %}
     let last = ({{ rows }} - 1u) * k_quads;

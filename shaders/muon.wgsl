@@ -42,6 +42,7 @@ struct Shape {
 @group(0) @binding(11) var<storage, read> moment4: array<vec4<f32>>;         // v, to read
 @group(0) @binding(12) var<storage, read_write> param: array<vec4<f32>>;     // [N, stride]  p
 @group(0) @binding(13) var<storage, read> spread: array<vec2<f32>>;          // [N, segments]  of `variance`
+@group(0) @binding(14) var<storage, read> halt: array<u32>;                  // not 0: a gradient is not finite, and m, v and p stay
 
 // Elements of the axis that a workgroup sums.
 const SEGMENT = {{ segment }}u;
@@ -62,7 +63,7 @@ fn whole(matrix: u32, axis: u32) -> vec2<f32> {
 fn momentum({{ lane_arguments() }}) {
     let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
-    if row >= shape.count * shape.rows { return; }
+    if row >= shape.count * shape.rows || halt[0] != 0u { return; }
     let start = row / shape.rows * shape.stride + row % shape.rows * shape.quads;
     let now = numbers[shape.slot];
 
@@ -119,7 +120,7 @@ fn variance({{ lane_arguments() }}) {
     let lane = {{ lane_of_arguments() }};
     let part = row_index(lane);
     let count = segments(shape.kept);
-    if part >= shape.count * count { return; }
+    if part >= shape.count * count || halt[0] != 0u { return; }
     let matrix = part / count;
     let start = matrix * shape.kept;
     let state = matrix * shape.state;
@@ -142,7 +143,7 @@ fn variance({{ lane_arguments() }}) {
 fn update({{ lane_arguments() }}) {
     let lane = {{ lane_of_arguments() }};
     let row = row_index(lane);
-    if row >= shape.count * shape.rows { return; }
+    if row >= shape.count * shape.rows || halt[0] != 0u { return; }
     let matrix = row / shape.rows;
     let start = matrix * shape.stride + row % shape.rows * shape.quads;
     let now = numbers[shape.slot];

@@ -8,6 +8,8 @@
 
 #include "shared/weights.wgsl"
 
+{% set narrow = narrow is defined and narrow %}     {# both operands were packed in 16 bits, along k #}
+
 struct Shape {
     m: u32,
     n_quads: u32,         // N / 4
@@ -23,7 +25,7 @@ struct Shape {
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> a: array<{% if narrow %}{{ load }}{% else %}vec4<f32>{% endif %}>;
 @group(0) @binding(2) var<storage, read> b: array<{{ load }}>;
 @group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;      // [M, N]
 {% if add == "scaled" %}

@@ -9,6 +9,7 @@ pub mod foreign;
 pub mod golden;
 pub mod importing;
 pub mod memory;
+pub mod passes;
 pub mod python;
 pub mod script;
 pub mod server;

@@ -41,7 +41,7 @@ fn config([n_layer, n_head, n_kv_head, n_embd, sequence_len, vocab_size, _]: [us
 }
 
 fn step(gpu: &Gpu, config: &Config, rows: usize) -> Trainer {
-    let mut trainer = Trainer::new(gpu, config, &OptimizerConfig::new(config.n_embd, 1.0), rows).unwrap();
+    let mut trainer = Trainer::new(gpu, config, &OptimizerConfig::new(config.n_embd, 1.0), rows, Arithmetic::default()).unwrap();
     trainer.model.parameters.initialise(gpu, config, 1);
     let ids: Vec<i32> = (0..rows * config.sequence_len).map(|i| (i * 7 % config.vocab_size) as i32).collect();
     let batch = Batch { rows, row_len: config.sequence_len, inputs: ids.clone(), targets: ids };
@@ -59,7 +59,7 @@ fn a_steps_peak_is_what_is_predicted() {
     let mut before = 0;
     for case in CASES {
         let (config, rows) = (config(case), case[6]);
-        let predicted = step_memory(&gpu, &config, rows).unwrap();
+        let predicted = step_memory(&gpu, &config, rows, Arithmetic::default()).unwrap();
         // The peak is the device's, so every case must exceed the one before.
         assert!(predicted.total() > before, "{case:?} needs {} bytes, less than the case before it", predicted.total());
         assert_eq!(gpu.memory().current, 0, "something was not freed before {case:?}");
@@ -84,7 +84,7 @@ fn check_kinds(predicted: &StepMemory, measured: &MemoryUse, what: &str) {
 fn every_combination_of_parts_needs_what_is_predicted() {
     let gpu = Gpu::open(None).unwrap();
     let with = |architecture| Config { architecture, ..config([3, 4, 2, 128, 64, 300, 2]) };
-    let predict = |config: &Config| step_memory(&gpu, config, 2).unwrap();
+    let predict = |config: &Config| step_memory(&gpu, config, 2, Arithmetic::default()).unwrap();
     let whole = predict(&with(Architecture::CURRENT));
     for architecture in architectures() {
         let config = with(architecture);
@@ -175,7 +175,7 @@ fn check_ledger(gpu: &Gpu) {
 fn rows_add_activations_and_workspace_only() {
     let gpu = Gpu::open(None).unwrap();
     let config = config(CASES[1]);
-    let [one, two, three] = [1, 2, 3].map(|rows| step_memory(&gpu, &config, rows).unwrap());
+    let [one, two, three] = [1, 2, 3].map(|rows| step_memory(&gpu, &config, rows, Arithmetic::default()).unwrap());
     assert_eq!(three.activations - two.activations, two.activations - one.activations);
     assert_eq!((one.weights, one.gradients, one.moments), (two.weights, two.gradients, two.moments));
     assert!(two.activations > one.activations && two.workspace > one.workspace);
@@ -188,7 +188,7 @@ fn models_that_no_device_holds_are_predicted() {
     for (depth, seq, vocab, rows) in [(4, 512, 4096, 4), (26, 2048, 65_536, 32), (500, 65_536, 65_536, 1)] {
         let config = Config::from_depth(depth, 64, 128, seq, vocab, "SSSL").unwrap();
         let started = Instant::now();
-        let step = step_memory(&gpu, &config, rows).unwrap();
+        let step = step_memory(&gpu, &config, rows, Arithmetic::default()).unwrap();
         let (seconds, started) = (started.elapsed().as_secs_f64(), Instant::now());
         let decoder = decoder_memory(&gpu, &config, Format::F32, rows, seq, 256).unwrap();
         println!("depth {depth}: a step in {:.1} ms, a decoder in {:.1} ms", 1e3 * seconds, 1e3 * started.elapsed().as_secs_f64());
@@ -235,7 +235,7 @@ fn the_worked_examples_of_the_docs_are_what_is_predicted() {
     let mut missing = Vec::new();
     for ((depth, seq, vocab, rows), word, architecture) in current.into_iter().chain(classic) {
         let config = Config::from_depth_with(architecture, depth, 64, 128, seq, vocab, "SSSL").unwrap();
-        let predicted = step_memory(&gpu, &config, rows).unwrap();
+        let predicted = step_memory(&gpu, &config, rows, Arithmetic::default()).unwrap();
         let (published, total) = (published(&config, rows), predicted.total());
         assert!(published.abs_diff(total) * 50 < total, "depth {depth}{word}, {rows} rows: {published} by the formula, not {total}");
         let mebibytes = |bytes: u64| format!("{:.0}", bytes as f64 / f64::from(1 << 20));

@@ -9,6 +9,7 @@ use crate::gpu::{Gpu, GpuError};
 use crate::kernels::check;
 use crate::model::{Config, ConfigError, Model, Parameters};
 use crate::train::memory::step_memory;
+use crate::train::trainer::Arithmetic;
 use crate::weights::Format;
 
 use super::cases::{GROUPS, Sizes};
@@ -216,13 +217,13 @@ impl<'a> DeviceBench<'a> {
         if !self.affords(&format!("a training step of {name}"), flops, rate, 5.0) {
             return Ok(None);
         }
-        let needed = step_memory(self.gpu, config, batch)?.total();
+        let needed = step_memory(self.gpu, config, batch, Arithmetic::default())?.total();
         if self.gpu.adapter_memory().is_some_and(|memory| needed > memory / 10 * 9) {
             self.skip(format!("a training step of {name}: it needs {} MiB of memory", needed >> 20));
             return Ok(None);
         }
         (self.say)(&format!("training step of {name}"));
-        let mut training = Training::new(self.gpu, config, batch)?;
+        let mut training = Training::new(self.gpu, config, batch, Arithmetic::default())?;
         training.step()?;
         let mut seconds = vec![training.step()?];
         while seconds.len() < 7 && seconds[0] < self.left() / 4.0 {

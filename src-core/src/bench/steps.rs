@@ -9,7 +9,7 @@ use crate::gpu::{Gpu, GpuError};
 use crate::kernels::sample::Draw;
 use crate::model::{Config, Model};
 use crate::optim::{OptimizerConfig, Schedule};
-use crate::train::trainer::Trainer;
+use crate::train::trainer::{Arithmetic, Trainer};
 
 use super::clock::median;
 
@@ -26,8 +26,8 @@ pub struct Training {
 
 impl Training {
     /// A newly initialised model of `config`, and a batch of `rows` rows; a step is one batch.
-    pub fn new(gpu: &Gpu, config: &Config, rows: usize) -> Result<Self, GpuError> {
-        let trainer = Trainer::new(gpu, config, &OptimizerConfig::new(config.n_embd, 1.0), rows)?;
+    pub fn new(gpu: &Gpu, config: &Config, rows: usize, arithmetic: Arithmetic) -> Result<Self, GpuError> {
+        let trainer = Trainer::new(gpu, config, &OptimizerConfig::new(config.n_embd, 1.0), rows, arithmetic)?;
         trainer.model.parameters.initialise(gpu, config, 42);
         Ok(Self {
             gpu: gpu.clone(),

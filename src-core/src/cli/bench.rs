@@ -3,13 +3,16 @@
 use clap::Subcommand;
 use serde_json::json;
 
+use super::numerics::NumericsArgs;
 use super::{Context, Failure};
 use crate::bench::clock::{median, median_seconds};
 use crate::bench::steps::Training;
 use crate::gpu::{Clock, DType, Gpu, KernelTime, Memory, Recorder};
 use crate::kernels::matmul::{Layout, Product, matmul};
+use crate::kernels::precision::Precision;
 use crate::model::Config;
 use crate::train::memory::step_memory;
+use crate::train::trainer::Arithmetic;
 
 /// Options of `nc-core bench`.
 #[derive(clap::Args)]
@@ -60,6 +63,11 @@ struct StepArgs {
     /// Steps to time; the median is reported
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
+    /// Round the inputs of products: f32, f16 or bf16
+    #[arg(long, value_name = "FORMAT", default_value_t)]
+    precision: Precision,
+    #[command(flatten)]
+    numerics: NumericsArgs,
     /// Time the same model in another framework on this adapter instead
     #[cfg(feature = "burn")]
     #[arg(long, value_enum)]
@@ -123,13 +131,14 @@ fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failu
     if let Some(Peer::Burn) = args.peer {
         return bench_burn(args, &config, gpu, context);
     }
-    let mut training = Training::new(gpu, &config, args.batch)?;
+    let arithmetic = Arithmetic { precision: args.precision, numerics: args.numerics.numerics(args.precision) };
+    let mut training = Training::new(gpu, &config, args.batch, arithmetic)?;
     training.step()?;
     let seconds = (0..args.steps).map(|_| training.step()).collect::<Result<Vec<f64>, _>>()?;
     let seconds = median(seconds);
     let tokens = args.batch * args.seq;
     let memory = gpu.memory();
-    let predicted = step_memory(gpu, &config, args.batch)?.total();
+    let predicted = step_memory(gpu, &config, args.batch, arithmetic)?.total();
 
     let clock = Clock::of(gpu);
     let mut kernels: Vec<KernelTime> = Vec::new();
@@ -142,7 +151,8 @@ fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failu
 
     let mut lines = vec![
         format!(
-            "training step on {}: depth {}, {} rows of {}, vocabulary {}, windows {}",
+            "training step in {} on {}: depth {}, {} rows of {}, vocabulary {}, windows {}",
+            args.precision,
             gpu.info().name,
             args.depth,
             args.batch,
@@ -174,6 +184,7 @@ fn bench_step(args: &StepArgs, gpu: &Gpu, context: &Context) -> Result<(), Failu
         "adapter": gpu.info().name,
         "driver": gpu.info().driver_info,
         "depth": args.depth, "seq": args.seq, "vocab": args.vocab, "batch": args.batch, "window_pattern": args.window_pattern,
+        "precision": args.precision, "numerics": arithmetic.numerics,
         "clock": clock.name(),
         "kernels": kernels
             .iter()

@@ -27,6 +27,7 @@ mod import;
 mod info;
 mod interrupt;
 mod loaded;
+mod numerics;
 mod report;
 mod sampling;
 mod score;

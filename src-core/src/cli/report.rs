@@ -68,8 +68,12 @@ fn step_line(step: &StepReport) -> String {
         Length::Steps(steps) => format!("/{steps:05}"),
         Length::Epoch { .. } => format!(" ({:.1} %)", 100.0 * step.progress),
     };
+    let skipped = match step.loss_scale {
+        Some(scale) if step.skipped => format!(" | left out: a gradient overflowed f16 with loss scale {scale}, which is halved"),
+        _ => String::new(),
+    };
     format!(
-        "step {:05}{of} | loss {loss:.4} | bpb {bpb:.4} | lrm {lr_multiplier:.2} | {:.0} ms | {tokens_per_second:.0} tok/s | {:.1} GFLOP/s | {} | eta {}",
+        "step {:05}{of} | loss {loss:.4} | bpb {bpb:.4} | lrm {lr_multiplier:.2} | {:.0} ms | {tokens_per_second:.0} tok/s | {:.1} GFLOP/s | {} | eta {}{skipped}",
         step.step,
         seconds * 1e3,
         flops_per_second / 1e9,

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::loaded::{check_made_by, only_run, tokenizer_of};
+use super::numerics::NumericsArgs;
 use super::train::every;
 use super::{Context, Ended, Failure, interrupt, report};
 use crate::checkpoint::{Run, RunError};
 use crate::gpu::{Gpu, Numerics};
+use crate::kernels::precision::Precision;
 use crate::model::Config;
 use crate::optim::Horizon;
 use crate::tasks::{HeldOut, NAMES, TaskError, TaskSpec, standard};
@@ -94,6 +96,12 @@ pub struct Args {
     #[arg(long, allow_negative_numbers = true, value_name = "R", default_value_t = 0.0, help_heading = "Optimization")]
     final_lr_frac: f64,
 
+    /// What the inputs of products are rounded to: f32, f16 or bf16 [default: as the run that it starts from]
+    #[arg(long, value_name = "FORMAT", help_heading = "Optimization")]
+    precision: Option<Precision>,
+    #[command(flatten)]
+    numerics: NumericsArgs,
+
     /// Steps between validations; -1 for none
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 200, help_heading = "Evaluation")]
     eval_every: i64,
@@ -112,7 +120,7 @@ pub struct Args {
 }
 
 /// Options that a run's `config.json` records: a resumed run already has them.
-const RECORDED: [&str; 25] = [
+const RECORDED: [&str; 27] = [
     "step",
     "load_optimizer",
     "no_load_optimizer",
@@ -132,6 +140,8 @@ const RECORDED: [&str; 25] = [
     "warmup_ratio",
     "warmdown_ratio",
     "final_lr_frac",
+    "precision",
+    "numerics",
     "eval_every",
     "sample_every",
     "eval_tokens",
@@ -177,6 +187,7 @@ fn untrained(model: &Config, defaults: &Defaults) -> LoopOptions {
         save_every: None,
         keep_last: None,
         numerics: Numerics::Exact,
+        precision: Precision::F32,
     }
 }
 
@@ -279,7 +290,8 @@ fn common(args: &Args, base: &LoopOptions, defaults: &Defaults) -> LoopOptions {
         eval_tokens: args.eval_tokens.unwrap_or(defaults.eval_tokens),
         save_every: every(args.save_every.unwrap_or(defaults.save_every)),
         keep_last: Some(args.keep_last.get()),
-        numerics: base.numerics,
+        numerics: args.numerics.numerics_or(args.precision, base.numerics),
+        precision: args.precision.unwrap_or(base.precision),
     }
 }
 

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::loaded::{check_made_by, only_run, tokenizer_of};
+use super::numerics::NumericsArgs;
 use super::{Context, Ended, Failure, corpus, interrupt, note, report, spinner};
 use crate::checkpoint::Run;
 use crate::data::loader::Changes;
 use crate::data::{self, DataError, DataSet, Split};
-use crate::gpu::{Gpu, Numerics};
+use crate::gpu::Gpu;
 use crate::interchange::import::open_tokenizer;
+use crate::kernels::precision::Precision;
 use crate::model::params::largest_depth_that_fits;
 use crate::model::{Architecture, Config, ConfigError};
 use crate::optim::{Horizon, HorizonOptions};
@@ -106,12 +108,11 @@ pub struct Args {
     /// Seed of the initial weights
     #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 42, help_heading = "Optimization")]
     seed: u64,
-    /// Precision of the computation
-    #[arg(long, value_enum, default_value_t = DType::F32, help_heading = "Optimization")]
-    dtype: DType,
-    /// Which kernels may be chosen
-    #[arg(long, value_enum, default_value_t = Class::Exact, help_heading = "Optimization")]
-    numerics: Class,
+    /// What the inputs of products are rounded to: f32, f16 or bf16; everything else stays f32
+    #[arg(long, value_name = "FORMAT", default_value_t, help_heading = "Optimization")]
+    precision: Precision,
+    #[command(flatten)]
+    numerics: NumericsArgs,
 
     /// Steps between validations; -1 for none
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Evaluation")]
@@ -153,7 +154,7 @@ const RECORDED: [&str; 28] = [
     "warmdown_ratio",
     "final_lr_frac",
     "seed",
-    "dtype",
+    "precision",
     "numerics",
     "eval_every",
     "eval_tokens",
@@ -184,29 +185,6 @@ impl Parts {
         match self {
             Parts::Current => "SSSL",
             Parts::Classic => "L",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum DType {
-    /// 32-bit floats throughout
-    F32,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Class {
-    /// Kernels that all give the same bits
-    Exact,
-    /// Also faster kernels that round differently; a resumed run uses the same ones again
-    Fast,
-}
-
-impl From<Class> for Numerics {
-    fn from(class: Class) -> Self {
-        match class {
-            Class::Exact => Numerics::Exact,
-            Class::Fast => Numerics::Fast,
         }
     }
 }
@@ -433,7 +411,8 @@ fn plan(
             eval_tokens: args.eval_tokens.unwrap_or(defaults.eval_tokens),
             save_every: every(args.save_every, defaults.save_every),
             keep_last: Some(args.keep_last.get()),
-            numerics: args.numerics.into(),
+            numerics: args.numerics.numerics(args.precision),
+            precision: args.precision,
         },
     });
     Ok(RunConfig { model, training, from })

@@ -2,6 +2,8 @@
 
 use crate::gpu::{Dispatch, Recorder, Shader, Tensor, Value, Variant, grid};
 
+use super::step::Now;
+
 static SHADER: Shader = crate::shader!("adamw");
 
 /// Invocations per workgroup.
@@ -59,12 +61,12 @@ struct Shape {
     eps: f32,
 }
 
-/// Updates `param` and its moments by `grad`. `numbers` is `[slots, 4]`; slot `slot` holds [`Step::numbers`].
-pub fn forward(rec: &mut Recorder, param: &Tensor, grad: &Tensor, moments: Moments<'_>, betas: Betas, numbers: &Tensor, slot: usize) {
+/// Updates `param` and its moments by `grad`. The slot of `now` holds [`Step::numbers`].
+pub fn forward(rec: &mut Recorder, param: &Tensor, grad: &Tensor, moments: Moments<'_>, betas: Betas, now: Now<'_>) {
     let Moments { exp_avg, exp_avg_sq } = moments;
     let len = param.len();
     assert!([grad, exp_avg, exp_avg_sq].iter().all(|tensor| tensor.len() == len), "AdamW of {:?}", param.shape());
-    assert!(numbers.len() >= 4 * (slot + 1), "no slot {slot} in {:?}", numbers.shape());
+    now.check();
     let wide = len.is_multiple_of(4);
     let elements = if wide { len / 4 } else { len };
     rec.dispatch(Dispatch {
@@ -73,12 +75,12 @@ pub fn forward(rec: &mut Recorder, param: &Tensor, grad: &Tensor, moments: Momen
         values: &[("wide", Value::Flag(wide))],
         params: Shape {
             len: elements as u32,
-            slot: slot as u32,
+            slot: now.slot as u32,
             rest1: (1.0 - betas.beta1) as f32,
             rest2: (1.0 - betas.beta2) as f32,
             eps: betas.eps as f32,
         },
-        bind: &[(1, param), (2, grad), (3, exp_avg), (4, exp_avg_sq), (5, numbers)],
+        bind: &[(1, param), (2, grad), (3, exp_avg), (4, exp_avg_sq), (5, now.numbers), (6, now.halt)],
         groups: grid(elements.div_ceil(LANES)),
     });
 }
@@ -128,7 +130,8 @@ mod tests {
             let grad = bench.tensor(&[len], grad);
             let numbers = bench.tensor(&[2, 4], &[[f32::NAN; 4], step.numbers(betas)].concat());
             let moments = Moments { exp_avg: &exp_avg, exp_avg_sq: &exp_avg_sq };
-            bench.run(|rec| forward(rec, &param, &grad, moments, betas, &numbers, 1));
+            let now = Now { numbers: &numbers, slot: 1, halt: &bench.halt(false) };
+            bench.run(|rec| forward(rec, &param, &grad, moments, betas, now));
         }
         let [param, exp_avg, exp_avg_sq] = [param, exp_avg, exp_avg_sq].map(|tensor| wide(&bench.values(&tensor)));
         for i in 0..len {
@@ -161,7 +164,24 @@ mod tests {
         let step = Step { lr: 0.1, weight_decay: 0.5, t: 1, gradient_scale: 1.0 };
         let [param, grad, exp_avg, exp_avg_sq] = [2.0, 0.0, 0.0, 0.0].map(|value| bench.tensor(&[5], &[value; 5]));
         let numbers = bench.tensor(&[1, 4], &step.numbers(betas));
-        bench.run(|rec| forward(rec, &param, &grad, Moments { exp_avg: &exp_avg, exp_avg_sq: &exp_avg_sq }, betas, &numbers, 0));
+        let now = Now { numbers: &numbers, slot: 0, halt: &bench.halt(false) };
+        bench.run(|rec| forward(rec, &param, &grad, Moments { exp_avg: &exp_avg, exp_avg_sq: &exp_avg_sq }, betas, now));
         bench.close(&param, &[1.9; 5], 1e-6);
+    }
+
+    #[test]
+    fn adamw_changes_nothing_when_it_is_halted() {
+        let bench = Bench::new();
+        let betas = Betas { beta1: 0.8, beta2: 0.95, eps: 1e-10 };
+        let step = Step { lr: 0.1, weight_decay: 0.5, t: 1, gradient_scale: 1.0 };
+        for len in [5, 8] {
+            let [param, grad, exp_avg, exp_avg_sq] = [2.0, f32::NAN, 3.0, 4.0].map(|value| bench.tensor(&[len], &vec![value; len]));
+            let numbers = bench.tensor(&[1, 4], &step.numbers(betas));
+            let now = Now { numbers: &numbers, slot: 0, halt: &bench.halt(true) };
+            bench.run(|rec| forward(rec, &param, &grad, Moments { exp_avg: &exp_avg, exp_avg_sq: &exp_avg_sq }, betas, now));
+            for (tensor, value) in [(param, 2.0), (exp_avg, 3.0), (exp_avg_sq, 4.0)] {
+                bench.close(&tensor, &vec![value; len], 0.0);
+            }
+        }
     }
 }

@@ -18,13 +18,15 @@ use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Variant, grid
 use crate::weights::{Format, Order, Storage};
 
 use super::mirror;
-use super::pack::{self, Panels};
+use super::pack::{self, Packing};
+use super::precision::{Inputs, Precision};
 use super::weight::{Weight, in_format};
 
 pub mod autotune;
 mod kernel;
 
 pub use kernel::{Kernel, Tile};
+use kernel::Reads;
 
 static LANE: Shader = crate::shader!("matmul_lane");
 static TILE: Shader = crate::shader!("matmul_tile");
@@ -66,13 +68,13 @@ pub enum Add<'a> {
 }
 
 impl Add<'_> {
-    const WORDS: [&'static str; 3] = ["nothing", "into", SCALED];
+    const WORDS: [&'static str; 3] = ["nothing", "into", "scaled"];
 
     fn word(&self) -> &'static str {
         match self {
             Add::Nothing => "nothing",
             Add::Into => "into",
-            Add::Scaled(..) => SCALED,
+            Add::Scaled(..) => "scaled",
         }
     }
 }
@@ -100,12 +102,38 @@ pub struct Product<'a> {
     pub symmetric: bool,
     /// How B is stored; other than [`PLAIN`](Storage::PLAIN) only in layout NT and without a batch.
     pub stored: Storage,
+    /// What A and B are rounded to, if [`rounds`](Product::rounds) agrees.
+    pub inputs: Inputs,
 }
 
 impl Product<'_> {
     /// One `C = op(A)·op(B)`.
     pub fn new(layout: Layout, m: usize, n: usize, k: usize) -> Self {
-        Product { m, n, k, layout, batch: 1, strides: [0; 3], alpha: 1.0, add: Add::Nothing, symmetric: false, stored: Storage::PLAIN }
+        Product {
+            m,
+            n,
+            k,
+            layout,
+            batch: 1,
+            strides: [0; 3],
+            alpha: 1.0,
+            add: Add::Nothing,
+            symmetric: false,
+            stored: Storage::PLAIN,
+            inputs: Inputs::F32,
+        }
+    }
+
+    /// Whether kernels read its operands in groups of four.
+    fn has_quads(&self) -> bool {
+        let transposed = self.layout != Layout::TN || self.m.is_multiple_of(4);
+        self.n.is_multiple_of(4) && self.k.is_multiple_of(4) && transposed && self.strides.iter().all(|stride| stride.is_multiple_of(4))
+    }
+
+    /// Whether its inputs are rounded to 16 bits: if it asks for that, is a single product of plain floats, and has sizes that
+    /// can be packed. Others are computed from inputs as they are.
+    pub fn rounds(&self) -> bool {
+        self.inputs.precision != Precision::F32 && self.batch == 1 && self.stored == Storage::PLAIN && self.has_quads()
     }
 }
 
@@ -126,7 +154,8 @@ struct Shape {
 impl Shape {
     /// For the shaders that count n and strides in groups of `unit` elements.
     fn new(product: &Product<'_>, unit: usize) -> Self {
-        let &Product { m, n, k, strides, alpha, add, symmetric, .. } = product;
+        let &Product { m, n, k, strides, alpha, add, symmetric, inputs, .. } = product;
+        let alpha = if product.rounds() { alpha * inputs.undo() } else { alpha };
         Self {
             m: m as u32,
             n: (n / unit) as u32,
@@ -148,10 +177,10 @@ pub fn matmul(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, product: P
     matmul_with(rec, a, b, c, product, kernel);
 }
 
-/// `y = x·Wᵀ` (and what `add` adds): `x` is `[M, columns]`, `y` `[M, rows]` of the weight `w`.
-pub fn linear(rec: &mut Recorder, x: &Tensor, w: &Weight, y: &Tensor, add: Add<'_>) {
+/// `y = x·Wᵀ` (and what `add` adds) from such `inputs`: `x` is `[M, columns]`, `y` `[M, rows]` of the weight `w`.
+pub fn linear(rec: &mut Recorder, x: &Tensor, w: &Weight, y: &Tensor, add: Add<'_>, inputs: Inputs) {
     let (n, k) = (w.rows(), w.columns());
-    matmul(rec, x, w.words(), y, Product { add, stored: w.storage(), ..Product::new(Layout::NT, x.len() / k, n, k) });
+    matmul(rec, x, w.words(), y, Product { add, stored: w.storage(), inputs, ..Product::new(Layout::NT, x.len() / k, n, k) });
 }
 
 /// Records a product with a given kernel.
@@ -169,24 +198,21 @@ pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, produ
     if !rec.allows_turns(kernel.turns(k), || format!("a product over {k} elements")) {
         return;
     }
-    let (left, right) = (Operand::Given(a), Operand::Given(b));
+    let mut operands = [Operand::Given(a), Operand::Given(b)];
+    let mut packed = product;
+    for (slot, (operand, packing)) in [a, b].into_iter().zip(packings(rec.gpu().capabilities(), &product, kernel)).enumerate() {
+        if let Some(packing) = packing {
+            pack::forward(rec, operand, packing, slot);
+            operands[slot] = Operand::Scratch(slot, packing.words());
+            packed.strides[slot] = packing.matrix_len();
+        }
+    }
     if let Kernel::Split { parts, .. } = kernel {
         let sums = (PARTS_SLOT, parts as usize * batch * m * n);
-        record(rec, [left, right], Operand::Scratch(sums.0, sums.1), product, kernel);
+        record(rec, operands, Operand::Scratch(sums.0, sums.1), packed, kernel);
         add_parts(rec, sums, c, product, parts);
-    } else if let Some(panels) = panels(rec.gpu().capabilities(), &product, kernel) {
-        let mut operands = [left, right];
-        let mut strides = strides;
-        for (slot, (operand, of)) in [a, b].into_iter().zip(panels).enumerate() {
-            if let Some(of) = of {
-                pack::forward(rec, operand, of, slot);
-                operands[slot] = Operand::Scratch(slot, of.packed_len());
-                strides[slot] = of.matrix_len();
-            }
-        }
-        record(rec, operands, Operand::Given(c), Product { strides, ..product }, kernel);
     } else {
-        record(rec, [left, right], Operand::Given(c), product, kernel);
+        record(rec, operands, Operand::Given(c), packed, kernel);
     }
     if product.symmetric && kernel != Kernel::Plain {
         assert_eq!(m, n, "a symmetric matrix is square");
@@ -194,19 +220,34 @@ pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, produ
     }
 }
 
-/// How `kernel` needs A and Bᵀ packed, if it does. A weight may be in panels already.
-fn panels(capabilities: Capabilities, product: &Product<'_>, kernel: Kernel) -> Option<[Option<Panels>; 2]> {
-    let Kernel::Packed { rows, quads } = kernel else {
-        return None;
+/// How `kernel` needs A and Bᵀ packed, if it does: in its panels, unless a weight is in them already, or in 16 bits.
+fn packings(capabilities: Capabilities, product: &Product<'_>, kernel: Kernel) -> [Option<Packing>; 2] {
+    let Product { m, n, k, layout, batch, strides, inputs, .. } = *product;
+    let panels = match kernel {
+        Kernel::Packed { rows, quads } => Some([rows, capabilities.cpu_subgroup().unwrap_or(1) * quads * 4]),
+        _ => None,
     };
-    let Product { m, n, k, layout, batch, strides, .. } = *product;
-    let panels = |rows, stride, k_first, panel: u32| Panels { count: batch, rows, k, stride, k_first, panel: panel as usize };
-    let b = panels(n, strides[1], layout != Layout::NT, capabilities.cpu_subgroup().unwrap_or(1) * quads * 4);
-    Some([Some(panels(m, strides[0], layout == Layout::TN, rows)), (product.stored.order == Order::Rows).then_some(b)])
+    let rounds = product.rounds();
+    let packing = |operand: usize, rows: usize, k_first: bool| {
+        let panel = panels.map(|panels| panels[operand] as usize);
+        (rounds || panel.is_some()).then_some(Packing {
+            count: batch,
+            rows,
+            k,
+            stride: strides[operand],
+            k_first,
+            order: panel.map_or(Order::Rows, Order::Panels),
+            multiples: [panel.unwrap_or(1), 4],
+            precision: if rounds { inputs.precision } else { Precision::F32 },
+            exponent: if rounds { inputs.exponents[operand] } else { 0 },
+        })
+    };
+    let b = packing(1, n, layout != Layout::NT).filter(|_| product.stored.order == Order::Rows);
+    [packing(0, m, layout == Layout::TN), b]
 }
 
-/// The scratch slot that holds partial sums.
-const PARTS_SLOT: usize = 0;
+/// The scratch slot that holds partial sums: after those of operands.
+const PARTS_SLOT: usize = 2;
 
 /// A matrix as the kernel reads it.
 enum Operand<'a> {
@@ -238,16 +279,13 @@ fn record(rec: &mut Recorder, [a, b]: [Operand<'_>; 2], c: Operand<'_>, product:
     let call = Dispatch {
         shader: kernel.shader(),
         entry: "forward",
-        values: &kernel.values(rec.gpu().capabilities(), product.layout, word, product.stored),
+        values: &kernel.values(rec.gpu().capabilities(), product.layout, word, Reads::of(&product)),
         params: shape,
         bind: &bind,
         groups: kernel.groups(rec.gpu().capabilities(), &product),
     };
     rec.dispatch_with_scratch(call, &scratch);
 }
-
-/// The word of [`Add::Scaled`], which products with weights do not need.
-const SCALED: &str = "scaled";
 
 /// What a kernel that splits k does with its sums, in place of an [`Add`].
 const PARTIAL: &str = "partial";
@@ -284,13 +322,18 @@ pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
         .to_vec();
     for kernel in Kernel::all(capabilities) {
         let layouts = if matches!(kernel, Kernel::Packed { .. }) { &[Layout::NT][..] } else { &Layout::ALL };
-        let adds = if matches!(kernel, Kernel::Split { .. }) { &[PARTIAL][..] } else { &Add::WORDS };
-        let plain = layouts.iter().map(|&layout| (layout, Storage::PLAIN));
-        let stored = kernel.storages(capabilities).into_iter().map(|stored| (Layout::NT, stored));
-        for (layout, stored) in plain.chain(stored) {
-            for &add in adds.iter().filter(|&&add| stored == Storage::PLAIN || add != SCALED) {
-                let values = kernel.values(capabilities, layout, add, stored);
-                variants.push(Variant { shader: kernel.shader(), entry: "forward", values });
+        let plain = layouts.iter().map(|&layout| (layout, Reads::Stored(Storage::PLAIN)));
+        let stored = kernel.storages(capabilities).into_iter().map(|stored| (Layout::NT, Reads::Stored(stored)));
+        let rounded = kernel.precisions().iter().map(|&precision| (Layout::NT, Reads::Rounded(precision)));
+        for (layout, reads) in plain.chain(stored).chain(rounded) {
+            let adds = match kernel {
+                Kernel::Split { .. } => &[PARTIAL][..],
+                // What products with weights and with rounded inputs do not need.
+                _ if reads == Reads::Stored(Storage::PLAIN) => &Add::WORDS,
+                _ => &Add::WORDS[..2],
+            };
+            for &add in adds {
+                variants.push(Variant { shader: kernel.shader(), entry: "forward", values: kernel.values(capabilities, layout, add, reads) });
             }
         }
     }

@@ -15,6 +15,7 @@ pub mod cross_entropy;
 pub mod dot;
 pub mod embed_smear;
 pub mod embedding;
+pub mod finite;
 pub mod kv_cache;
 pub mod matmul;
 pub mod matvec;
@@ -22,6 +23,7 @@ pub mod mirror;
 pub mod muon;
 pub mod norm;
 pub mod pack;
+pub mod precision;
 pub mod reduce;
 pub mod relu2;
 pub mod residual;
@@ -29,6 +31,7 @@ pub mod rotary;
 mod rows;
 pub mod sample;
 pub mod smear;
+pub mod step;
 pub mod value_gate;
 pub mod weight;
 
@@ -49,6 +52,7 @@ pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
         dot::variants(capabilities),
         embed_smear::variants(capabilities),
         embedding::variants(capabilities),
+        finite::variants(),
         kv_cache::variants(capabilities),
         matmul::variants(capabilities),
         matvec::variants(capabilities),

@@ -14,6 +14,7 @@ use crate::gpu::{Capabilities, DType, Dispatch, Gpu, GpuError, Memory, Recorder,
 use crate::kernels::matmul::{Add, Layout, Product, matmul};
 use crate::kernels::reduce::{self, Matrices};
 use crate::kernels::rows;
+use crate::kernels::step::Now;
 
 static SHADER: Shader = crate::shader!("muon");
 
@@ -138,12 +139,14 @@ fn segments(length: usize) -> usize {
     length.div_ceil(SEGMENT)
 }
 
-/// Steps a stack. `numbers` is `[slots, 4]`; slot `slot` holds [`Step::numbers`]. `beta2` is the decay of the second moment.
-pub fn forward(rec: &mut Recorder, stack: Stack<'_>, of: Matrices, beta2: f64, scratch: &Scratch, numbers: &Tensor, slot: usize) {
+/// Steps a stack. The slot of `now` holds [`Step::numbers`]. `beta2` is the decay of the second moment.
+pub fn forward(rec: &mut Recorder, stack: Stack<'_>, of: Matrices, beta2: f64, scratch: &Scratch, now: Now<'_>) {
     let Stack { param, grad, momentum_buffer, second_momentum_buffer } = stack;
     assert!(of.columns.is_multiple_of(4) && of.stride.is_multiple_of(4), "Muon of {of:?}");
     assert!([param, grad, momentum_buffer].iter().all(|tensor| tensor.len() >= of.len()), "Muon of {of:?} in {:?}", param.shape());
-    assert!(second_momentum_buffer.len() >= second_stride(of) * of.count && numbers.len() >= 4 * (slot + 1), "Muon of {of:?}");
+    assert!(second_momentum_buffer.len() >= second_stride(of) * of.count, "Muon of {of:?}");
+    now.check();
+    let Now { numbers, slot, halt } = now;
     let (kept, summed) = axes(of);
     let by_row = kept == of.rows;
     let params = Shape {
@@ -169,7 +172,7 @@ pub fn forward(rec: &mut Recorder, stack: Stack<'_>, of: Matrices, beta2: f64, s
     };
     let Scratch { direction, squares, sums, spread, partial, .. } = scratch;
 
-    run(rec, "momentum", 0, &[(1, numbers), (2, grad), (3, momentum_buffer), (4, squares)], each_row);
+    run(rec, "momentum", 0, &[(1, numbers), (2, grad), (3, momentum_buffer), (4, squares), (14, halt)], each_row);
     run(rec, "totals", of.rows, &[(5, squares), (6, sums)], each_segment(of.rows));
     run(rec, "scale", 0, &[(2, grad), (5, squares), (7, sums)], each_row);
     polar_express(rec, grad, direction, scratch, of);
@@ -179,9 +182,9 @@ pub fn forward(rec: &mut Recorder, stack: Stack<'_>, of: Matrices, beta2: f64, s
         reduce::squares_by_column(rec, direction, squares, partial, of);
     }
     run(rec, "totals", kept, &[(5, squares), (6, sums)], each_segment(kept));
-    run(rec, "variance", 0, &[(5, squares), (6, spread), (7, sums), (8, second_momentum_buffer)], each_segment(kept));
+    run(rec, "variance", 0, &[(5, squares), (6, spread), (7, sums), (8, second_momentum_buffer), (14, halt)], each_segment(kept));
     let moment = if by_row { 10 } else { 11 };
-    let given = [(1, numbers), (7, sums), (9, direction), (moment, second_momentum_buffer), (12, param), (13, spread)];
+    let given = [(1, numbers), (7, sums), (9, direction), (moment, second_momentum_buffer), (12, param), (13, spread), (14, halt)];
     run(rec, "update", 0, &given, each_row);
 }
 
@@ -338,7 +341,8 @@ mod tests {
             let stack =
                 Stack { param: &param, grad: &grad, momentum_buffer: &momentum_buffer, second_momentum_buffer: &second_momentum_buffer };
             let before = bench.values(&param);
-            bench.run(|rec| forward(rec, stack, of, 0.9, &scratch, &numbers, 0));
+            let now = Now { numbers: &numbers, slot: 0, halt: &bench.halt(false) };
+            bench.run(|rec| forward(rec, stack, of, 0.9, &scratch, now));
 
             let [after, momenta, seconds] = [&param, &momentum_buffer, &second_momentum_buffer].map(|tensor| bench.values(tensor));
             for (i, [p, m, v]) in twins.iter_mut().enumerate() {
@@ -401,6 +405,28 @@ mod tests {
     fn muon_without_a_gradient_only_decays() {
         for (rows, columns) in [(16, 64), (64, 16)] {
             check(matrices(2, rows, columns), |_, _| vec![0.0; rows * columns], 9, 1e-5);
+        }
+    }
+
+    #[test]
+    fn muon_changes_nothing_when_it_is_halted() {
+        let bench = Bench::new();
+        for (rows, columns) in [(64, 16), (16, 64), (32, 32)] {
+            let of = matrices(2, rows, columns);
+            let len = of.count * of.stride;
+            let [param, grad, momentum_buffer] = [2.0, f32::NAN, 3.0].map(|value| bench.tensor(&[2, of.stride], &vec![value; len]));
+            let second = 2 * second_stride(of);
+            let second_momentum_buffer = bench.tensor(&[2, second_stride(of)], &vec![4.0; second]);
+            let scratch = Scratch::allocate(bench.gpu(), &[of]).unwrap();
+            let step = Step { lr: 0.02, weight_decay: 0.28, momentum: 0.9, gradient_scale: 0.5 };
+            let numbers = bench.tensor(&[1, 4], &step.numbers());
+            let stack =
+                Stack { param: &param, grad: &grad, momentum_buffer: &momentum_buffer, second_momentum_buffer: &second_momentum_buffer };
+            let now = Now { numbers: &numbers, slot: 0, halt: &bench.halt(true) };
+            bench.run(|rec| forward(rec, stack, of, 0.9, &scratch, now));
+            for (tensor, value) in [(&param, 2.0), (&momentum_buffer, 3.0), (&second_momentum_buffer, 4.0)] {
+                bench.close(tensor, &vec![value; tensor.len()], 0.0);
+            }
         }
     }
 

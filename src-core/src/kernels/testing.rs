@@ -56,6 +56,11 @@ impl Bench {
         self.tensor(shape, &vec![f32::NAN; shape.iter().product()])
     }
 
+    /// A u32 for [`Now::halt`](super::step::Now::halt).
+    pub fn halt(&self, halt: bool) -> Tensor {
+        self.gpu.upload("halt", &[1], DType::U32, Memory::Workspace, &[u32::from(halt)]).unwrap()
+    }
+
     /// Records and runs.
     pub fn run(&self, record: impl FnOnce(&mut Recorder)) {
         let mut rec = Recorder::new(&self.gpu);

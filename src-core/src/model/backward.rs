@@ -3,7 +3,7 @@
 //! Without lambdas the gradient of the stream is also that of x0: a layer only adds to it.
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
-use crate::kernels::matmul::{Add, Layout, Product, matmul};
+use crate::kernels::matmul::Add;
 use crate::kernels::{self, attention, axpy, backout, embedding, norm, relu2, residual, rotary, smear, value_gate};
 
 use super::activations::Layer;
@@ -155,14 +155,5 @@ impl Model {
             embedding::backward(rec, &grads.order, &grads.starts, dv, Some(gate), self.parameters.grad(&table));
         }
         norm::backward(rec, h, &layer.attn_scale, dh, dx);
-    }
-
-    /// For `y = x·Wᵀ`: `dx = dy·W` (or added to dx), and `dW += dyᵀ·x`.
-    fn linear_backward(&self, rec: &mut Recorder, x: &Tensor, name: &str, dy: &Tensor, dx: &Tensor, add: Add<'_>) {
-        let (w, dw) = (self.parameters.get(name), self.parameters.grad(name));
-        let (out, inner) = (w.shape()[0], w.shape()[1]);
-        let n = x.len() / inner;
-        matmul(rec, dy, w, dx, Product { add, ..Product::new(Layout::NN, n, inner, out) });
-        matmul(rec, dy, x, dw, Product { add: Add::Into, ..Product::new(Layout::TN, out, inner, n) });
     }
 }

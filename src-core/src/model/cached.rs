@@ -10,6 +10,7 @@ use crate::kernels::embed_smear::{self, Smear};
 use crate::kernels::kv_cache::{self, Cursor, Gate, Projected, Store, Stored};
 use crate::kernels::matmul::{Add, linear};
 use crate::kernels::matvec::{self, Finish, Norm};
+use crate::kernels::precision::Inputs;
 use crate::kernels::weight::Weight;
 use crate::kernels::{attention, norm, relu2};
 
@@ -201,7 +202,7 @@ fn project(rec: &mut Recorder, x: &Tensor, norm: Option<Norm<'_>>, w: &Weight, y
         return;
     }
     let add = if finish == Finish::Into { Add::Into } else { Add::Nothing };
-    linear(rec, x, w, y, add);
+    linear(rec, x, w, y, add, Inputs::F32);
     match finish {
         Finish::Relu2 => relu2::forward(rec, y),
         Finish::Softcap(cap) => cross_entropy::softcap(rec, Chunk { first: 0, rows, vocab: n, cap }, y),

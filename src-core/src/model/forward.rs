@@ -2,7 +2,7 @@
 
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::attention::{self, Attention};
-use crate::kernels::matmul::{self, Add};
+use crate::kernels::matmul::Add;
 use crate::kernels::rotary::{self, Rotary};
 use crate::kernels::{embedding, norm, relu2, smear, value_gate};
 
@@ -63,11 +63,6 @@ impl Model {
         self.linear(rec, &layer.mlp_input, &self.mlp(i, "c_fc"), &layer.hidden, Add::Nothing); // [N, 4C]
         relu2::forward(rec, &layer.hidden);
         self.linear(rec, &layer.hidden, &self.mlp(i, "c_proj"), x, Add::Into); // [N, C]
-    }
-
-    /// `y = x·Wᵀ`, W `[out, in]` by its name.
-    fn linear(&self, rec: &mut Recorder, x: &Tensor, name: &str, y: &Tensor, add: Add<'_>) {
-        matmul::linear(rec, x, self.parameters.weight(name), y, add);
     }
 
     pub(super) fn attn(&self, layer: usize, part: &str) -> String {

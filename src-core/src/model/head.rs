@@ -3,9 +3,11 @@
 
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::cross_entropy::{self, Chunk};
-use crate::kernels::matmul::{Add, Layout, Product, linear, matmul};
+use crate::kernels::matmul::Add;
 
 use super::{Activations, Config, Model};
+
+const LM_HEAD: &str = "lm_head.weight"; // [V, C]
 
 /// The chunks of a batch, first row first.
 fn chunks(config: &Config, acts: &Activations) -> impl Iterator<Item = Chunk> {
@@ -24,7 +26,7 @@ impl Model {
     fn record_raw_logits(&self, rec: &mut Recorder, acts: &Activations, chunk: Chunk) {
         let x = rows_of(&acts.output, chunk); // [R, C]
         let logits = acts.logits.view(0, &[chunk.rows, self.config.padded_vocab()]);
-        linear(rec, &x, self.parameters.weight("lm_head.weight"), &logits, Add::Nothing); // [R, V]
+        self.linear(rec, &x, LM_HEAD, &logits, Add::Nothing); // [R, V]
     }
 
     /// The loss of every token, without gradients.
@@ -37,15 +39,10 @@ impl Model {
 
     /// The loss of every token, the gradient of the final norm's output into `d_output` `[N, C]`, and that of lm_head.
     pub(super) fn record_losses_and_gradients(&self, rec: &mut Recorder, acts: &Activations, weight: &Tensor, d_output: &Tensor) {
-        let (vocab, channels) = (self.config.padded_vocab(), self.config.n_embd);
-        let lm_head = self.parameters.get("lm_head.weight"); // [V, C]
-        let d_lm_head = self.parameters.grad("lm_head.weight");
         for chunk in chunks(&self.config, acts) {
             self.record_raw_logits(rec, acts, chunk);
             cross_entropy::backward(rec, chunk, &acts.logits, &acts.targets, &acts.losses, weight); // [R, V]
-            matmul(rec, &acts.logits, lm_head, &rows_of(d_output, chunk), Product::new(Layout::NN, chunk.rows, channels, vocab)); // [R, C]
-            let product = Product { add: Add::Into, ..Product::new(Layout::TN, vocab, channels, chunk.rows) };
-            matmul(rec, &acts.logits, &rows_of(&acts.output, chunk), d_lm_head, product); // [V, C]
+            self.linear_backward(rec, &rows_of(&acts.output, chunk), LM_HEAD, &acts.logits, &rows_of(d_output, chunk), Add::Nothing); // [R, C]
         }
     }
 

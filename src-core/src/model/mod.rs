@@ -10,6 +10,8 @@ pub mod flops;
 mod forward;
 mod head;
 pub mod init;
+mod linear;
+mod named;
 pub mod params;
 pub mod spec;
 mod stream;
@@ -24,6 +26,7 @@ pub use params::Parameters;
 pub use spec::{Group, ParamCounts, ParamSpec};
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
+use crate::kernels::precision::Precision;
 use crate::kernels::rotary;
 
 /// A model on a GPU: its configuration, parameters, and the tables that follow from it.
@@ -32,13 +35,15 @@ pub struct Model {
     pub config: Config,
     /// Parameters and their gradients.
     pub parameters: Parameters,
+    /// What the inputs of linear layers are rounded to in passes over whole batches.
+    pub precision: Precision,
     windows: Vec<usize>,
     cos: Tensor, // [sequence_len, D/2]
     sin: Tensor, // [sequence_len, D/2]
 }
 
 impl Model {
-    /// A model around parameters that are already on `gpu`.
+    /// A model around parameters that are already on `gpu`, in f32.
     pub fn new(gpu: &Gpu, config: &Config, parameters: Parameters) -> Result<Self, GpuError> {
         let (positions, head_dim) = (config.sequence_len, config.head_dim());
         let table = |name: &str| gpu.zeros(name, &[positions, head_dim / 2], DType::F32, Memory::Weights);
@@ -48,7 +53,12 @@ impl Model {
             gpu.write(&cos, &cosines);
             gpu.write(&sin, &sines);
         }
-        Ok(Self { windows: config.window_sizes(), cos, sin, config: config.clone(), parameters })
+        Ok(Self { windows: config.window_sizes(), cos, sin, config: config.clone(), parameters, precision: Precision::F32 })
+    }
+
+    /// The same, with products from inputs in `precision`.
+    pub fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// Records the losses of a batch without gradients. Reads `acts.ids` and `acts.targets`.

@@ -3,8 +3,10 @@
 
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
 use crate::kernels::adamw::{self, Betas, Moments};
+use crate::kernels::finite;
 use crate::kernels::muon::{self, Scratch, second_len, second_stride};
 use crate::kernels::reduce::Matrices;
+use crate::kernels::step::Now;
 use crate::model::Parameters;
 use crate::model::params::Stack;
 
@@ -20,6 +22,8 @@ pub struct Optimizer {
     scratch: Scratch,
     /// `[slots, 4]`: a slot for each group of AdamW, then one for each stack of Muon.
     numbers: Tensor,
+    /// `[1]` u32: not 0 once a gradient was not finite.
+    halt: Tensor,
 }
 
 struct AdamwTensor {
@@ -99,6 +103,7 @@ impl Optimizer {
             muon,
             scratch: Scratch::allocate(gpu, &shapes)?,
             numbers: gpu.zeros("step numbers", &[slots, 4], DType::F32, Memory::Workspace)?,
+            halt: gpu.zeros("halt", &[1], DType::U32, Memory::Workspace)?,
         })
     }
 
@@ -106,12 +111,35 @@ impl Optimizer {
     pub fn record(&self, rec: &mut Recorder) {
         for tensor in self.adamw.iter().filter(|tensor| !tensor.held) {
             let moments = Moments { exp_avg: &tensor.exp_avg, exp_avg_sq: &tensor.exp_avg_sq };
-            adamw::forward(rec, &tensor.param, &tensor.grad, moments, tensor.betas, &self.numbers, tensor.slot);
+            adamw::forward(rec, &tensor.param, &tensor.grad, moments, tensor.betas, self.now(tensor.slot));
         }
         for MuonStack { param, grad, momentum_buffer, second_momentum_buffer, of, slot, .. } in &self.muon {
             let stack = muon::Stack { param, grad, momentum_buffer, second_momentum_buffer };
-            muon::forward(rec, stack, *of, MUON_BETA2, &self.scratch, &self.numbers, *slot);
+            muon::forward(rec, stack, *of, MUON_BETA2, &self.scratch, self.now(*slot));
         }
+    }
+
+    /// Records a search of all gradients, but frozen ones, for infinities and NaN. Once one is found, [`halt`](Self::halt) is set, and
+    /// recorded steps change nothing until [`go_on`](Self::go_on).
+    pub fn record_check(&self, rec: &mut Recorder) {
+        let small = self.adamw.iter().filter(|tensor| !tensor.held).map(|tensor| &tensor.grad);
+        for grad in small.chain(self.muon.iter().map(|stack| &stack.grad)) {
+            finite::forward(rec, grad, &self.halt, 0);
+        }
+    }
+
+    /// `[1]` u32: 1 once a check found a gradient that is not finite.
+    pub fn halt(&self) -> &Tensor {
+        &self.halt
+    }
+
+    /// Lets steps change parameters again.
+    pub fn go_on(&self) {
+        self.gpu.write(&self.halt, &[0u32]);
+    }
+
+    fn now(&self, slot: usize) -> Now<'_> {
+        Now { numbers: &self.numbers, slot, halt: &self.halt }
     }
 
     /// Sets what the next replays of a recorded step use: the scheduled values, the factor of all gradients (one over

@@ -137,15 +137,18 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The loss is no longer a number.
+    /// A loss or a gradient is no longer finite.
     #[error(
-        "the loss at step {step} is {loss}: training has diverged; train a new run with lower learning rates, from the last checkpoint if it is to begin there"
+        "training has diverged: the loss at step {step} is {loss}{}; train a new run with lower learning rates, from the last checkpoint if it is to begin there",
+        first.as_ref().map(|first| format!(", and the first number that is infinite or not a number is in {first}")).unwrap_or_default()
     )]
     Diverged {
         /// The step.
         step: u64,
         /// Its loss.
         loss: f64,
+        /// The first tensor of the step that is not finite, if one was found.
+        first: Option<String>,
     },
 }
 

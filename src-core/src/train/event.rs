@@ -49,6 +49,12 @@ pub struct StepReport {
     pub flops_per_second: f64,
     /// Bytes of GPU memory in use.
     pub memory: u64,
+    /// In f16: the factor of the step's loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f64>,
+    /// Whether a gradient overflowed f16, so that the step changed nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
     /// Estimated seconds remaining.
     #[serde(skip)]
     pub eta_seconds: f64,

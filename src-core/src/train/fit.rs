@@ -22,7 +22,7 @@ pub(super) fn trainer_that_fits(
     let optimizer = optimizer_config(model, options);
     let mut rows = asked;
     loop {
-        match Trainer::with_numerics(gpu, model, &optimizer, rows, options.numerics) {
+        match Trainer::new(gpu, model, &optimizer, rows, options.arithmetic()) {
             Ok(trainer) => {
                 if rows < asked {
                     tell(Event::BatchHalved { from: asked, to: rows, accumulation: accumulation(model, options, rows)? });

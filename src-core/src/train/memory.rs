@@ -5,7 +5,7 @@ use crate::gpu::{Gpu, GpuError};
 use crate::model::Config;
 use crate::optim::OptimizerConfig;
 
-use super::trainer::Trainer;
+use super::trainer::{Arithmetic, Trainer};
 
 /// GPU memory of a training step in bytes, by [`Memory`](crate::gpu::Memory) kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,11 +45,11 @@ impl StepMemory {
 ///
 /// # Errors
 /// If the sizes are beyond counting, or the device was lost.
-pub fn step_memory(gpu: &Gpu, config: &Config, rows: usize) -> Result<StepMemory, GpuError> {
+pub fn step_memory(gpu: &Gpu, config: &Config, rows: usize, arithmetic: Arithmetic) -> Result<StepMemory, GpuError> {
     let gpu = gpu.counting()?;
     // What learning rates are does not matter.
-    let mut trainer = Trainer::new(&gpu, config, &OptimizerConfig::new(config.n_embd, 1.0), rows)?;
-    let _losses = trainer.readback()?;
+    let mut trainer = Trainer::new(&gpu, config, &OptimizerConfig::new(config.n_embd, 1.0), rows, arithmetic)?;
+    let (_losses, _check) = (trainer.readback()?, trainer.check_readback()?);
     let [weights, gradients, moments, activations, workspace, staging, _cache] = gpu.memory().by_kind;
     Ok(StepMemory { weights, gradients, moments, activations, workspace, staging })
 }

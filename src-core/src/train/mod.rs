@@ -4,6 +4,7 @@ mod checks;
 mod error;
 mod event;
 mod fit;
+mod loss_scale;
 pub mod memory;
 pub mod metrics;
 pub mod options;

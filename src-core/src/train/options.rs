@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::gpu::Numerics;
+use crate::kernels::precision::Precision;
 use crate::tasks::{FileSummary, HeldOut};
+
+use super::trainer::Arithmetic;
 
 /// Options that every stage has, with the reference's names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +44,16 @@ pub struct LoopOptions {
     /// Which kernels may be chosen. In the fast class checkpoints record the choices, so that a resumed run has the same bits.
     #[serde(default, skip_serializing_if = "Numerics::is_exact")]
     pub numerics: Numerics,
+    /// What the inputs of products are rounded to.
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
+}
+
+impl LoopOptions {
+    /// How a step computes.
+    pub fn arithmetic(&self) -> Arithmetic {
+        Arithmetic { precision: self.precision, numerics: self.numerics }
+    }
 }
 
 /// Options of pretraining.

@@ -22,7 +22,7 @@ use super::stage::Stage;
 use super::state::{Saved, SmoothLoss, TrainState};
 use super::tensorboard::EventWriter;
 use super::tensors::GpuTensors;
-use super::trainer::{PendingLoss, Trainer};
+use super::trainer::{PendingLoss, StepOutcome, Trainer};
 use crate::checkpoint::{self, RunLock, Snapshot};
 use crate::data::batch::{Batch, BatchSource};
 use crate::data::loader::Changes;
@@ -103,7 +103,7 @@ impl<'a, S: Stage> Session<'a, S> {
         let step = saved_step.unwrap_or(0);
         let rows = saved.as_ref().map_or(stage.common().device_batch_size, |state| state.device_batch_size);
         gpu.fix_choices(saved.as_ref().map(|state| state.kernels.clone()).unwrap_or_default());
-        let trainer = trainer_that_fits(gpu, &config.model, stage.common(), rows, saved.is_some(), tell)?;
+        let mut trainer = trainer_that_fits(gpu, &config.model, stage.common(), rows, saved.is_some(), tell)?;
 
         match (checkpoint, origin) {
             (Some(mut checkpoint), _) => {
@@ -115,6 +115,9 @@ impl<'a, S: Stage> Session<'a, S> {
             (None, None) => trainer.model.parameters.initialise(gpu, &config.model, stage.common().seed),
         }
 
+        if let Some(scale) = saved.as_ref().and_then(|state| state.loss_scale) {
+            trainer.resume_loss_scale(scale);
+        }
         let (smooth_loss, min_val_bpb, seconds) =
             saved.as_ref().map_or_else(Default::default, |state| (state.smooth_loss, state.min_val_bpb, state.training_seconds));
         let source = stage.training(trainer.rows(), saved.map(|state| state.loader), changes)?;
@@ -276,8 +279,13 @@ impl<'a, S: Stage> Session<'a, S> {
         let done = self.trainer.finish(losses, &self.token_bytes)?;
         let seconds = next.unwrap_or_else(Instant::now).duration_since(begun).as_secs_f64();
         self.training_seconds += seconds;
+        let skipped = match done.outcome {
+            StepOutcome::Made => false,
+            StepOutcome::Skipped => true,
+            StepOutcome::Failed { first } => return Err(TrainError::Diverged { step, loss: done.loss, first }),
+        };
         if !done.loss.is_finite() {
-            return Err(TrainError::Diverged { step, loss: done.loss });
+            return Err(TrainError::Diverged { step, loss: done.loss, first: None });
         }
         self.smooth_loss.add(done.loss);
         let batch = self.stage.common().total_batch_size;
@@ -296,6 +304,8 @@ impl<'a, S: Stage> Session<'a, S> {
             tokens_per_second,
             flops_per_second: tokens_per_second * self.config.model.flops_per_token() as f64,
             memory: self.gpu.memory().current,
+            loss_scale: done.loss_scale,
+            skipped,
             eta_seconds: (self.training_seconds - self.seconds_before) / (progress - self.first_progress) * (1.0 - progress),
         };
         self.metrics.append(&report)?;
@@ -308,6 +318,9 @@ impl<'a, S: Stage> Session<'a, S> {
                 ("train/tokens_per_second", report.tokens_per_second as f32),
             ],
         )?;
+        if let Some(scale) = report.loss_scale {
+            self.events.scalars(step, &[("train/loss_scale", scale as f32)])?;
+        }
         tell(Event::Step(report));
         Ok(())
     }
@@ -351,7 +364,7 @@ impl<'a, S: Stage> Session<'a, S> {
         }
         let bpb = sum.value();
         if bpb.is_nan() {
-            return Err(TrainError::Diverged { step: self.step, loss: bpb });
+            return Err(TrainError::Diverged { step: self.step, loss: bpb, first: None });
         }
         let min_bpb = self.min_val_bpb.map_or(bpb, |min| min.min(bpb));
         (self.val_bpb, self.min_val_bpb) = (Some(bpb), Some(min_bpb));
@@ -374,6 +387,7 @@ impl<'a, S: Stage> Session<'a, S> {
                 Numerics::Exact => Default::default(),
                 Numerics::Fast => self.gpu.fixed_choices(),
             },
+            loss_scale: self.trainer.loss_scale(),
         };
         let state = to_raw_value(&state).map_err(|error| TrainError::State { step: self.step, reason: error.to_string() })?;
         self.metrics.sync()?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use super::event::Event;
+use super::loss_scale::LossScale;
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Run};
 
 /// Decay of the smoothed loss.
@@ -28,6 +29,9 @@ pub(super) struct TrainState<L> {
     /// In the fast numerics class: the chosen kernels, since others would round differently.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub kernels: BTreeMap<String, String>,
+    /// In f16: the loss scale of the next step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<LossScale>,
 }
 
 /// Exponential moving average of the loss, biased towards its initial 0.

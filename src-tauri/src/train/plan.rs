@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use nc_core::gpu::{Gpu, Numerics};
+use nc_core::kernels::precision::Precision;
 use nc_core::model::Config;
 use nc_core::model::params::largest_depth_that_fits;
 use nc_core::optim::{Horizon, HorizonOptions};
 use nc_core::tasks::HeldOut;
 use nc_core::train::memory::step_memory;
+use nc_core::train::trainer::Arithmetic;
 use nc_core::train::{LoopOptions, PretrainOptions, RunConfig, SftOptions, Source, Training};
 
 use super::Order;
@@ -96,6 +98,7 @@ pub fn pretraining(gpu: &Gpu, order: &Order, model: Config, steps: u64) -> AppRe
             save_every: Some((steps / 10).clamp(10, 200)),
             keep_last: Some(2),
             numerics: Numerics::Exact,
+            precision: Precision::F32,
         },
     });
     Ok(RunConfig { model, training, from: None })
@@ -161,7 +164,7 @@ pub fn plan(gpu: &Gpu, memory: Option<u64>, order: &Order) -> AppResult<TrainPla
         Budget::Tokens { tokens } => Some(steps_of(tokens, tokens_per_step)),
         Budget::Minutes { .. } => None,
     };
-    let memory_bytes = step_memory(gpu, &model, rows as usize)?.total();
+    let memory_bytes = step_memory(gpu, &model, rows as usize, Arithmetic::default())?.total();
     let config = pretraining(gpu, order, model.clone(), steps.unwrap_or(100))?;
     Ok(TrainPlan {
         parameters: model.param_counts().total as u64,

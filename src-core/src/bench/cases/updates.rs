@@ -2,9 +2,10 @@
 
 use super::super::work::Work;
 use super::{Case, Sizes, filled, filled_all};
-use crate::gpu::{Gpu, GpuError};
+use crate::gpu::{DType, Gpu, GpuError, Memory};
 use crate::kernels::reduce::Matrices;
-use crate::kernels::{adamw, axpy, dot, mirror, muon, reduce};
+use crate::kernels::step::Now;
+use crate::kernels::{adamw, axpy, dot, finite, mirror, muon, reduce};
 
 /// A step of AdamW on the embedding, and one of Muon on the layers' square matrices.
 pub fn of_optimizers(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
@@ -14,9 +15,11 @@ pub fn of_optimizers(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
     let step = adamw::Step { lr: 1e-4, weight_decay: 0.0, t: 10, gradient_scale: 1.0 };
     let numbers = filled(gpu, &[1, 4])?;
     gpu.write(&numbers, &step.numbers(betas));
+    let unset = || gpu.zeros("halt", &[1], DType::U32, Memory::Workspace);
+    let halt = unset()?;
     let adam = Case::new("adamw", format!("[{vocab}, {channels}]"), Work::moves(7 * vocab * channels), move |rec| {
         let moments = adamw::Moments { exp_avg: &exp_avg, exp_avg_sq: &exp_avg_sq };
-        adamw::forward(rec, &param, &grad, moments, betas, &numbers, 0);
+        adamw::forward(rec, &param, &grad, moments, betas, Now { numbers: &numbers, slot: 0, halt: &halt });
     });
 
     let of = Matrices { count: layers, rows: channels, columns: channels, stride: channels * channels };
@@ -28,9 +31,10 @@ pub fn of_optimizers(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
     // Five iterations of three products; half of the two symmetric ones is copied, but counted as if it were not.
     let flops = 5.0 * 3.0 * 2.0 * layers as f64 * (channels as f64).powi(3);
     let work = Work { flops, ..Work::moves(5 * of.len()) };
+    let halt = unset()?;
     let muon = Case::new("muon step", format!("{layers} of [{channels}, {channels}]"), work, move |rec| {
         let stack = muon::Stack { param: &param, grad: &grad, momentum_buffer: &momentum, second_momentum_buffer: &second };
-        muon::forward(rec, stack, of, 0.95, &scratch, &numbers, 0);
+        muon::forward(rec, stack, of, 0.95, &scratch, Now { numbers: &numbers, slot: 0, halt: &halt });
     });
     Ok(vec![adam, muon])
 }
@@ -50,6 +54,10 @@ pub fn of_sums(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
         Case::new("axpy", stream.clone(), Work::moves(3 * words), {
             let (x, y) = (x.clone(), y.clone());
             move |rec| axpy::forward(rec, 0.5, &x, &y)
+        }),
+        Case::new("finite", stream.clone(), Work::moves(words), {
+            let (x, found) = (x.clone(), gpu.zeros("found", &[1], DType::U32, Memory::Workspace)?);
+            move |rec| finite::forward(rec, &x, &found, 0)
         }),
         Case::new("dot", stream, Work::moves(2 * words), move |rec| dot::accumulate(rec, &x, &y, 1.0, &out, 0, &scratch)),
         Case::new("reduce by row", stack.clone(), Work::moves(of.len()), {

@@ -3,20 +3,44 @@
 use super::Check;
 use super::checker::Checker;
 use super::data::wide;
-use crate::gpu::GpuError;
+use crate::gpu::{DType, GpuError, Memory};
 use crate::kernels::reduce::Matrices;
-use crate::kernels::{adamw, muon};
+use crate::kernels::step::Now;
+use crate::kernels::{adamw, finite, muon};
 
 type Outcome = Result<(), GpuError>;
 
 pub(super) const CHECKS: &[Check] =
-    &[Check { name: "adamw", shaders: &["adamw"], run: check_adamw }, Check { name: "muon", shaders: &["muon"], run: check_muon }];
+    &[
+        Check { name: "adamw", shaders: &["adamw"], run: check_adamw },
+        Check { name: "finite", shaders: &["finite"], run: check_finite },
+        Check { name: "muon", shaders: &["muon"], run: check_muon },
+    ];
+
+/// The last element is finite, infinite, or not a number.
+fn check_finite(c: &mut Checker<'_>) -> Outcome {
+    for len in c.shapes(&[1, 7, 4095, 4096, 4100], 4096 * 768) {
+        for (last, want) in [(f32::MAX, 0.0), (f32::NEG_INFINITY, 1.0), (f32::NAN, 1.0)] {
+            c.of(format!("[{len}] that ends with {last}"));
+            let [mut x] = c.random(len, 1.0);
+            x[len - 1] = last;
+            let x = c.tensor(&[len], &x)?;
+            let found = c.gpu().zeros("found", &[2], DType::U32, Memory::Workspace)?;
+            c.run(|rec| finite::forward(rec, &x, &found, 1))?;
+            let found: Vec<f32> = c.gpu().read::<u32>(&found)?.into_iter().map(|found| found as f32).collect();
+            let found = c.tensor(&[2], &found)?;
+            c.close("found", &found, &[0.0, want], 0.0)?;
+        }
+    }
+    Ok(())
+}
 
 /// Two steps from zero moments.
 fn check_adamw(c: &mut Checker<'_>) -> Outcome {
     for len in c.shapes(&[1, 7, 508, 512, 516], 4096 * 768) {
         c.of(format!("[{len}]"));
         let betas = adamw::Betas { beta1: 0.8, beta2: 0.95, eps: 1e-10 };
+        let halt = c.gpu().zeros("halt", &[1], DType::U32, Memory::Workspace)?;
         let [before] = c.random(len, 1.0);
         let zero = vec![0.0; len];
         let [mut p, mut m, mut v] = [wide(&before), vec![0.0; len], vec![0.0; len]];
@@ -28,7 +52,8 @@ fn check_adamw(c: &mut Checker<'_>) -> Outcome {
             let grad = c.tensor(&[len], &grad)?;
             let numbers = c.tensor(&[2, 4], &[[f32::NAN; 4], step.numbers(betas)].concat())?;
             let moments = adamw::Moments { exp_avg: &exp_avg, exp_avg_sq: &exp_avg_sq };
-            c.run(|rec| adamw::forward(rec, &param, &grad, moments, betas, &numbers, 1))?;
+            let now = Now { numbers: &numbers, slot: 1, halt: &halt };
+            c.run(|rec| adamw::forward(rec, &param, &grad, moments, betas, now))?;
         }
         c.close("parameters", &param, &p, 1e-6)?;
         c.close("first moments", &exp_avg, &m, 1e-6)?;
@@ -73,7 +98,9 @@ fn check_muon_step(c: &mut Checker<'_>, of: Matrices, span: f32, weight_decay: f
         momentum_buffer: &momentum_buffer,
         second_momentum_buffer: &second_momentum_buffer,
     };
-    c.run(|rec| muon::forward(rec, stack, of, 0.9, &scratch, &numbers, 0))?;
+    let halt = c.gpu().zeros("halt", &[1], DType::U32, Memory::Workspace)?;
+    let now = Now { numbers: &numbers, slot: 0, halt: &halt };
+    c.run(|rec| muon::forward(rec, stack, of, 0.9, &scratch, now))?;
 
     let (after, momenta) = (c.gpu().read::<f32>(&param)?, c.gpu().read::<f32>(&momentum_buffer)?);
     let (mut got, mut moved, mut momentum, mut momentum_want) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());

@@ -23,7 +23,8 @@ pub fn choose(gpu: &Gpu, product: &Product<'_>, numerics: Numerics) -> Kernel {
     let options: Vec<String> = candidates.iter().map(|candidate| format!("{candidate:?}")).collect();
     let Product { layout, m, n, k, batch, stored, .. } = product;
     let weight = if *stored == Storage::PLAIN { String::new() } else { format!(" {}", stored.format) };
-    let question = format!("{layout:?} {m}x{n}x{k} b{batch}{weight}");
+    let rounded = if product.rounds() { format!(", {} inputs", product.inputs.precision) } else { String::new() };
+    let question = format!("{layout:?} {m}x{n}x{k} b{batch}{weight}{rounded}");
     let fastest = |class: &str| {
         if options.len() < 2 {
             return None;

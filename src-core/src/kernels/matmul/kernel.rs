@@ -2,6 +2,7 @@
 
 use crate::gpu::{Capabilities, Numerics, Shader, Value, Values, grid};
 use crate::kernels::weight::PANEL_QUADS;
+use crate::kernels::precision::Precision;
 use crate::weights::{Format, Order, Storage};
 
 use super::{LANE, Layout, PLAIN, Product, TILE};
@@ -100,6 +101,21 @@ impl Tile {
     }
 }
 
+/// What a kernel reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// A in f32, and B as it is stored.
+    Stored(Storage),
+    /// Both packed in 16 bits.
+    Rounded(Precision),
+}
+
+impl Reads {
+    pub(super) fn of(product: &Product<'_>) -> Self {
+        if product.rounds() { Reads::Rounded(product.inputs.precision) } else { Reads::Stored(product.stored) }
+    }
+}
+
 impl Kernel {
     /// The kernels of `numerics` that can compute a product of this shape on this adapter, the likely fastest first.
     pub fn candidates(capabilities: Capabilities, product: &Product<'_>, numerics: Numerics) -> Vec<Kernel> {
@@ -108,10 +124,7 @@ impl Kernel {
             let packed = PACKED_TILES.map(|(rows, quads)| Kernel::Packed { rows, quads });
             return lanes.into_iter().chain(packed).filter(|kernel| kernel.reads_panels()).collect();
         }
-        let quads = product.n.is_multiple_of(4) && product.k.is_multiple_of(4);
-        let transposed = product.layout != Layout::TN || product.m.is_multiple_of(4);
-        let strides = product.strides.iter().all(|stride| stride.is_multiple_of(4));
-        if !(quads && transposed && strides) {
+        if !product.has_quads() {
             return vec![Kernel::Plain];
         }
         let lanes = LANE_TILES.map(|(rows, quads)| Kernel::Lane { rows, quads });
@@ -122,7 +135,7 @@ impl Kernel {
         match capabilities.cpu_subgroup() {
             Some(_) if product.stored == Storage::PLAIN => {
                 let packed = PACKED_TILES.map(|(rows, quads)| Kernel::Packed { rows, quads });
-                [&lanes[..], &packed].concat()
+                if product.rounds() { packed.to_vec() } else { [&lanes[..], &packed].concat() }
             }
             _ => vec![Kernel::Plain],
         }
@@ -152,7 +165,7 @@ impl Kernel {
         let mut candidates = Self::candidates(capabilities, product, numerics);
         let groups = |kernel: &Kernel| kernel.groups(capabilities, product).iter().product::<u32>();
         if capabilities.cpu {
-            candidates.retain(|kernel| !matches!(kernel, Kernel::Packed { .. }));
+            candidates.retain(|kernel| product.rounds() || !matches!(kernel, Kernel::Packed { .. }));
             let first = candidates.iter().copied().find(|kernel| groups(kernel) >= 4);
             return first.or(candidates.iter().rev().copied().max_by_key(groups)).unwrap_or(Kernel::Plain);
         }
@@ -206,9 +219,26 @@ impl Kernel {
         }
     }
 
-    pub(super) fn values(self, capabilities: Capabilities, layout: Layout, add: &'static str, stored: Storage) -> Values {
-        let layout = if matches!(self, Kernel::Packed { .. }) { "packed" } else { layout.word() };
+    /// Precisions other than f32 to which it takes both operands rounded.
+    pub(super) fn precisions(self) -> &'static [Precision] {
+        match self {
+            Kernel::Lane { .. } => &[],
+            Kernel::Packed { .. } | Kernel::Tile(_) | Kernel::Split { .. } | Kernel::Plain => &[Precision::F16, Precision::Bf16],
+        }
+    }
+
+    pub(super) fn values(self, capabilities: Capabilities, layout: Layout, add: &'static str, reads: Reads) -> Values {
+        let (stored, layout) = match (reads, self) {
+            (Reads::Stored(stored), Kernel::Packed { .. }) => (stored, "packed"),
+            (Reads::Stored(stored), _) => (stored, layout.word()),
+            (Reads::Rounded(precision), Kernel::Packed { .. }) => (Storage { format: precision.format(), order: Order::Rows }, "packed"),
+            // Packed along k, whatever they were.
+            (Reads::Rounded(precision), _) => (Storage { format: precision.format(), order: Order::Rows }, Layout::NT.word()),
+        };
         let mut values: Values = vec![("add", add.into()), ("format", stored.format.word().into()), ("layout", layout.into())];
+        if let Reads::Rounded(_) = reads {
+            values.push(("narrow", true.into()));
+        }
         match self {
             Kernel::Lane { rows, quads } | Kernel::Packed { rows, quads } => {
                 let panels = matches!(stored.order, Order::Panels(_));

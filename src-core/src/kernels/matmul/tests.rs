@@ -40,7 +40,7 @@ fn check(layout: Layout, [m, n, k, batch]: [usize; 4], mode: usize, seed: u64) {
     }
     let [ta, tb, td] = [(&a, 0), (&b, 1), (&d, 2)].map(|(data, i)| bench.tensor(&[sizes[i]], data));
     let add = [Add::Nothing, Add::Into, Add::Scaled(&td, beta)][mode];
-    let product = Product { m, n, k, layout, batch, strides, alpha, add, symmetric: false, stored: Storage::PLAIN };
+    let product = Product { m, n, k, layout, batch, strides, alpha, add, symmetric: false, stored: Storage::PLAIN, inputs: Inputs::F32 };
     let bits_of = |kernel: Kernel| {
         let c = bench.tensor(&[sizes[2]], &before);
         bench.run(|rec| matmul_with(rec, &ta, &tb, &c, product, kernel));
@@ -182,6 +182,72 @@ fn products_with_weights_hold_at_the_edges_of_panels() {
             check_weight(m, n, k, format, 5);
         }
     }
+}
+
+/// Products from rounded inputs have the bits of those from floats of the same values, in every kernel and layout.
+fn check_rounded(layout: Layout, [m, n, k]: [usize; 3], inputs: Inputs, into: bool, seed: u64) {
+    let bench = Bench::new();
+    let capabilities = bench.gpu().capabilities();
+    let [a, b, before] = [(0, m * k), (1, n * k), (2, m * n)].map(|(i, len)| random(seed.wrapping_add(i), len, 300.0));
+    let add = if into { Add::Into } else { Add::Nothing };
+    let product = Product { alpha: 0.75, add, inputs, ..Product::new(layout, m, n, k) };
+    assert!(product.rounds());
+    let run = |a: &[f32], b: &[f32], product: Product<'_>, kernel: Kernel| {
+        let (a, b, c) = (bench.tensor(&[m * k], a), bench.tensor(&[n * k], b), bench.tensor(&[m, n], &before));
+        bench.run(|rec| matmul_with(rec, &a, &b, &c, product, kernel));
+        bench.values(&c)
+    };
+    let rounded = |values: &[f32], exponent: i32| -> Vec<f32> {
+        values.iter().map(|&value| pack::twin::rounded(value.into(), inputs.precision, exponent) as f32).collect()
+    };
+    let plain = Product { alpha: 0.75 * inputs.undo(), inputs: Inputs::F32, ..product };
+    let want = run(&rounded(&a, inputs.exponents[0]), &rounded(&b, inputs.exponents[1]), plain, Kernel::Plain);
+    let mut kernels = Kernel::candidates(capabilities, &product, Numerics::Exact);
+    kernels.extend(Kernel::candidates(Capabilities { cpu: false, ..capabilities }, &product, Numerics::Exact));
+    kernels.push(Kernel::Plain);
+    for kernel in kernels {
+        assert!(run(&a, &b, product, kernel) == want, "{kernel:?} of {product:?}");
+    }
+    for kernel in splits(&product) {
+        let got = run(&a, &b, product, kernel);
+        assert!(relative_error(&got, &wide(&want)) < 2e-6, "{kernel:?} of {product:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(Bench::cases(24))]
+
+    #[test]
+    fn products_from_rounded_inputs_have_the_bits_of_rounded_floats(
+        layout in 0usize..3, m in 1usize..40, n in 1usize..40, k in 1usize..60, precision in 1usize..3, exponents in (-9i32..5, -9i32..5),
+        into: bool, seed: u64,
+    ) {
+        let m = if Layout::ALL[layout] == Layout::TN { 4 * m } else { m };
+        let inputs = Inputs { precision: Precision::ALL[precision], exponents: exponents.into() };
+        check_rounded(Layout::ALL[layout], [m, 4 * n, 4 * k], inputs, into, seed);
+    }
+}
+
+#[test]
+fn products_from_rounded_inputs_hold_at_the_edges_of_tiles() {
+    for (m, n, k) in [(4, 4, 4), (32, 64, 64), (64, 132, 32), (128, 128, 16), (132, 68, 20)] {
+        for layout in Layout::ALL {
+            check_rounded(layout, [m, n, k], Inputs::rounded(Precision::F16), false, 3);
+        }
+    }
+}
+
+/// What cannot be packed is computed from inputs as they are.
+#[test]
+fn products_that_cannot_be_packed_are_not_rounded() {
+    let bench = Bench::new();
+    let (m, n, k) = (3, 5, 7);
+    let [a, b] = [(1, m), (2, n)].map(|(seed, rows)| random(seed, rows * k, 1.0));
+    let want = twin::matmul(Layout::NT, m, n, k, &wide(&a), &wide(&b));
+    let (ta, tb, c) = (bench.tensor(&[m, k], &a), bench.tensor(&[n, k], &b), bench.empty(&[m, n]));
+    let product = Product { inputs: Inputs { precision: Precision::F16, exponents: [-8, 3] }, ..Product::new(Layout::NT, m, n, k) };
+    bench.run(|rec| matmul(rec, &ta, &tb, &c, product));
+    bench.close(&c, &want, 2e-6);
 }
 
 /// One dimension of a grid has at most 65,535 workgroups of 64 invocations.
