@@ -6,10 +6,13 @@ from pathlib import Path
 from shell import BENCH, BenchError, last_json, say
 
 # What can be measured; `--only` chooses among these.
-PARTS = ("matmul", "step", "infer", "formats", "llama")
+PARTS = ("matmul", "step", "precision", "infer", "formats", "llama")
 
 # The formats of weights that are compared, the first with the others.
 FORMATS = ("f32", "bf16", "q8", "q4")
+
+# What the inputs of products are rounded to in training, the first beside the others.
+PRECISIONS = ("f32", "f16", "bf16")
 
 # What llama.cpp decodes with: its Vulkan backend on the same adapter, and its CPU backend.
 LLAMA = {"Vulkan": ("f32", "q8"), "CPU": ("f32", "q8", "q4")}
@@ -20,6 +23,11 @@ LLAMA_PROMPT = 16
 def infer_name(side: str, depth: int) -> str:
     """The name under which a side's inference at a depth is measured."""
     return f"{side} infer, depth {depth}"
+
+
+def step_name(precision: str) -> str:
+    """The name under which our training step in a precision is measured; in f32 it is the same measurement as that of `step`."""
+    return "nc-core step" if precision == "f32" else f"nc-core step, {precision}"
 
 
 def format_name(depth: int, weights: str) -> str:
@@ -56,8 +64,10 @@ def contestants(args: argparse.Namespace, nc_core: list[str], python: str, model
         sizes = [str(n) for n in args.sizes]
         found["nc-core matmul"] = [*ours, "matmul", *sizes, *reported]
         found["numpy matmul"] = [python, str(BENCH / "matmul_numpy.py"), *sizes]
+    step = ["--depth", str(args.depth), "--seq", str(args.seq), "--batch", str(args.batch), *model]
+    if "precision" in args.only:
+        found |= {step_name(precision): [*ours, "step", *step, "--precision", precision, *reported] for precision in PRECISIONS}
     if "step" in args.only:
-        step = ["--depth", str(args.depth), "--seq", str(args.seq), "--batch", str(args.batch), *model]
         torch = [python, str(BENCH / "gpt_torch.py"), *step]
         found["nc-core step"] = [*ours, "step", *step, *reported]
         found["torch step"] = torch

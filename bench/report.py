@@ -7,7 +7,17 @@ import statistics
 import subprocess
 from pathlib import Path
 
-from contestants import FORMATS, failed, format_name, infer_name, llama_backends, llama_name, llama_peer
+from contestants import (
+    FORMATS,
+    PRECISIONS,
+    failed,
+    format_name,
+    infer_name,
+    llama_backends,
+    llama_name,
+    llama_peer,
+    step_name,
+)
 from shell import ROOT, BenchError
 
 Results = dict[str, list[dict]]
@@ -48,6 +58,8 @@ def ratios(args: argparse.Namespace, results: Results) -> list[dict]:
         rows += matmul_ratios(args, results)
     if "step" in args.only:
         rows += step_ratios(args, results)
+    if "precision" in args.only:
+        rows += precision_ratios(args, results)
     if "infer" in args.only:
         rows += infer_ratios(args, results)
     if "formats" in args.only:
@@ -67,6 +79,14 @@ def step_ratios(args: argparse.Namespace, results: Results) -> list[dict]:
     peers = [name for name in ("torch step", "torch step, compiled", "burn step") if name in results]
     what = f"step, depth {args.depth}"
     return [ratio(what, "tokens/s", name.replace(" step", ""), mine, median_of(results[name], "tokens_per_second")) for name in peers]
+
+
+def precision_ratios(args: argparse.Namespace, results: Results) -> list[dict]:
+    """Our training step from 16-bit inputs beside ours in f32."""
+    base, *others = PRECISIONS
+    speeds = {precision: median_of(results[step_name(precision)], "tokens_per_second") for precision in PRECISIONS}
+    what = f"step, depth {args.depth}"
+    return [ratio(f"{what}, {other}", "tokens/s", f"ours in {base}", speeds[other], speeds[base]) for other in others]
 
 
 def infer_ratios(args: argparse.Namespace, results: Results) -> list[dict]:

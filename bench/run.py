@@ -1,5 +1,5 @@
 """Measures nc-core beside its peers: numpy's OpenBLAS for the matrix product; for a training step PyTorch on the CPU,
-and the same model in Burn on the same adapter; for inference PyTorch on the CPU with a key-value cache; for decoding with
+and the same model in Burn on the same adapter; for a step in f16 and bf16 nc-core itself in f32; for inference PyTorch on the CPU with a key-value cache; for decoding with
 weights in bf16, q8 and q4 nc-core itself in f32; for decoding at batch 1 llama.cpp on the same adapter and on the CPU.
 
 Builds nc-core in release, puts the peers' Python packages into bench/.venv, then lets everyone run in turn for some rounds,
@@ -43,7 +43,7 @@ def options() -> argparse.Namespace:
     matmul = parser.add_argument_group("matmul")
     matmul.add_argument("--sizes", type=positive, nargs="+", default=[512, 1024], metavar="N", help="matrix sizes (512 and 1024)")
 
-    step = parser.add_argument_group("step")
+    step = parser.add_argument_group("step and precision")
     step.add_argument("--depth", type=positive, default=4, help="layers (4)")
     step.add_argument("--seq", type=positive, default=512, help="tokens of a row (512)")
     step.add_argument("--batch", type=positive, default=4, help="rows (4)")

@@ -5,12 +5,13 @@ use std::time::Instant;
 use nc_core::data::batch::Batch;
 use nc_core::engine::decoder::{Decoder, Feed};
 use nc_core::engine::memory::decoder_memory;
-use nc_core::gpu::{Forced, Gpu, Memory, MemoryUse};
+use nc_core::gpu::{Forced, Gpu, Memory, MemoryUse, Numerics};
+use nc_core::kernels::precision::Precision;
 use nc_core::kernels::sample::Draw;
 use nc_core::model::{Architecture, Cache, Config, Model, Parameters};
 use nc_core::optim::{OptimizerConfig, StepValues};
 use nc_core::train::memory::{StepMemory, step_memory};
-use nc_core::train::trainer::Trainer;
+use nc_core::train::trainer::{Arithmetic, Trainer};
 use nc_core::weights::Format;
 use nc_tests::architectures;
 
@@ -40,8 +41,8 @@ fn config([n_layer, n_head, n_kv_head, n_embd, sequence_len, vocab_size, _]: [us
     }
 }
 
-fn step(gpu: &Gpu, config: &Config, rows: usize) -> Trainer {
-    let mut trainer = Trainer::new(gpu, config, &OptimizerConfig::new(config.n_embd, 1.0), rows, Arithmetic::default()).unwrap();
+fn step(gpu: &Gpu, config: &Config, rows: usize, arithmetic: Arithmetic) -> Trainer {
+    let mut trainer = Trainer::new(gpu, config, &OptimizerConfig::new(config.n_embd, 1.0), rows, arithmetic).unwrap();
     trainer.model.parameters.initialise(gpu, config, 1);
     let ids: Vec<i32> = (0..rows * config.sequence_len).map(|i| (i * 7 % config.vocab_size) as i32).collect();
     let batch = Batch { rows, row_len: config.sequence_len, inputs: ids.clone(), targets: ids };
@@ -64,12 +65,27 @@ fn a_steps_peak_is_what_is_predicted() {
         assert!(predicted.total() > before, "{case:?} needs {} bytes, less than the case before it", predicted.total());
         assert_eq!(gpu.memory().current, 0, "something was not freed before {case:?}");
 
-        let trainer = step(&gpu, &config, rows);
+        let trainer = step(&gpu, &config, rows, Arithmetic::default());
         let measured = gpu.memory();
         drop(trainer);
         assert_eq!(predicted.total(), measured.peak, "{case:?}");
         check_kinds(&predicted, &measured, &format!("{case:?}"));
         before = measured.peak;
+    }
+}
+
+/// In 16 bits packed operands are added, in any shape.
+#[test]
+fn mixed_precision_needs_what_is_predicted() {
+    for precision in [Precision::F16, Precision::Bf16] {
+        let gpu = Gpu::open(None).unwrap();
+        let (config, rows) = (config(CASES[0]), CASES[0][6]);
+        let arithmetic = Arithmetic { precision, numerics: Numerics::Fast };
+        let predicted = step_memory(&gpu, &config, rows, arithmetic).unwrap();
+        let trainer = step(&gpu, &config, rows, arithmetic);
+        check_kinds(&predicted, &gpu.memory(), precision.word());
+        drop(trainer);
+        assert!(predicted.workspace > step_memory(&gpu, &config, rows, Arithmetic::default()).unwrap().workspace);
     }
 }
 
@@ -90,7 +106,7 @@ fn every_combination_of_parts_needs_what_is_predicted() {
         let config = with(architecture);
         let predicted = predict(&config);
         assert!(predicted.total() <= whole.total());
-        let trainer = step(&gpu, &config, 2);
+        let trainer = step(&gpu, &config, 2, Arithmetic::default());
         let measured = gpu.memory();
         drop(trainer);
         check_kinds(&predicted, &measured, &format!("{:?}", config.architecture));

@@ -67,7 +67,11 @@ fn golden_models_keep_their_losses_and_gradients() {
             let (of_losses, (of_gradient, name)) = errors(&case, precision, &|_| ());
             println!("{}: {precision}: losses {of_losses:.1e}, gradients up to {of_gradient:.1e} ({name})", path.display());
             let (losses, gradient) = bars(precision);
-            assert!(of_losses <= losses && of_gradient <= gradient, "{}, {precision}: {of_losses}, {of_gradient} of {name}", path.display());
+            assert!(
+                of_losses <= losses && of_gradient <= gradient,
+                "{}, {precision}: {of_losses}, {of_gradient} of {name}",
+                path.display()
+            );
         }
     }
 }
@@ -105,12 +109,17 @@ fn numbers_that_f16_does_not_hold_are_no_trouble() {
             let (of_losses, (of_gradient, name)) = errors(&case, precision, &change);
             println!("{}: {precision}: losses {of_losses:.1e}, gradients up to {of_gradient:.1e} ({name})", path.display());
             let (losses, gradient) = bars(precision);
-            assert!(of_losses <= losses && of_gradient <= gradient, "{}, {precision}: {of_losses}, {of_gradient} of {name}", path.display());
+            assert!(
+                of_losses <= losses && of_gradient <= gradient,
+                "{}, {precision}: {of_losses}, {of_gradient} of {name}",
+                path.display()
+            );
         }
     }
 }
 
-const STEPS: [&str; 10] = ["--num-iterations", "12", "--save-every", "2", "--eval-every", "-1", "--sample-every", "-1", "--warmup-steps", "3"];
+const STEPS: [&str; 10] =
+    ["--num-iterations", "12", "--save-every", "2", "--eval-every", "-1", "--sample-every", "-1", "--warmup-steps", "3"];
 
 /// Killed and resumed, a run ends with the bytes of one that nothing happened to: in f16 the loss scale is part of the state.
 #[test]

@@ -25,8 +25,8 @@ use super::weight::{Weight, in_format};
 pub mod autotune;
 mod kernel;
 
-pub use kernel::{Kernel, Tile};
 use kernel::Reads;
+pub use kernel::{Kernel, Tile};
 
 static LANE: Shader = crate::shader!("matmul_lane");
 static TILE: Shader = crate::shader!("matmul_tile");
@@ -333,7 +333,11 @@ pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
                 _ => &Add::WORDS[..2],
             };
             for &add in adds {
-                variants.push(Variant { shader: kernel.shader(), entry: "forward", values: kernel.values(capabilities, layout, add, reads) });
+                variants.push(Variant {
+                    shader: kernel.shader(),
+                    entry: "forward",
+                    values: kernel.values(capabilities, layout, add, reads),
+                });
             }
         }
     }

@@ -225,7 +225,8 @@ mod tests {
     fn rounding_is_to_nearest_even_on_every_device() {
         let bench = Bench::new();
         let ulp = |power: i32| 2f32.powi(power);
-        let mut x = vec![0.0, 1.0, 1.0 + ulp(-11), 1.0 + 3.0 * ulp(-11), 1.0 + ulp(-8), 1.0 + 3.0 * ulp(-8), 2049.0, 2051.0, 65504.0, 65519.996];
+        let mut x =
+            vec![0.0, 1.0, 1.0 + ulp(-11), 1.0 + 3.0 * ulp(-11), 1.0 + ulp(-8), 1.0 + 3.0 * ulp(-8), 2049.0, 2051.0, 65504.0, 65519.996];
         x.extend([65520.0, 1e5, f32::MAX, f32::INFINITY, f32::NAN, ulp(-14), ulp(-14) - ulp(-25), ulp(-24), ulp(-25), 1.5 * ulp(-24)]);
         x.extend([2.5 * ulp(-24), 0.1, 1e-5, 3.4e38]);
         x.extend(x.clone().iter().map(|value| -value));
@@ -244,7 +245,10 @@ mod tests {
             let got = packed(&bench, &x, Packing { precision, ..of });
             for (x, got) in x.iter().zip(got) {
                 let want = twin::rounded(f64::from(*x), precision, 0);
-                assert!(f64::from(got).to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()), "{x:e} in {precision}: {got}, not {want}");
+                assert!(
+                    f64::from(got).to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()),
+                    "{x:e} in {precision}: {got}, not {want}"
+                );
             }
         }
     }

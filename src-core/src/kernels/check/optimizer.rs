@@ -10,12 +10,11 @@ use crate::kernels::{adamw, finite, muon};
 
 type Outcome = Result<(), GpuError>;
 
-pub(super) const CHECKS: &[Check] =
-    &[
-        Check { name: "adamw", shaders: &["adamw"], run: check_adamw },
-        Check { name: "finite", shaders: &["finite"], run: check_finite },
-        Check { name: "muon", shaders: &["muon"], run: check_muon },
-    ];
+pub(super) const CHECKS: &[Check] = &[
+    Check { name: "adamw", shaders: &["adamw"], run: check_adamw },
+    Check { name: "finite", shaders: &["finite"], run: check_finite },
+    Check { name: "muon", shaders: &["muon"], run: check_muon },
+];
 
 /// The last element is finite, infinite, or not a number.
 fn check_finite(c: &mut Checker<'_>) -> Outcome {

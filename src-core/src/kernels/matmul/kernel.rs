@@ -1,8 +1,8 @@
 //! Which kernels can compute a product, and which of them is likely the fastest.
 
 use crate::gpu::{Capabilities, Numerics, Shader, Value, Values, grid};
-use crate::kernels::weight::PANEL_QUADS;
 use crate::kernels::precision::Precision;
+use crate::kernels::weight::PANEL_QUADS;
 use crate::weights::{Format, Order, Storage};
 
 use super::{LANE, Layout, PLAIN, Product, TILE};
@@ -228,20 +228,19 @@ impl Kernel {
     }
 
     pub(super) fn values(self, capabilities: Capabilities, layout: Layout, add: &'static str, reads: Reads) -> Values {
-        let (stored, layout) = match (reads, self) {
-            (Reads::Stored(stored), Kernel::Packed { .. }) => (stored, "packed"),
-            (Reads::Stored(stored), _) => (stored, layout.word()),
-            (Reads::Rounded(precision), Kernel::Packed { .. }) => (Storage { format: precision.format(), order: Order::Rows }, "packed"),
+        let (format, layout) = match reads {
+            Reads::Stored(stored) => (stored.format, layout),
             // Packed along k, whatever they were.
-            (Reads::Rounded(precision), _) => (Storage { format: precision.format(), order: Order::Rows }, Layout::NT.word()),
+            Reads::Rounded(precision) => (precision.format(), Layout::NT),
         };
-        let mut values: Values = vec![("add", add.into()), ("format", stored.format.word().into()), ("layout", layout.into())];
+        let layout = if matches!(self, Kernel::Packed { .. }) { "packed" } else { layout.word() };
+        let mut values: Values = vec![("add", add.into()), ("format", format.word().into()), ("layout", layout.into())];
         if let Reads::Rounded(_) = reads {
             values.push(("narrow", true.into()));
         }
         match self {
             Kernel::Lane { rows, quads } | Kernel::Packed { rows, quads } => {
-                let panels = matches!(stored.order, Order::Panels(_));
+                let panels = matches!(reads, Reads::Stored(Storage { order: Order::Panels(_), .. }));
                 values.extend([("panels", panels.into()), ("quads", Value::Int(quads)), ("rows", Value::Int(rows))])
             }
             Kernel::Tile(tile) | Kernel::Split { tile, .. } => values.extend(tile.values(capabilities)),
