@@ -152,6 +152,7 @@ const SHARED: &[(&str, &str)] = &[
     shared!("matmul.wgsl"),
     shared!("matvec_finish.wgsl"),
     shared!("nan.wgsl"),
+    shared!("narrow.wgsl"),
     shared!("rows.wgsl"),
     shared!("sample_group.wgsl"),
     shared!("sample_row.wgsl"),
