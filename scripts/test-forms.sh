@@ -40,7 +40,7 @@ models() {
     for form in gpu-varying gpu-no-subgroups; do
         export NC_CAPABILITIES=$form
         say "models as on $form"
-        tested --test golden --test decode --test engine --test formats
+        tested --test golden --test decode --test engine --test formats --test cache_formats
         tested --test sft -- a_repeated_conversation weights_and_moments a_run_killed_at_random_moments
         tested --test resume -- a_run_killed_at_random_moments a_damaged_checkpoint
         unset NC_CAPABILITIES

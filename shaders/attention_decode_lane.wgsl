@@ -38,7 +38,7 @@ fn forward(
         let key = start + select(mine, mine - shape.ring, mine >= shape.ring) * stride;
         var dots = vec4<f32>(0.0);
 {% for d in range(dq) %}
-        dots = fma(subgroupBroadcast(q{{ d // lanes }}, {{ d % lanes }}u), keys[key + {{ d }}u], dots);
+        dots = fma(subgroupBroadcast(q{{ d // lanes }}, {{ d % lanes }}u), {{ cached_quad("keys", "key + " ~ d ~ "u") }}, dots);
 {% endfor %}
         let s = select(LOWEST, (dots.x + dots.y) + (dots.z + dots.w), at + lane <= position);
         let next = max(top, subgroupMax(s));
@@ -54,7 +54,7 @@ fn forward(
             let value = subgroupBroadcast(key, {{ j }}u);
             let weight = subgroupBroadcast(p, {{ j }}u);
 {% for i in range(outs) %}
-            o{{ i }} = fma(vec4<f32>(weight), values[value + c{{ i }}], o{{ i }});
+            o{{ i }} = fma(vec4<f32>(weight), {{ cached_quad("values", "value + c" ~ i) }}, o{{ i }});
 {% endfor %}
         }
 {% endfor %}

@@ -82,7 +82,7 @@ fn forward(
 {% for j in range(4) %}
         {
 {% for i in range(quads) %}
-            let key{{ i }} = keys[slot[{{ j }}] + c{{ i }}];
+            let key{{ i }} = {{ cached_quad("keys", "slot[" ~ j ~ "] + c" ~ i) }};
 {% endfor %}
             var product = q0.x * key0.x;
 {% for i in range(quads) %}
@@ -106,7 +106,7 @@ fn forward(
 {% for i in range(quads) %}
         o{{ i }} *= shrink;
 {% for j in range(4) %}
-        o{{ i }} = fma(vec4<f32>(p[{{ j }}]), values[slot[{{ j }}] + c{{ i }}], o{{ i }});
+        o{{ i }} = fma(vec4<f32>(p[{{ j }}]), {{ cached_quad("values", "slot[" ~ j ~ "] + c" ~ i) }}, o{{ i }});
 {% endfor %}
 {% endfor %}
     }

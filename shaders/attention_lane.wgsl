@@ -38,7 +38,7 @@ var<workgroup> slopes: array<vec4<f32>, {{ rows * lanes }}>;     // [rows, tile]
             let own{{ i }} = {{ a }}[{{ a_at }}{{ i }} + d]{{ factor }};
 {% endfor %}
 {% for j in range(4) %}
-            let b{{ j }} = {{ b }}[{{ to }}_{{ j }}_at + d];
+            let b{{ j }} = {{ far_quad(b, to ~ "_" ~ j ~ "_at + d") }};
 {% endfor %}
 {% for j in range(4) %}
             let d{{ j }} = vec4<f32>(b0[{{ j }}], b1[{{ j }}], b2[{{ j }}], b3[{{ j }}]);
@@ -89,7 +89,7 @@ select(vec4<f32>(0.0), exp_low(scores[at{{ i }} + quad]{{ offset }}), {{ seen(i)
 {% for j in range(2) %}
             let x{{ j }}_at = {{ x_start }} + {{ other("tile + 2u * pair + " ~ j ~ "u") }} * {{ x_stride }};
 {% for c in range(outs) %}
-            let x{{ j }}_{{ c }} = {{ x }}[x{{ j }}_at + min(lane + {{ c * lanes }}u, {{ dq - 1 }}u)];
+            let x{{ j }}_{{ c }} = {{ far_quad(x, "x" ~ j ~ "_at + min(lane + " ~ c * lanes ~ "u, " ~ (dq - 1) ~ "u)") }};
 {% endfor %}
 {% endfor %}
 {% for r in range(rows) %}

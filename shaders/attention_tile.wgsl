@@ -52,7 +52,7 @@ var<workgroup> right: array<array<array<vec4<f32>, {{ across }}>, 4>, {{ down }}
                 let c = right_quad + {{ n * lanes // (run * tile) * run }}u;
                 {% if tile * slice < lanes %}if c < {{ slice }}u {% endif %}{
                     let at = {{ other("tile + m % " ~ across ~ "u * 4u + m / " ~ across ~ "u") }};
-                    right[c][m / {{ across }}u][m % {{ across }}u] = {{ b }}[far_start + at * far_stride + {{ quad("c") }}];
+                    right[c][m / {{ across }}u][m % {{ across }}u] = {{ far_quad(b, "far_start + at * far_stride + " ~ quad("c")) }};
                 }
             }
 {% endfor %}
@@ -104,7 +104,7 @@ vec4<u32>(far - own - {{ i }}u) + vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(min(sha
                 let r = y + {{ step * down }}u;
                 let at = far_start + {{ other("tile + 4u * quad + r") }} * far_stride;
 {% for n in range(outs) %}
-                right[(r * {{ outs }}u + {{ n }}u) / 4u][(r * {{ outs }}u + {{ n }}u) % 4u][x] = {{ b }}[at + min(x + {{ n * across }}u, {{ quads - 1 }}u)];
+                right[(r * {{ outs }}u + {{ n }}u) / 4u][(r * {{ outs }}u + {{ n }}u) % 4u][x] = {{ far_quad(b, "at + min(x + " ~ n * across ~ "u, " ~ (quads - 1) ~ "u)") }};
 {% endfor %}
             }
 {% endfor %}

@@ -6,6 +6,8 @@
 // Rotation and norm as in `rotary.wgsl`, the gate of the value embedding as in `value_gate.wgsl`; x is the stream before
 // its norm and r the norm's factor. A layer's cache has `ring` slots per sequence: as many as the context with full attention,
 // fewer with a window, where new keys overwrite old ones. One workgroup per head of a token.
+//
+// The cache's format is `cache`: f32, bf16 or f16.
 
 #include "shared/rows.wgsl"
 #include "shared/weights.wgsl"
@@ -24,6 +26,7 @@ struct Shape {
     quads: u32,      // C / 4
 }
 
+{% set slot_load = "vec4<f32>" if cache == "f32" else "vec2<u32>" %}
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;           // [sequences]
 @group(0) @binding(2) var<storage, read> cosines: array<vec4<f32>>;        // [positions, D/2]
@@ -32,8 +35,8 @@ struct Shape {
 @group(0) @binding(5) var<storage, read> from_k: array<vec4<f32>>;         // [N, K, D] at a stride
 @group(0) @binding(6) var<storage, read> from_v: array<vec4<f32>>;         // [N, K, D] at a stride
 @group(0) @binding(7) var<storage, read_write> q: array<vec4<f32>>;        // [N, H, D]
-@group(0) @binding(8) var<storage, read_write> keys: array<vec4<f32>>;     // [rows of the cache, ring, K, D]
-@group(0) @binding(9) var<storage, read_write> values: array<vec4<f32>>;   // [rows of the cache, ring, K, D]
+@group(0) @binding(8) var<storage, read_write> keys: array<{{ slot_load }}>;   // [rows of the cache, ring, K, D]
+@group(0) @binding(9) var<storage, read_write> values: array<{{ slot_load }}>; // [rows of the cache, ring, K, D]
 {% if gated %}
 @group(0) @binding(10) var<storage, read> ids: array<i32>;                 // [N]
 @group(0) @binding(11) var<storage, read> table: array<{{ load }}>;         // [V, K, D]
@@ -43,6 +46,24 @@ struct Shape {
 
 const GATE_QUADS = 3u;
 {{ rows_of_weights("table", "(shape.kv_heads * 2u * shape.half_quads)") }}
+{% endif %}
+
+{% if cache == "f32" %}
+fn held(x: vec4<f32>) -> vec4<f32> { return x; }
+{% else %}
+{% set format = cache %}
+#include "shared/narrow.wgsl"
+
+// What a slot holds. Numbers past the range become its ends: an infinite value would turn every later output into infinity or NaN,
+// even where its weight is 0. What was infinite or NaN before stays so, for the logits to show it.
+fn held(x: vec4<f32>) -> vec2<u32> {
+    const LARGEST = {{ "0x477fe000u" if cache == "f16" else "0x7f7f0000u" }};
+    let bits = bitcast<vec4<u32>>(x);
+    let size = bits & vec4<u32>(0x7fffffffu);
+    let inside = select(min(size, vec4<u32>(LARGEST)), size, size >= vec4<u32>(0x7f800000u));
+    let y = bitcast<vec4<f32>>(inside | (bits & vec4<u32>(0x80000000u)));
+    return vec2<u32>(narrow2(y.xy), narrow2(y.zw));
+}
 {% endif %}
 
 {% macro turned(source, to, at, part) %}
@@ -57,8 +78,10 @@ const GATE_QUADS = 3u;
         for (var c = lane.index; c < shape.half_quads; c += ROW_LANES) {
             let x1 = factor * {{ source }}[first + c];
             let x2 = factor * {{ source }}[second + c];
-            {{ to }}[{{ at }} + c] = x1 * cosines[angles + c] + x2 * sines[angles + c];
-            {{ to }}[{{ at }} + shape.half_quads + c] = x2 * cosines[angles + c] - x1 * sines[angles + c];
+            let y1 = x1 * cosines[angles + c] + x2 * sines[angles + c];
+            let y2 = x2 * cosines[angles + c] - x1 * sines[angles + c];
+            {{ to }}[{{ at }} + c] = {{ "y1" if part == 0 else "held(y1)" }};
+            {{ to }}[{{ at }} + shape.half_quads + c] = {{ "y2" if part == 0 else "held(y2)" }};
         }
 {% endmacro %}
 
@@ -99,11 +122,11 @@ fn store({{ lane_arguments() }}) {
     let source = table_row(u32(max(ids[token], 0)));
     let first = head * 2u * shape.half_quads;
     for (var c = lane.index; c < 2u * shape.half_quads; c += ROW_LANES) {
-        values[to + c] = from_v[start + c] + g * table_quad(source, first + c);
+        values[to + c] = held(from_v[start + c] + g * table_quad(source, first + c));
     }
 {% else %}
     for (var c = lane.index; c < 2u * shape.half_quads; c += ROW_LANES) {
-        values[to + c] = from_v[start + c];
+        values[to + c] = held(from_v[start + c]);
     }
 {% endif %}
 }

@@ -19,8 +19,10 @@ struct Cursor {
     before: u32,
 }
 
+{# Copies bits, so all that matters is how many. #}
+{% set load = "vec4<f32>" if wide else "vec2<u32>" %}
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read_write> cache: array<vec4<f32>>;    // [rows, ring, K, D]
+@group(0) @binding(1) var<storage, read_write> cache: array<{{ load }}>;    // [rows, ring, K, D]
 @group(0) @binding(2) var<storage, read> cursors: array<Cursor>;           // [1]
 
 @compute @workgroup_size(64)

@@ -9,6 +9,13 @@
 // 2307.08691). Query head h reads key and value head h / (H / K).
 
 #include "shared/exp_low.wgsl"
+{% if cached %}
+#include "shared/cache.wgsl"
+{% endif %}
+
+{# Keys and values of a batch are floats. #}
+{% set far_load = load if cached else "vec4<f32>" %}
+{% macro far_quad(name, at) %}{% if cached %}{{ cached_quad(name, at) }}{% else %}{{ name }}[{{ at }}]{% endif %}{% endmacro %}
 
 struct Shape {
     seq: u32,        // T
@@ -22,8 +29,8 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;            // [B, T, H, D]
-@group(0) @binding(2) var<storage, read> k: array<vec4<f32>>;            // [B, T, K, D]
-@group(0) @binding(3) var<storage, read> v: array<vec4<f32>>;            // [B, T, K, D]
+@group(0) @binding(2) var<storage, read> k: array<{{ far_load }}>;         // [B, T, K, D]
+@group(0) @binding(3) var<storage, read> v: array<{{ far_load }}>;         // [B, T, K, D]
 @group(0) @binding(4) var<storage, read_write> o: array<vec4<f32>>;      // [B, T, H, D]
 @group(0) @binding(5) var<storage, read_write> lse: array<f32>;          // [B, T, H]
 

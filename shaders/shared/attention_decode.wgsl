@@ -4,6 +4,7 @@
 //
 // Online softmax (Milakov and Gimelshein 2018, arXiv 1805.02867).
 
+#include "shared/cache.wgsl"
 #include "shared/cursor.wgsl"
 #include "shared/exp_low.wgsl"
 
@@ -20,8 +21,8 @@ struct Shape {
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;           // [sequences]
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;              // [N, H, D], N = sequences · fresh
-@group(0) @binding(3) var<storage, read> keys: array<vec4<f32>>;           // [rows of the cache, ring, K, D]
-@group(0) @binding(4) var<storage, read> values: array<vec4<f32>>;         // [rows of the cache, ring, K, D]
+@group(0) @binding(3) var<storage, read> keys: array<{{ load }}>;            // [rows of the cache, ring, K, D]
+@group(0) @binding(4) var<storage, read> values: array<{{ load }}>;          // [rows of the cache, ring, K, D]
 @group(0) @binding(5) var<storage, read_write> o: array<vec4<f32>>;        // [N, H, D]
 @group(0) @binding(6) var<storage, read_write> parts: array<vec4<f32>>;    // [N, H, shares, D + 4]  unscaled o; maximum, sum
 

@@ -1,22 +1,28 @@
-// Rounds to 16 bits, to nearest, ties to even. In integers, because WGSL lets `pack2x16float` round either way and leaves numbers
-// outside the range of f16 undefined, and lets compilers assume that there are no infinities and no NaN.
+// Rounds numbers to 16 bits, `format` bf16 or f16: to nearest, ties to even.
+//
+// In integers, because pack2x16float may round either way and may give anything for a number that is out of range. Above the largest
+// number comes infinity; NaN stays NaN.
 
-// Two numbers as the halves of a word, the first in the lower one.
+{% if format == "f16" %}
 fn narrow2(x: vec2<f32>) -> u32 {
     let bits = bitcast<vec2<u32>>(x);
     let size = bits & vec2<u32>(0x7fffffffu);
-    let is_nan = size > vec2<u32>(0x7f800000u);
-{% if format == "bf16" %}
-    let rounded = (bits + 0x7fffu + ((bits >> vec2<u32>(16u)) & vec2<u32>(1u))) >> vec2<u32>(16u);
-    let half = select(rounded, vec2<u32>(0x7fc0u), is_nan);
-{% else %}
-    let sign = (bits >> vec2<u32>(16u)) & vec2<u32>(0x8000u);
-    // From 2⁻¹⁴ on the exponent is rebased; below, numbers are multiples of 2⁻²⁴. From 65,520 on they round to infinity.
-    let normal = (size + 0xfffu + ((size >> vec2<u32>(13u)) & vec2<u32>(1u)) - 0x38000000u) >> vec2<u32>(13u);
-    let subnormal = vec2<u32>(round(min(abs(x), vec2<f32>(1.0)) * 16777216.0));
-    let finite = select(normal, subnormal, size < vec2<u32>(0x38800000u));
-    let infinite = select(finite, vec2<u32>(0x7c00u), size >= vec2<u32>(0x477ff000u));
-    let half = sign | select(infinite, vec2<u32>(0x7e00u), is_nan);
-{% endif %}
+    // Adding just under half of the last place that is kept, and one more if that is odd, carries where rounding goes up.
+    let normal = ((size + 0xfffu + ((size >> vec2<u32>(13u)) & vec2<u32>(1u))) >> vec2<u32>(13u)) - (112u << 10u);
+    // Below 2^-14 the last place is always 2^-24.
+    let small = vec2<u32>(round(min(abs(x), vec2<f32>(6.103515625e-5)) * 16777216.0));
+    var half = select(normal, small, size < vec2<u32>(0x38800000u));
+    half = select(half, vec2<u32>(0x7c00u), size >= vec2<u32>(0x477ff000u));
+    half = select(half, vec2<u32>(0x7e00u), size > vec2<u32>(0x7f800000u));
+    half |= (bits >> vec2<u32>(16u)) & vec2<u32>(0x8000u);
     return half.x | (half.y << 16u);
 }
+{% else %}
+fn narrow2(x: vec2<f32>) -> u32 {
+    let bits = bitcast<vec2<u32>>(x);
+    let rounded = (bits + 0x7fffu + ((bits >> vec2<u32>(16u)) & vec2<u32>(1u))) >> vec2<u32>(16u);
+    // Rounding could carry a NaN into infinity or past the sign.
+    let half = select(rounded, (bits >> vec2<u32>(16u)) | vec2<u32>(0x40u), (bits & vec2<u32>(0x7fffffffu)) > vec2<u32>(0x7f800000u));
+    return half.x | (half.y << 16u);
+}
+{% endif %}

@@ -16,6 +16,7 @@ pub mod server;
 pub mod source;
 pub mod table;
 pub mod torch;
+pub mod trained;
 pub mod twin;
 pub mod workshop;
 

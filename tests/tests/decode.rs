@@ -5,7 +5,7 @@ use nc_core::engine::EngineError;
 use nc_core::engine::decoder::{Decoder, Feed};
 use nc_core::gpu::{Gpu, Recorder};
 use nc_core::kernels::sample::Draw;
-use nc_core::model::{Activations, Architecture, Config, Keep, Model, Parameters};
+use nc_core::model::{Activations, Architecture, CacheFormat, Config, Keep, Model, Parameters};
 use nc_core::weights::Format;
 use nc_tests::drawn::windowed;
 use nc_tests::golden::{Case, Report};
@@ -178,18 +178,21 @@ fn forks_of_any_length_go_on_as_their_source() {
     }
     let model = Model::new(&gpu, &config, parameters).unwrap();
     let ids: Vec<u32> = (0..900).map(|i| (i * i + 7 * i) % 50).collect();
-    let mut decoder = Decoder::new(&gpu, &model, 3, usize::MAX).unwrap();
     // The ring of the windowed layer has 512 slots: it is gone round, filled in part, and full.
-    for (start, length) in [(0, 700), (100, 40), (0, 1), (200, 512), (5, 0), (0, 513)] {
-        decoder.prefill(0, &[]).unwrap();
-        decoder.prefill(0, &ids[start..start + length]).unwrap();
-        decoder.fork().unwrap();
-        for &id in &ids[..3] {
-            decoder.step(&[Feed::Token(id, Draw::GREEDY); 3]).unwrap();
-            let logits = decoder.logits().unwrap();
-            assert!(logits.chunks_exact(50).all(|row| row == &logits[..50]), "{id} after {length} tokens");
+    let lengths = [(0, 700), (100, 40), (0, 1), (200, 512), (5, 0), (0, 513)];
+    for format in CacheFormat::ALL {
+        let mut decoder = Decoder::with_cache(&gpu, &model, 3, usize::MAX, format).unwrap();
+        for (start, length) in lengths {
+            decoder.prefill(0, &[]).unwrap();
+            decoder.prefill(0, &ids[start..start + length]).unwrap();
+            decoder.fork().unwrap();
+            for &id in &ids[..3] {
+                decoder.step(&[Feed::Token(id, Draw::GREEDY); 3]).unwrap();
+                let logits = decoder.logits().unwrap();
+                assert!(logits.chunks_exact(50).all(|row| row == &logits[..50]), "{id} after {length} tokens in {format}");
+            }
+            assert_eq!(decoder.held(2).len(), length + 3);
         }
-        assert_eq!(decoder.held(2).len(), length + 3);
     }
 }
 

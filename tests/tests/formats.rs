@@ -1,7 +1,5 @@
 //! Weights in 16, 8 and 4 bits: how far a model that has them is from itself in f32, and what is refused.
 
-use std::path::Path;
-
 use nc_core::checkpoint::home::Home;
 use nc_core::checkpoint::{Run, load_model};
 use nc_core::engine::decoder::{Decoder, Feed};
@@ -9,13 +7,12 @@ use nc_core::engine::score;
 use nc_core::gpu::Gpu;
 use nc_core::kernels::sample::Draw;
 use nc_core::model::{Config, Model};
-use nc_core::tokenizer::Tokenizer;
 use nc_core::train::{load, run_config};
 use nc_core::weights::Format;
 use nc_tests::golden::Case;
 use nc_tests::script::bytes_tokenizer;
 use nc_tests::workshop::Workshop;
-use nc_tests::{drawn, golden_dirs, golden_models, nc_core};
+use nc_tests::{drawn, golden_models, nc_core, trained};
 
 /// What a format may change: log-probabilities of tokens, absolutely, and bits per byte, as a share.
 struct Bar {
@@ -98,50 +95,20 @@ fn assert_decodes_alike(gpu: &Gpu, ids: &[u32], models: [&Model; 2], bar: f32) {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let place = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &place);
-        } else {
-            std::fs::copy(entry.path(), place).unwrap();
-        }
-    }
-}
-
 /// Models that were trained: the one that comes with the app, and the reference's.
 #[test]
 fn trained_models_keep_their_bits_per_byte() {
     let workshop = Workshop::without_tokenizer(|home| nc_core!(home));
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/model");
-    let text = std::fs::read_to_string(std::fs::read_dir(shipped.join("../corpus")).unwrap().next().unwrap().unwrap().path()).unwrap();
-    let mut sources = vec![("shipped", shipped)];
-    for dir in golden_dirs().into_iter().map(|dir| dir.join("nanochat-native/base")).filter(|dir| dir.exists()) {
-        sources.push(("native", dir));
-    }
     let gpu = gpu();
     let mut far = Vec::new();
-    for (name, source) in sources {
-        if name == "shipped" {
-            copy(&source, &workshop.run(name));
-        } else {
-            workshop.succeed(&["import", source.to_str().unwrap(), "--name", name]);
-        }
-        let run = Run::open(&Home::at(workshop.home()), name).unwrap();
-        let config = run_config(&run).unwrap().model;
-        let tokenizer = Tokenizer::from_file(&run.tokenizer_path()).unwrap();
-        let start = text.len() / 2;
-        let start = (start..).find(|&at| text.is_char_boundary(at)).unwrap();
-        let piece: String = text[start..].chars().take(8000).collect();
-        let mut ids = vec![tokenizer.bos()];
-        ids.extend(tokenizer.encode(&piece));
-        ids.truncate(2 * config.sequence_len);
+    for name in trained::install(&workshop) {
+        let (run, mut ids) = trained::open(&workshop, name, 1024);
+        ids.truncate(2 * run_config(&run).unwrap().model.sequence_len);
         let scores = |format| score(&gpu, &model(&gpu, &run, format), &ids).unwrap();
         let wide = scores(Format::F32);
         for format in Format::ALL {
             // The shipped model has seen little text; what is unlikely to it shows more of any rounding.
-            let logprob = if name == "shipped" { f32::INFINITY } else { bar(format).logprob };
+            let logprob = if name == trained::SHIPPED { f32::INFINITY } else { bar(format).logprob };
             far.extend(compare(name, format, Bar { logprob, ..bar(format) }, &wide, &scores(format)));
         }
         std::fs::remove_dir_all(workshop.run(name)).unwrap();

@@ -8,7 +8,7 @@ use nc_core::engine::memory::decoder_memory;
 use nc_core::gpu::{Forced, Gpu, Memory, MemoryUse, Numerics};
 use nc_core::kernels::precision::Precision;
 use nc_core::kernels::sample::Draw;
-use nc_core::model::{Architecture, Cache, Config, Model, Parameters};
+use nc_core::model::{Architecture, Cache, CacheFormat, Config, Model, Parameters};
 use nc_core::optim::{OptimizerConfig, StepValues};
 use nc_core::train::memory::{StepMemory, step_memory};
 use nc_core::train::trainer::{Arithmetic, Trainer};
@@ -119,7 +119,7 @@ fn the_autotuners_choices_are_predicted() {
     let folder = tempfile::tempdir().unwrap();
     let gpu = Gpu::open(None).unwrap();
     let config = config([1, 4, 4, 256, 256, 300, 0]);
-    let predict = || decoder_memory(&gpu, &config, Format::F32, 1, 256, 256).unwrap();
+    let predict = || decoder_memory(&gpu, &config, Format::F32, CacheFormat::F32, 1, 256, 256).unwrap();
     let built_in = predict();
     gpu.autotune_in(folder.path());
     assert_eq!(predict(), built_in, "nothing is measured yet");
@@ -145,23 +145,24 @@ fn a_decoder_takes_what_is_predicted() {
 fn check_decoders(gpu: &Gpu) {
     // Windows and contexts long enough for heads in shares, and more layers than one of each kind. One prompt needs two passes, and
     // one capacity is more than the context.
-    for (case, architecture, format, rows, capacity, prompt) in [
-        ([2, 2, 1, 64, 2048, 100, 0], Architecture::CURRENT, Format::Q8, 1, 1948, 0),
-        ([6, 4, 4, 128, 2048, 300, 0], Architecture::CURRENT, Format::F32, 1, 2148, 300),
-        ([5, 4, 2, 128, 1500, 1000, 0], Architecture::CLASSIC, Format::Q4, 3, 1400, 40),
-        ([3, 8, 8, 256, 3000, 500, 0], Architecture::CURRENT, Format::Bf16, 12, 2900, 100),
+    let [f32, f16, bf16] = CacheFormat::ALL;
+    for (case, architecture, (format, cache), rows, capacity, prompt) in [
+        ([2, 2, 1, 64, 2048, 100, 0], Architecture::CURRENT, (Format::Q8, f16), 1, 1948, 0),
+        ([6, 4, 4, 128, 2048, 300, 0], Architecture::CURRENT, (Format::F32, f32), 1, 2148, 300),
+        ([5, 4, 2, 128, 1500, 1000, 0], Architecture::CLASSIC, (Format::Q4, f32), 3, 1400, 40),
+        ([3, 8, 8, 256, 3000, 500, 0], Architecture::CURRENT, (Format::Bf16, bf16), 12, 2900, 100),
     ] {
         let config = Config { architecture, ..config(case) };
         let model = Model::new(gpu, &config, Parameters::frozen(gpu, &config, format).unwrap()).unwrap();
         let before = gpu.memory();
-        let mut decoder = Decoder::new(gpu, &model, rows, capacity).unwrap();
+        let mut decoder = Decoder::with_cache(gpu, &model, rows, capacity, cache).unwrap();
         for fresh in (0..9).map(|power| 1 << power).filter(|&fresh| fresh <= prompt).chain([prompt]) {
             decoder.prefill(0, &[]).unwrap();
             decoder.prefill(0, &vec![1; fresh]).unwrap();
         }
         decoder.step(&vec![Feed::Token(1, Draw::GREEDY); rows]).unwrap();
         let taken = gpu.memory();
-        let predicted = decoder_memory(gpu, &config, format, rows, capacity, prompt).unwrap();
+        let predicted = decoder_memory(gpu, &config, format, cache, rows, capacity, prompt).unwrap();
         let of = |kind: Memory| taken.by_kind[kind as usize] - before.by_kind[kind as usize];
         for (kind, predicted) in [
             (Memory::Activations, predicted.activations),
@@ -172,6 +173,7 @@ fn check_decoders(gpu: &Gpu) {
             assert_eq!(predicted, of(kind), "{case:?} {} on {:?}", kind.name(), gpu.capabilities());
         }
         assert_eq!(predicted.total(), taken.current - before.current, "{case:?}");
+        assert_eq!(predicted.cache, rows as u64 * Cache::bytes_per_row(&config, capacity, cache), "{case:?}");
         check_ledger(gpu);
     }
 }
@@ -206,11 +208,11 @@ fn models_that_no_device_holds_are_predicted() {
         let started = Instant::now();
         let step = step_memory(&gpu, &config, rows, Arithmetic::default()).unwrap();
         let (seconds, started) = (started.elapsed().as_secs_f64(), Instant::now());
-        let decoder = decoder_memory(&gpu, &config, Format::F32, rows, seq, 256).unwrap();
+        let decoder = decoder_memory(&gpu, &config, Format::F32, CacheFormat::F32, rows, seq, 256).unwrap();
         println!("depth {depth}: a step in {:.1} ms, a decoder in {:.1} ms", 1e3 * seconds, 1e3 * started.elapsed().as_secs_f64());
         // Weights, gradients and moments, of four bytes each.
         assert!(step.total() > 12 * config.param_counts().total as u64, "{depth}: {step:?}");
-        assert!(decoder.total() > decoder.cache && decoder.cache == rows as u64 * Cache::bytes_per_row(&config, seq));
+        assert!(decoder.total() > decoder.cache && decoder.cache == rows as u64 * Cache::bytes_per_row(&config, seq, CacheFormat::F32));
     }
     assert_eq!(gpu.memory(), MemoryUse::default());
     assert!(gpu.pipeline_keys().is_empty());

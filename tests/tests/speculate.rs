@@ -9,7 +9,7 @@ use nc_core::engine::decoder::{Decoder, Feed, MOST_VERIFIED};
 use nc_core::engine::{Drafter, Effort, Engine, EngineError, Event, GenerateOptions, Generated, Overflow, Reason, Sampling, Stats};
 use nc_core::gpu::Gpu;
 use nc_core::kernels::sample::{Draw, twin};
-use nc_core::model::Architecture;
+use nc_core::model::{Architecture, CacheFormat};
 use nc_core::weights::Format;
 use nc_tests::drawn::windowed;
 use nc_tests::nc_core;
@@ -35,12 +35,16 @@ fn draws(from: usize, count: usize) -> Vec<Draw> {
 #[test]
 fn a_verified_token_is_drawn_as_by_a_step_to_the_bit() {
     let gpu = gpu();
-    let cases = [(Architecture::CURRENT, Format::F32), (Architecture::CLASSIC, Format::F32), (Architecture::CURRENT, Format::Q8)];
-    for (architecture, format) in cases {
+    let cases = [
+        (Architecture::CURRENT, Format::F32, CacheFormat::F32),
+        (Architecture::CLASSIC, Format::F32, CacheFormat::Bf16),
+        (Architecture::CURRENT, Format::Q8, CacheFormat::F16),
+    ];
+    for (architecture, format, cache) in cases {
         let model = windowed(&gpu, 64, architecture, format);
         let ids: Vec<u32> = (0..1500).map(|t| ((t * t + t / 7) % 64) as u32).collect();
         let junk = [9; MOST_VERIFIED];
-        let new = || Decoder::new(&gpu, &model, 1, usize::MAX).unwrap();
+        let new = || Decoder::with_cache(&gpu, &model, 1, usize::MAX, cache).unwrap();
         let (mut plain, mut drafted) = (new(), new());
         // Before the window is full, at the end of the ring, past it, and where the context ends.
         for start in [0, 3, 500, 760, 765, 1100, 1476] {

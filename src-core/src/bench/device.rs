@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::engine::EngineError;
 use crate::gpu::{Gpu, GpuError};
 use crate::kernels::check;
-use crate::model::{Config, ConfigError, Model, Parameters};
+use crate::model::{CacheFormat, Config, ConfigError, Model, Parameters};
 use crate::train::memory::step_memory;
 use crate::train::trainer::Arithmetic;
 use crate::weights::Format;
@@ -248,7 +248,7 @@ impl<'a> DeviceBench<'a> {
         parameters.initialise(self.gpu, config, 42);
         let weights = Model::new(self.gpu, config, parameters)?;
         let prompt = prompt(*length, config.vocab_size);
-        let seconds = prefill_seconds(self.gpu, &weights, &prompt, if self.options.quick { 3 } else { 5 })?;
+        let seconds = prefill_seconds(self.gpu, &weights, CacheFormat::F32, &prompt, if self.options.quick { 3 } else { 5 })?;
         let read = config.weight_bytes(Format::F32).read as f64;
         self.step("prefill", model, (1, *length, *length), seconds, Work { flops, bytes: read }, roof);
         for rows in BATCHES {
@@ -257,12 +257,12 @@ impl<'a> DeviceBench<'a> {
                 continue;
             }
             (self.say)(&format!("decoding {rows} rows with {name}"));
-            let mut decoding = Decoding::new(self.gpu, &weights, rows, &prompt, *decoded, 0.0)?;
+            let mut decoding = Decoding::new(self.gpu, &weights, CacheFormat::F32, rows, &prompt, *decoded, 0.0)?;
             let seconds = decoding.step_seconds(*decoded)?;
             let context = length + decoded / 2;
             let work = Work {
                 flops: rows as f64 * config.decode_flops(context) as f64,
-                bytes: read + rows as f64 * config.cache_read_bytes(context) as f64,
+                bytes: read + rows as f64 * config.cache_read_bytes(context, CacheFormat::F32) as f64,
             };
             self.step("decode", model, (rows, rows, context), seconds, work, roof);
         }

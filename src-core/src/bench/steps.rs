@@ -7,7 +7,7 @@ use crate::engine::EngineError;
 use crate::engine::decoder::{Decoder, Feed};
 use crate::gpu::{Gpu, GpuError};
 use crate::kernels::sample::Draw;
-use crate::model::{Config, Model};
+use crate::model::{CacheFormat, Config, Model};
 use crate::optim::{OptimizerConfig, Schedule};
 use crate::train::trainer::{Arithmetic, Trainer};
 
@@ -65,9 +65,9 @@ pub fn prompt(tokens: usize, vocab: usize) -> Vec<u32> {
     (0..tokens as u32).map(|i| i.wrapping_mul(2_654_435_761) % vocab as u32).collect()
 }
 
-/// Median seconds of prefilling `prompt` into an empty cache, over `repeats` runs after a warm-up.
-pub fn prefill_seconds(gpu: &Gpu, model: &Model, prompt: &[u32], repeats: usize) -> Result<f64, EngineError> {
-    let mut decoder = Decoder::new(gpu, model, 1, prompt.len())?;
+/// Median seconds of prefilling `prompt` into an empty cache in `format`, over `repeats` runs after a warm-up.
+pub fn prefill_seconds(gpu: &Gpu, model: &Model, format: CacheFormat, prompt: &[u32], repeats: usize) -> Result<f64, EngineError> {
+    let mut decoder = Decoder::with_cache(gpu, model, 1, prompt.len(), format)?;
     let mut seconds = Vec::new();
     for repeat in 0..=repeats {
         decoder.prefill(0, &[])?;
@@ -82,16 +82,17 @@ pub fn prefill_seconds(gpu: &Gpu, model: &Model, prompt: &[u32], repeats: usize)
     Ok(median(seconds))
 }
 
-/// Median seconds of a pass that verifies `tokens` tokens after `prompt`, over `repeats` runs after a warm-up.
+/// Median seconds of a pass that verifies `tokens` tokens after `prompt` in a cache in `format`, over `repeats` runs after a warm-up.
 pub fn verify_seconds(
     gpu: &Gpu,
     model: &Model,
+    format: CacheFormat,
     prompt: &[u32],
     tokens: usize,
     temperature: f32,
     repeats: usize,
 ) -> Result<f64, EngineError> {
-    let mut decoder = Decoder::new(gpu, model, 1, prompt.len() + tokens)?;
+    let mut decoder = Decoder::with_cache(gpu, model, 1, prompt.len() + tokens, format)?;
     decoder.prefill(0, prompt)?;
     let draws = vec![Draw { temperature, uniform: 0.5, ..Draw::GREEDY }; tokens];
     let mut seconds = Vec::new();
@@ -114,12 +115,20 @@ pub struct Decoding<'a> {
 }
 
 impl<'a> Decoding<'a> {
-    /// `rows` rows that hold all of `prompt` but its last token, with space for `room` more tokens.
+    /// `rows` rows that hold all of `prompt` but its last token in a cache in `format`, with space for `room` more tokens.
     ///
     /// # Errors
     /// If the GPU's memory does not suffice.
-    pub fn new(gpu: &Gpu, model: &'a Model, rows: usize, prompt: &[u32], room: usize, temperature: f32) -> Result<Self, EngineError> {
-        let mut decoder = Decoder::new(gpu, model, rows, prompt.len() + room)?;
+    pub fn new(
+        gpu: &Gpu,
+        model: &'a Model,
+        format: CacheFormat,
+        rows: usize,
+        prompt: &[u32],
+        room: usize,
+        temperature: f32,
+    ) -> Result<Self, EngineError> {
+        let mut decoder = Decoder::with_cache(gpu, model, rows, prompt.len() + room, format)?;
         let (last, before) = prompt.split_last().unwrap_or((&0, &[]));
         decoder.prefill(0, before)?;
         decoder.fork()?;

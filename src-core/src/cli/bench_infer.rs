@@ -6,7 +6,7 @@ use super::{Context, Failure};
 use crate::bench::peak;
 use crate::bench::steps::{Decoding, prefill_seconds, prompt, verify_seconds};
 use crate::gpu::{Clock, Gpu};
-use crate::model::{Config, Model, Parameters};
+use crate::model::{CacheFormat, Config, Model, Parameters};
 use crate::weights::Format;
 
 /// Options of `nc-core bench infer`.
@@ -39,6 +39,9 @@ pub struct InferArgs {
     /// Format of the weights: f32, bf16, f16, q8 or q4
     #[arg(long, value_name = "FORMAT", default_value_t)]
     weights: Format,
+    /// Format of the KV cache: f32, f16 or bf16
+    #[arg(long, value_name = "FORMAT", default_value_t)]
+    cache: CacheFormat,
     /// Show where the time of a step goes, kernel by kernel
     #[arg(long)]
     kernels: bool,
@@ -64,15 +67,16 @@ pub fn run(args: &InferArgs, gpu: &Gpu, context: &Context) -> Result<(), Failure
     let prompt = prompt(prompt_tokens, config.vocab_size);
 
     let weights = config.weight_bytes(args.weights);
-    let cache_read = config.cache_read_bytes(prompt_tokens + decode_tokens / 2);
+    let cache_read = config.cache_read_bytes(prompt_tokens + decode_tokens / 2, args.cache);
     let mut lines = vec![
         format!(
-            "inference on {}: depth {}, vocabulary {}, windows {}, weights in {}",
+            "inference on {}: depth {}, vocabulary {}, windows {}, weights in {}, cache in {}",
             gpu.info().name,
             args.depth,
             args.vocab,
             args.window_pattern,
-            args.weights
+            args.weights,
+            args.cache
         ),
         format!(
             "  {:.1} MiB of weights, {:.1} of them read for a token; copy kernel {:.2} GB/s",
@@ -82,13 +86,13 @@ pub fn run(args: &InferArgs, gpu: &Gpu, context: &Context) -> Result<(), Failure
         ),
     ];
 
-    let prefill = prefill_seconds(gpu, &model, &prompt, 5)?;
+    let prefill = prefill_seconds(gpu, &model, args.cache, &prompt, 5)?;
     lines.push(format!("  prefill of {prompt_tokens} tokens: {:.1} ms, {:.0} tokens/s", prefill * 1e3, prompt_tokens as f64 / prefill));
     lines.push("  batch   ms a step   tokens/s   MBU   bandwidth of what is read".to_owned());
     let mut sweep = Vec::new();
     for &batch in &args.batch_sizes {
         let rows = batch as usize;
-        let mut decoding = Decoding::new(gpu, &model, rows, &prompt, decode_tokens, args.temperature)?;
+        let mut decoding = Decoding::new(gpu, &model, args.cache, rows, &prompt, decode_tokens, args.temperature)?;
         let step = decoding.step_seconds(decode_tokens)?;
         let moved = |weights: u64| (weights + batch as u64 * cache_read) as f64 / step;
         let (mbu, read) = (moved(weights.stored) / bandwidth, moved(weights.read) / bandwidth);
@@ -118,14 +122,14 @@ pub fn run(args: &InferArgs, gpu: &Gpu, context: &Context) -> Result<(), Failure
     }
     let mut verify = Vec::new();
     for tokens in [2, 4, 8].into_iter().filter(|&tokens| tokens <= prompt_tokens.min(decode_tokens)) {
-        let seconds = verify_seconds(gpu, &model, &prompt, tokens, args.temperature, decode_tokens)?;
+        let seconds = verify_seconds(gpu, &model, args.cache, &prompt, tokens, args.temperature, decode_tokens)?;
         lines.push(format!("  a pass that verifies {tokens} tokens: {:.2} ms", seconds * 1e3));
         verify.push(json!({ "tokens": tokens, "seconds": seconds }));
     }
     let value = json!({
         "adapter": gpu.info().name, "driver": gpu.info().driver_info,
         "depth": args.depth, "max_seq_len": args.max_seq_len, "vocab": args.vocab, "window_pattern": args.window_pattern,
-        "weights": args.weights.word(), "prompt_tokens": prompt_tokens, "decode_tokens": decode_tokens, "temperature": args.temperature,
+        "weights": args.weights.word(), "cache": args.cache.word(), "prompt_tokens": prompt_tokens, "decode_tokens": decode_tokens, "temperature": args.temperature,
         "copy_bandwidth": bandwidth, "weight_bytes": weights.stored, "weight_bytes_read": weights.read,
         "cache_read_bytes_per_row": cache_read,
         "prefill": { "seconds": prefill, "tokens_per_second": prompt_tokens as f64 / prefill },

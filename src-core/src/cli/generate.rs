@@ -11,6 +11,7 @@ use super::loaded::{Loaded, Which};
 use super::sampling::SamplingArgs;
 use super::{Context, Failure, ids, note, print, shown};
 use crate::engine::{Engine, Event, GenerateOptions, Overflow, Sampling};
+use crate::model::CacheFormat;
 
 /// Options of `nc-core generate`.
 #[derive(clap::Args)]
@@ -26,6 +27,9 @@ pub struct Args {
     /// Tokens to write
     #[arg(long, value_name = "N", default_value_t = 128, allow_negative_numbers = true)]
     max_tokens: usize,
+    /// Format of the KV cache: f32, f16 or bf16
+    #[arg(long, value_name = "FORMAT", default_value_t)]
+    cache: CacheFormat,
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
@@ -66,10 +70,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         }
     };
     let mut text = String::new();
-    let mut engine = match tokenizer {
-        Some(tokenizer) => Engine::new(gpu, model, tokenizer)?,
-        None => Engine::of_ids(gpu, model)?,
-    };
+    let mut engine = Engine::with_cache(gpu, model, tokenizer.as_ref(), args.cache)?;
     drafts.apply(&mut engine)?;
     show(&args.prompt);
     let generated = engine.generate(&prompt, &options, &unheard, &mut |event| {

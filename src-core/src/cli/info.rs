@@ -8,7 +8,7 @@ use super::report::bytes;
 use super::{Context, Failure};
 use crate::checkpoint::{self, Run, RunSummary};
 use crate::gpu;
-use crate::model::Cache;
+use crate::model::{Cache, CacheFormat};
 use crate::train::run_config;
 use crate::weights::Format;
 
@@ -108,12 +108,12 @@ fn describe(name: &str, context: &Context) -> Result<(), Failure> {
     let saved = if steps.is_empty() { None } else { Some(checkpoint::load_model(&run, None)?) };
     let format = saved.as_ref().map(|saved| saved.model.format());
     let bytes_in = |format: Format| config.weight_bytes(format).stored;
-    let cache = Cache::bytes_per_row(&config, config.sequence_len);
+    let cache_in = |format| Cache::bytes_per_row(&config, config.sequence_len, format);
     let value = json!({
         "run": name, "step": saved.as_ref().map(|saved| saved.step), "format": format.map(Format::word), "model": config,
         "parameters": config.param_counts().total,
         "weight_bytes": Format::ALL.map(|format| (format.word(), bytes_in(format))).into_iter().collect::<BTreeMap<_, _>>(),
-        "cache_bytes": cache,
+        "cache_bytes": cache_in(CacheFormat::F32),
     });
     let mut lines = vec![
         match &saved {
@@ -127,7 +127,8 @@ fn describe(name: &str, context: &Context) -> Result<(), Failure> {
         format!("  {:.1} million parameters; GPU memory of the weights by --weights:", config.param_counts().total as f64 / 1e6),
     ];
     lines.extend(Format::ALL.map(|format| format!("    {format:<5} {}", bytes(bytes_in(format)))));
-    lines.push(format!("  and {} for the KV cache of a whole context", bytes(cache)));
+    let [whole, half] = [CacheFormat::F32, CacheFormat::F16].map(|format| bytes(cache_in(format)));
+    lines.push(format!("  and {whole} for the KV cache of a whole context, or {half} with --cache f16 or bf16"));
     context.finish(&value, &lines.join("\n"))
 }
 

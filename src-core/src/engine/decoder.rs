@@ -5,7 +5,7 @@
 use crate::gpu::{Clock, Gpu, KernelTime, Readback, Recorder, Recording, Submission, Tensor};
 use crate::kernels::kv_cache::Cursor;
 use crate::kernels::sample::Draw;
-use crate::model::{Cache, CachedPass, Model, Want};
+use crate::model::{Cache, CacheFormat, CachedPass, Model, Want};
 
 use super::EngineError;
 
@@ -73,7 +73,12 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// If the GPU's memory does not suffice.
     pub fn new(gpu: &Gpu, model: &'a Model, rows: usize, capacity: usize) -> Result<Self, EngineError> {
-        let cache = Cache::allocate(gpu, &model.config, rows, capacity)?;
+        Self::with_cache(gpu, model, rows, capacity, CacheFormat::F32)
+    }
+
+    /// The same with the cache in a format of its own.
+    pub fn with_cache(gpu: &Gpu, model: &'a Model, rows: usize, capacity: usize, format: CacheFormat) -> Result<Self, EngineError> {
+        let cache = Cache::allocate(gpu, &model.config, rows, capacity, format)?;
         let decode = Decode::new(gpu, model, &cache, rows)?;
         Ok(Self {
             gpu: gpu.clone(),
@@ -92,6 +97,11 @@ impl<'a> Decoder<'a> {
     /// The capacity of a row in tokens.
     pub fn capacity(&self) -> usize {
         self.cache.capacity
+    }
+
+    /// What a number in the cache is.
+    pub fn cache_format(&self) -> CacheFormat {
+        self.cache.format
     }
 
     /// The tokens that `row` holds.

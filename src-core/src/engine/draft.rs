@@ -2,7 +2,7 @@
 
 use crate::gpu::Gpu;
 use crate::kernels::sample::Draw;
-use crate::model::Model;
+use crate::model::{CacheFormat, Model};
 use crate::tokenizer::Tokenizer;
 
 use super::EngineError;
@@ -67,9 +67,9 @@ pub(super) struct DraftModel<'a>(Decoder<'a>);
 const FEW: usize = 2;
 
 impl<'a> DraftModel<'a> {
-    /// The draft model for texts of up to `capacity` tokens.
-    pub fn new(gpu: &Gpu, model: &'a Model, capacity: usize) -> Result<Self, EngineError> {
-        Ok(Self(Decoder::new(gpu, model, 1, capacity)?))
+    /// The draft model for texts of up to `capacity` tokens, with its cache in `format`.
+    pub fn new(gpu: &Gpu, model: &'a Model, capacity: usize, format: CacheFormat) -> Result<Self, EngineError> {
+        Ok(Self(Decoder::with_cache(gpu, model, 1, capacity, format)?))
     }
 
     /// Tokens that it can draft after `held` tokens and another one.

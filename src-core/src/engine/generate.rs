@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::gpu::Gpu;
-use crate::model::Model;
+use crate::model::{CacheFormat, Model};
 use crate::tokenizer::Tokenizer;
 
 use super::answered::{Answered, Part};
@@ -73,17 +73,22 @@ impl<'a> Engine<'a> {
     /// # Errors
     /// If the GPU's memory does not suffice.
     pub fn new(gpu: &Gpu, model: &'a Model, tokenizer: &'a Tokenizer) -> Result<Self, EngineError> {
-        Ok(Self { tokenizer: Some(tokenizer), ..Self::of_ids(gpu, model)? })
+        Self::with_cache(gpu, model, Some(tokenizer), CacheFormat::F32)
     }
 
     /// The same for a model without a tokenizer: it continues token ids, without [`Event::Text`] and tools.
     pub fn of_ids(gpu: &Gpu, model: &'a Model) -> Result<Self, EngineError> {
-        let decoder = Decoder::new(gpu, model, 1, model.config.sequence_len)?;
-        Ok(Self { decoder, speculator: None, tokenizer: None, vocab_size: model.config.vocab_size })
+        Self::with_cache(gpu, model, None, CacheFormat::F32)
+    }
+
+    /// An engine with or without a tokenizer, whose cache is in `format`.
+    pub fn with_cache(gpu: &Gpu, model: &'a Model, tokenizer: Option<&'a Tokenizer>, format: CacheFormat) -> Result<Self, EngineError> {
+        let decoder = Decoder::with_cache(gpu, model, 1, model.config.sequence_len, format)?;
+        Ok(Self { decoder, speculator: None, tokenizer, vocab_size: model.config.vocab_size })
     }
 
     /// Drafts tokens by `drafter` from now on, and verifies several in one pass. Every text stays what it would be without, and comes
-    /// sooner if enough of its tokens are drafted right.
+    /// sooner if enough of its tokens are drafted right. A draft model's cache is in the format of the model's.
     ///
     /// # Errors
     /// If a draft model has another tokenizer than the model, or the GPU's memory does not suffice for its cache.
@@ -98,7 +103,7 @@ impl<'a> Engine<'a> {
                 return Err(EngineError::OtherTokenizer);
             }
         }
-        self.speculator = Some(Speculator::new(drafter, self.context(), effort)?);
+        self.speculator = Some(Speculator::new(drafter, self.context(), self.decoder.cache_format(), effort)?);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! allocations themselves. `docs/MEMORY.md` has the formula for people.
 
 use crate::gpu::Gpu;
-use crate::model::{Cache, Config, Model, Parameters};
+use crate::model::{Cache, CacheFormat, Config, Model, Parameters};
 use crate::weights::Format;
 
 use super::EngineError;
@@ -28,8 +28,8 @@ impl DecoderMemory {
     }
 }
 
-/// The memory of a decoder of a model with weights in `format`, of `rows` rows with a capacity of `capacity` tokens each, after it has prefilled prompts of up to
-/// `prompt` new tokens; also if `gpu` has not as much.
+/// The memory of a decoder of a model with weights in `format` and a cache in `cache`, of `rows` rows with a capacity of `capacity`
+/// tokens each, after it has prefilled prompts of up to `prompt` new tokens; also if `gpu` has not as much.
 ///
 /// It depends on `gpu` through its form of kernels and the autotuner's choices, since some need scratch for partial sums or packed
 /// operands. Where nothing is chosen yet, the built-in choices are counted.
@@ -40,13 +40,14 @@ pub fn decoder_memory(
     gpu: &Gpu,
     config: &Config,
     format: Format,
+    cache: CacheFormat,
     rows: usize,
     capacity: usize,
     prompt: usize,
 ) -> Result<DecoderMemory, EngineError> {
     let gpu = gpu.counting()?;
     let model = Model::new(&gpu, config, Parameters::frozen(&gpu, config, format)?)?;
-    let mut decoder = Decoder::new(&gpu, &model, rows, capacity)?;
+    let mut decoder = Decoder::with_cache(&gpu, &model, rows, capacity, cache)?;
     for fresh in 1..=prompt.min(Cache::LONGEST_PASS).min(decoder.capacity()) {
         decoder.pass_for(fresh)?;
     }

@@ -18,6 +18,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::gpu::GpuError;
+use crate::model::CacheFormat;
 
 use super::EngineError;
 use super::decoder::{Decoder, Feed, MOST_VERIFIED};
@@ -80,11 +81,11 @@ pub(super) struct Now<'n> {
 }
 
 impl<'a> Speculator<'a> {
-    /// Drafts by `drafter` for texts of up to `capacity` tokens.
-    pub fn new(drafter: Drafter<'a>, capacity: usize, effort: Effort) -> Result<Self, EngineError> {
+    /// Drafts by `drafter` for texts of up to `capacity` tokens; a draft model has a cache in `format`.
+    pub fn new(drafter: Drafter<'a>, capacity: usize, format: CacheFormat, effort: Effort) -> Result<Self, EngineError> {
         let model = match drafter {
             Drafter::Lookup => None,
-            Drafter::Model { gpu, model, .. } => Some(DraftModel::new(gpu, model, capacity)?),
+            Drafter::Model { gpu, model, .. } => Some(DraftModel::new(gpu, model, capacity, format)?),
         };
         Ok(Self {
             model,

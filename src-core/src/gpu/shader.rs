@@ -147,6 +147,7 @@ fn flat(workgroup: vec3<u32>, groups: vec3<u32>) -> u32 {
 const SHARED: &[(&str, &str)] = &[
     shared!("attention.wgsl"),
     shared!("attention_decode.wgsl"),
+    shared!("cache.wgsl"),
     shared!("cursor.wgsl"),
     shared!("exp_low.wgsl"),
     shared!("matmul.wgsl"),

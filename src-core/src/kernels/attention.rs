@@ -13,6 +13,7 @@
 
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Values, Variant, grid};
 
+use super::kv_cache::CacheFormat;
 use super::rows;
 
 mod cached;
@@ -171,10 +172,12 @@ impl Kernel {
         }
     }
 
-    fn values(self, pass: &'static str, head_dim: usize, cached: bool) -> Values {
+    /// The values for a pass over a batch, or over a KV cache of a format.
+    fn values(self, pass: &'static str, head_dim: usize, cache: Option<CacheFormat>) -> Values {
         let rows = self.rows(pass, head_dim);
         let mut values: Values =
-            vec![("pass", pass.into()), ("head_dim", (head_dim as u32).into()), ("rows", rows.into()), ("cached", cached.into())];
+            vec![("pass", pass.into()), ("head_dim", (head_dim as u32).into()), ("rows", rows.into()), ("cached", cache.is_some().into())];
+        values.extend(cache.map(CacheFormat::value));
         if let Kernel::Tile { lanes } = self {
             let (_, tile) = tile(lanes, pass, head_dim);
             let quads = (head_dim / 4) as u32;
@@ -188,7 +191,7 @@ impl Kernel {
         rec.dispatch(Dispatch {
             shader: self.shader(),
             entry: pass,
-            values: &self.values(pass, dims.head_dim, false),
+            values: &self.values(pass, dims.head_dim, None),
             params: dims.params(),
             bind,
             groups: [(dims.seq as u32).div_ceil(self.rows(pass, dims.head_dim)), heads as u32, dims.batch as u32],
@@ -235,11 +238,11 @@ fn cached_with(rec: &mut Recorder, kernel: Kernel, dims: Cached, of: CachedOpera
     let (tokens, sequences) = dims.check(of);
     let CachedOperands { cursors, q, keys, values, o } = of;
     let fresh = tokens / sequences;
-    let Cached { heads, kv_heads, head_dim, ring, window } = dims;
+    let Cached { heads, kv_heads, head_dim, ring, window, format } = dims;
     rec.dispatch(Dispatch {
         shader: kernel.shader(),
         entry: "forward",
-        values: &kernel.values("forward", head_dim, true),
+        values: &kernel.values("forward", head_dim, Some(format)),
         params: Shape {
             seq: fresh as u32,
             heads: heads as u32,
@@ -283,8 +286,10 @@ pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     let kernel = Kernel::for_adapter(capabilities);
     let mut variants = rows::variants(capabilities, &DELTA, "forward", &[]);
     for head_dim in (8..=256).step_by(8) {
-        for (entry, cached) in [("forward", false), ("forward", true), ("backward_queries", false), ("backward_keys", false)] {
-            variants.push(Variant { shader: kernel.shader(), entry, values: kernel.values(entry, head_dim, cached) });
+        let over_a_batch = ["forward", "backward_queries", "backward_keys"].map(|pass| (pass, None));
+        let over_a_cache = CacheFormat::ALL.map(|format| ("forward", Some(format)));
+        for (entry, cache) in over_a_batch.into_iter().chain(over_a_cache) {
+            variants.push(Variant { shader: kernel.shader(), entry, values: kernel.values(entry, head_dim, cache) });
         }
     }
     variants

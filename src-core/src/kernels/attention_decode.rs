@@ -11,6 +11,7 @@
 use crate::gpu::{Capabilities, Dispatch, Recorder, Shader, Tensor, Value, Values, Variant};
 
 use super::attention::{Cached, CachedOperands};
+use super::kv_cache::CacheFormat;
 
 static LANE: Shader = crate::shader!("attention_decode_lane");
 static ROW: Shader = crate::shader!("attention_decode_row");
@@ -26,6 +27,9 @@ const MOST_SHARES: usize = 64;
 
 /// The recorder's scratch slot for the partial results of a head's shares: one buffer serves all layers.
 const SCRATCH_SLOT: usize = 0;
+
+/// What the shares of a head pass on has one format, whatever that of the cache is.
+const COMBINED: CacheFormat = CacheFormat::F32;
 
 /// Which of the two shaders, and into how many shares the row form splits a head's positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,14 +66,15 @@ impl Kernel {
         }
     }
 
-    fn values(self, capabilities: Capabilities, head_dim: usize) -> Values {
-        let size = ("head_dim", Value::Int(head_dim as u32));
-        match self {
-            Kernel::Lane => vec![size, ("lanes", Value::Int(capabilities.fixed_subgroup().unwrap_or(1)))],
+    fn values(self, capabilities: Capabilities, head_dim: usize, format: CacheFormat) -> Values {
+        let of = [format.value(), ("head_dim", Value::Int(head_dim as u32))];
+        let form = match self {
+            Kernel::Lane => vec![("lanes", Value::Int(capabilities.fixed_subgroup().unwrap_or(1)))],
             Kernel::Row { shares } => {
-                vec![size, ("lanes", Value::Int(LANES)), ("team", Value::Int(team(head_dim))), ("shared", (shares > 1).into())]
+                vec![("lanes", Value::Int(LANES)), ("team", Value::Int(team(head_dim))), ("shared", (shares > 1).into())]
             }
-        }
+        };
+        [&of[..], &form].concat()
     }
 }
 
@@ -103,7 +108,7 @@ fn forward_with(rec: &mut Recorder, dims: Cached, kernel: Kernel, of: CachedOper
     let (tokens, sequences) = dims.check(of);
     let CachedOperands { cursors, q, keys, values, o } = of;
     let fresh = tokens / sequences;
-    let Cached { heads, kv_heads, head_dim, ring, window } = dims;
+    let Cached { heads, kv_heads, head_dim, ring, window, format } = dims;
     let shares = kernel.shares();
     let params = Shape {
         heads: heads as u32,
@@ -116,17 +121,18 @@ fn forward_with(rec: &mut Recorder, dims: Cached, kernel: Kernel, of: CachedOper
     };
     let groups = |shares: usize| [heads as u32, shares as u32, tokens as u32];
     let shared = shares > 1;
-    let values_of = kernel.values(rec.gpu().capabilities(), head_dim);
+    let capabilities = rec.gpu().capabilities();
     let scratch = [(6, SCRATCH_SLOT, parts_len(&dims, shares, tokens))];
     let scratch = if shared { &scratch[..] } else { &[] };
     let out = [(1, cursors), (5, o)];
     let first = [&[(1, cursors), (2, q), (3, keys), (4, values)][..], if shared { &[] } else { &out[1..] }].concat();
-    let mut record = |entry, bind: &[(u32, &Tensor)], groups| {
-        rec.dispatch_with_scratch(Dispatch { shader: kernel.shader(), entry, values: &values_of, params, bind, groups }, scratch);
+    let mut record = |entry, format, bind: &[(u32, &Tensor)], groups| {
+        let values = &kernel.values(capabilities, head_dim, format);
+        rec.dispatch_with_scratch(Dispatch { shader: kernel.shader(), entry, values, params, bind, groups }, scratch);
     };
-    record("forward", &first, groups(shares));
+    record("forward", format, &first, groups(shares));
     if shared {
-        record("combine", &out, groups(1));
+        record("combine", COMBINED, &out, groups(1));
     }
 }
 
@@ -134,15 +140,17 @@ fn forward_with(rec: &mut Recorder, dims: Cached, kernel: Kernel, of: CachedOper
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     let mut variants = Vec::new();
     for head_dim in (8..=256).step_by(8) {
-        let mut add = |kernel: Kernel, entry| {
-            variants.push(Variant { shader: kernel.shader(), entry, values: kernel.values(capabilities, head_dim) });
+        let mut add = |kernel: Kernel, entry, format| {
+            variants.push(Variant { shader: kernel.shader(), entry, values: kernel.values(capabilities, head_dim, format) });
         };
-        if capabilities.fixed_subgroup().is_some() {
-            add(Kernel::Lane, "forward");
+        for format in CacheFormat::ALL {
+            if capabilities.fixed_subgroup().is_some() {
+                add(Kernel::Lane, "forward", format);
+            }
+            add(Kernel::Row { shares: 1 }, "forward", format);
+            add(Kernel::Row { shares: 2 }, "forward", format);
         }
-        add(Kernel::Row { shares: 1 }, "forward");
-        add(Kernel::Row { shares: 2 }, "forward");
-        add(Kernel::Row { shares: 2 }, "combine");
+        add(Kernel::Row { shares: 2 }, "combine", COMBINED);
     }
     variants
 }
@@ -162,7 +170,7 @@ pub mod twin {
 pub(super) mod tests {
     use super::*;
     use crate::kernels::attention::Attention;
-    use crate::kernels::kv_cache::Cursor;
+    use crate::kernels::kv_cache::{self, Cursor};
     use crate::kernels::testing::{Bench, random, wide};
     use proptest::prelude::*;
 
@@ -178,8 +186,16 @@ pub(super) mod tests {
 
     impl Case {
         /// Sequences with `held` tokens each and `fresh` new ones; `spare` more slots than the window needs.
-        pub fn new(held: &[usize], fresh: usize, window: usize, spare: usize, [group, kv_heads, quads]: [usize; 3], seed: u64) -> Self {
+        pub fn new(
+            held: &[usize],
+            fresh: usize,
+            [window, spare]: [usize; 2],
+            [group, kv_heads, quads]: [usize; 3],
+            format: CacheFormat,
+            seed: u64,
+        ) -> Self {
             let bench = Bench::new();
+            let rounded = |numbers: Vec<f32>| kv_cache::twin::numbers(&kv_cache::twin::elements(&numbers, format), format);
             let (heads, head_dim, ring) = (group * kv_heads, 4 * quads, window + fresh + spare);
             let kept = kv_heads * head_dim;
             let mut cursors = Vec::new();
@@ -189,7 +205,7 @@ pub(super) mod tests {
                 let seq = held_here + fresh;
                 let seed = seed.wrapping_add(10 * i as u64);
                 let q = random(seed, seq * heads * head_dim, 2.0);
-                let [k, v] = [1, 2].map(|i| random(seed.wrapping_add(i), seq * kept, 2.0));
+                let [k, v] = [1, 2].map(|i| rounded(random(seed.wrapping_add(i), seq * kept, 2.0)));
                 let dims = Attention { batch: 1, seq, heads, kv_heads, head_dim, window };
                 want.extend(twin::forward(&wide(&q), &wide(&k), &wide(&v), &dims, fresh));
                 queries.extend_from_slice(&q[held_here * heads * head_dim..]);
@@ -202,8 +218,9 @@ pub(super) mod tests {
                 }
                 cursors.push(Cursor { position: held_here as u32, count: fresh as u32, row: row as u32, before: 0 });
             }
-            let [q, keys, values] = [&queries, &keys, &values].map(|data| bench.tensor(&[data.len()], data));
-            let dims = Cached { heads, kv_heads, head_dim, ring, window };
+            let q = bench.tensor(&[queries.len()], &queries);
+            let [keys, values] = [&keys, &values].map(|numbers| bench.cache(&[numbers.len()], numbers, format));
+            let dims = Cached { heads, kv_heads, head_dim, ring, window, format };
             Self { dims, cursors: Cursor::upload(bench.gpu(), &cursors).unwrap(), q, keys, values, want }
         }
 
@@ -230,16 +247,19 @@ pub(super) mod tests {
         #[test]
         fn queries_over_a_cache_equal_their_twin(
             held in proptest::collection::vec(0usize..40, 1..4), fresh in 1usize..4, window in 0usize..50, spare in 0usize..3,
-            group in 1usize..3, kv_heads in 1usize..3, quads in 1usize..20, shares in 1usize..4, seed: u64,
+            group in 1usize..3, kv_heads in 1usize..3, quads in 1usize..20, shares in 1usize..4, format in 0usize..3,
+            seed: u64,
         ) {
-            check(&Case::new(&held, fresh, window, spare, [group, kv_heads, quads], seed), shares);
+            let format = CacheFormat::ALL[format];
+            check(&Case::new(&held, fresh, [window, spare], [group, kv_heads, quads], format, seed), shares);
         }
     }
 
     #[test]
     fn heads_of_every_form_and_one_past_a_share() {
-        for head_dim in [8, 64, 128, 256] {
-            let case = Case::new(&[0, 3, 255, 256, 257], 1, 300, 1, [2, 1, head_dim / 4], 7);
+        let all_forms = [8, 64, 128, 256].map(|head_dim| (head_dim, CacheFormat::F32));
+        for (head_dim, format) in all_forms.into_iter().chain([(128, CacheFormat::F16), (128, CacheFormat::Bf16)]) {
+            let case = Case::new(&[0, 3, 255, 256, 257], 1, [300, 1], [2, 1, head_dim / 4], format, 7);
             [1, 2, 5].into_iter().for_each(|shares| check(&case, shares));
         }
     }

@@ -1,12 +1,17 @@
 //! The KV cache: where keys and values of sequences are kept, how new ones are stored, and how a sequence is copied.
 
-use crate::gpu::{Capabilities, DType, Dispatch, Gpu, GpuError, Memory, Recorder, Shader, Tensor, Variant, grid};
+use crate::gpu::{Capabilities, DType, Dispatch, Gpu, GpuError, Memory, Recorder, Shader, Tensor, Value, Variant, grid};
 
 use crate::weights::{Format, Order};
 
 use super::rows;
 use super::value_gate::GATE_CHANNELS;
 use super::weight::{Weight, in_format};
+
+mod format;
+pub mod twin;
+
+pub use format::{CacheFormat, UnknownCacheFormat};
 
 static SHADER: Shader = crate::shader!("kv_cache");
 static FORK: Shader = crate::shader!("kv_fork");
@@ -80,6 +85,8 @@ pub struct Store {
     pub eps: f32,
     /// Factor applied to the normed head.
     pub gain: f32,
+    /// The format of the cache.
+    pub format: CacheFormat,
 }
 
 /// One of the projections of a batch of tokens, perhaps next to others in one tensor.
@@ -124,9 +131,9 @@ pub struct Stored<'a> {
     pub gate: Option<Gate<'a>>,
     /// The queries as attention takes them, `[N, H, D]`; written.
     pub q: &'a Tensor,
-    /// The cache's keys, `[rows, ring, K, D]`.
+    /// The cache's keys, `[rows, ring, K, D]` in its format.
     pub keys: &'a Tensor,
-    /// The cache's values, `[rows, ring, K, D]`.
+    /// The cache's values, `[rows, ring, K, D]` in its format.
     pub values: &'a Tensor,
 }
 
@@ -135,7 +142,7 @@ pub struct Stored<'a> {
 /// a cursor's count are not stored.
 pub fn store(rec: &mut Recorder, dims: Store, of: Stored<'_>) {
     let Stored { cursors, cos, sin, projected, gate, q, keys, values } = of;
-    let Store { heads, kv_heads, head_dim, ring, eps, gain } = dims;
+    let Store { heads, kv_heads, head_dim, ring, eps, gain, format: cache } = dims;
     let tokens = q.len() / (heads * head_dim);
     let fresh = tokens / check_cursors(cursors, tokens);
     let kept = kv_heads * head_dim;
@@ -144,7 +151,7 @@ pub fn store(rec: &mut Recorder, dims: Store, of: Stored<'_>) {
         head_dim.is_multiple_of(8)
             && q.len() == tokens * heads * head_dim
             && projected.iter().zip([heads * head_dim, kept, kept]).all(|(from, width)| holds(from, width))
-            && keys.len().is_multiple_of(ring * kept)
+            && keys.len().is_multiple_of(cache.elements(ring * kept))
             && keys.len() == values.len()
             && fresh <= ring,
         "{dims:?} of {projected:?} into {:?} and {:?}",
@@ -166,7 +173,7 @@ pub fn store(rec: &mut Recorder, dims: Store, of: Stored<'_>) {
     rec.dispatch(Dispatch {
         shader: &SHADER,
         entry: "store",
-        values: &[in_format(format), ("gated", gate.is_some().into()), rows::lanes(rec, head_dim / 8)],
+        values: &[in_format(format), in_cache(cache), ("gated", gate.is_some().into()), rows::lanes(rec, head_dim / 8)],
         params: Shape {
             rows: rows as u32,
             heads: heads as u32,
@@ -185,6 +192,11 @@ pub fn store(rec: &mut Recorder, dims: Store, of: Stored<'_>) {
     });
 }
 
+/// The value `cache` of the shader that stores: its value `format` is that of the value embedding.
+fn in_cache(format: CacheFormat) -> (&'static str, Value) {
+    ("cache", format.word().into())
+}
+
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct ForkShape {
@@ -193,27 +205,35 @@ struct ForkShape {
     rows: u32,
 }
 
-/// Copies the first row of `cache` `[rows, ring, K, D]` to all others: as many slots as the position in the first of `cursors`,
+/// Copies the first row of `cache`, `[rows, ring, K, D]` in any format, to all others: as many slots as the position in the first of `cursors`,
 /// which is read when the recording runs. K·D is a multiple of four.
 pub fn fork(rec: &mut Recorder, cache: &Tensor, cursors: &Tensor) {
-    let &[rows, ring, heads, head_dim] = cache.shape() else { panic!("a cache of {:?}", cache.shape()) };
-    let slot = heads * head_dim;
-    assert!(slot.is_multiple_of(4) && cursors.len() >= Cursor::WORDS, "{:?} is not in groups of four", cache.shape());
+    let &[rows, ring, heads, width] = cache.shape() else { panic!("a cache of {:?}", cache.shape()) };
+    let (slot, wide) = (heads * width, cache.dtype() == DType::F32);
+    let quad = if wide { 4 } else { 2 };
+    assert!(slot.is_multiple_of(quad) && cursors.len() >= Cursor::WORDS, "{:?} is not in groups of four", cache.shape());
     rec.dispatch(Dispatch {
         shader: &FORK,
         entry: "forward",
-        values: &[],
-        params: ForkShape { slot: (slot / 4) as u32, ring: ring as u32, rows: rows as u32 },
+        values: &[("wide", wide.into())],
+        params: ForkShape { slot: (slot / quad) as u32, ring: ring as u32, rows: rows as u32 },
         bind: &[(1, cache), (2, cursors)],
-        groups: if rows > 1 { grid((ring * slot / 4).div_ceil(1024)) } else { [0; 3] },
+        groups: if rows > 1 { grid((ring * slot / quad).div_ceil(1024)) } else { [0; 3] },
     });
 }
 
 /// Every specialisation of these shaders that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
-    let store = |format, gated: bool| rows::variants(capabilities, &SHADER, "store", &[in_format(format), ("gated", gated.into())]);
-    let gated = Format::ALL.into_iter().flat_map(|format| store(format, true)).collect();
-    [store(Format::F32, false), gated, vec![Variant { shader: &FORK, entry: "forward", values: vec![] }]].concat()
+    let mut variants = Vec::new();
+    for cache in CacheFormat::ALL {
+        let gated = Format::ALL.map(|format| (format, true));
+        for (format, gated) in gated.into_iter().chain([(Format::F32, false)]) {
+            let values = [in_format(format), in_cache(cache), ("gated", gated.into())];
+            variants.extend(rows::variants(capabilities, &SHADER, "store", &values));
+        }
+    }
+    variants.extend([true, false].map(|wide| Variant { shader: &FORK, entry: "forward", values: vec![("wide", wide.into())] }));
+    variants
 }
 
 #[cfg(test)]
@@ -229,10 +249,11 @@ mod tests {
         #[test]
         fn keys_and_values_land_in_their_slots(
             fresh in 1usize..5, spare in 0usize..4, positions in proptest::collection::vec((0usize..20, 0usize..5), 1..4),
-            group in 1usize..3, kv_heads in 1usize..3, eighths in 1usize..5, gated: bool, format in 0usize..5, joined: bool,
-            seed: u64,
+            group in 1usize..3, kv_heads in 1usize..3, eighths in 1usize..5, gated: bool, format in 0usize..5, cache in 0usize..3,
+            joined: bool, seed: u64,
         ) {
             let bench = Bench::new();
+            let cache = CacheFormat::ALL[cache];
             let (heads, head_dim, ring, channels, vocab) = (group * kv_heads, 8 * eighths, fresh + spare, 16, 7);
             let sequences = positions.len();
             let tokens = sequences * fresh;
@@ -279,29 +300,37 @@ mod tests {
             let all = bench.tensor(&[all.len()], &all);
             let projected = [0, 1, 2].map(|part| Projected { tensor: &all, start: starts[part], stride: strides[part] });
             let q = bench.tensor(&[tokens * asked], &vec![0.0; tokens * asked]);
-            let [keys, values] = [&old, &old].map(|data| bench.tensor(&[sequences + 1, ring * kept], data));
+            let [keys, values] = [&old, &old].map(|data| bench.cache(&[sequences + 1, ring * kept], data, cache));
             let scale: Vec<f32> = scale.iter().map(|&r| r as f32).collect();
             let [cos, sin, w, x, scale] = [&cos, &sin, &w, &x, &scale].map(|data| bench.tensor(&[data.len()], data));
             let cursors = Cursor::upload(bench.gpu(), &cursors).unwrap();
             let ids = bench.ids(&[tokens], &ids);
             let gate = gated.then_some(Gate { ids: &ids, table: &stored_table, w: &w, x: &x, scale: &scale });
-            let dims = Store { heads, kv_heads, head_dim, ring, eps: 1e-6, gain: 1.2 };
+            let dims = Store { heads, kv_heads, head_dim, ring, eps: 1e-6, gain: 1.2, format: cache };
             let stored = Stored { cursors: &cursors, cos: &cos, sin: &sin, projected, gate, q: &q, keys: &keys, values: &values };
             bench.run(|rec| store(rec, dims, stored));
             bench.close(&q, &q_want, 2e-6);
-            bench.close(&keys, &keys_want, 2e-6);
-            bench.close(&values, &values_want, 2e-6);
+            for (got, want) in [(&keys, &keys_want), (&values, &values_want)] {
+                if cache == CacheFormat::F32 {
+                    bench.close(got, want, 2e-6);
+                }
+                for (&got, &want) in bench.cached(got, cache).iter().zip(want) {
+                    let error = 1e-5 * (1.0 + want.abs());
+                    prop_assert!(twin::may_keep(f64::from(got), want, error, cache), "{cache} keeps {got} of {want}");
+                }
+            }
         }
 
         #[test]
         fn a_fork_copies_what_the_first_row_holds(
             rows in 1usize..5, ring in 1usize..70, heads in 1usize..4, quads in 1usize..30,
-            held in proptest::collection::vec(0usize..100, 1..4), seed: u64,
+            held in proptest::collection::vec(0usize..100, 1..4), format in 0usize..3, seed: u64,
         ) {
-            let bench = Bench::new();
-            let slot = heads * quads * 4;
-            let before = random(seed, rows * ring * slot, 1.0);
-            let cache = bench.tensor(&[rows, ring, heads, quads * 4], &before);
+            let (bench, format) = (Bench::new(), CacheFormat::ALL[format]);
+            let slot = format.elements(heads * quads * 4);
+            let before = twin::elements(&random(seed, rows * ring * heads * quads * 4, 1.0), format);
+            let shape = [rows, ring, heads, slot / heads];
+            let cache = bench.gpu().upload("test", &shape, format.dtype(), Memory::Workspace, &before).unwrap();
             let cursors = Cursor::allocate(bench.gpu(), 1).unwrap();
             let mut rec = Recorder::new(bench.gpu());
             fork(&mut rec, &cache, &cursors);
@@ -314,8 +343,59 @@ mod tests {
                 let filled = held.min(ring) * slot;
                 let mut want = before.clone();
                 want.chunks_exact_mut(ring * slot).for_each(|row| row[..filled].copy_from_slice(&before[..filled]));
-                assert_eq!(bench.values(&cache), want);
+                assert_eq!(bench.gpu().read::<u32>(&cache).unwrap(), want);
             }
         }
+    }
+
+    /// Every number of 16 bits, the middle between it and the next, and what is beside that middle; infinity, NaN, and what is out of
+    /// range. Not numbers below those that f32 has with full precision: GPUs may take them for 0.
+    fn edges(format: CacheFormat) -> Vec<f32> {
+        let number = |bits: u16| twin::numbers(&[u32::from(bits)], format)[0];
+        let mut all = vec![65519.0, 65520.0, 65536.0, 1e9, f32::MAX, f32::from_bits(0x7f7f_8000), f32::from_bits(0x7f80_0001)];
+        for bits in 0..0x7fff {
+            let (this, next) = (number(bits), number(bits + 1));
+            let middle = this + 0.5 * (next - this);
+            all.extend([this, middle, middle.next_down(), middle.next_up()]);
+        }
+        all.retain(|x| !x.is_subnormal());
+        let negative: Vec<f32> = all.iter().map(|x| -x).collect();
+        [all, negative].concat()
+    }
+
+    #[test]
+    fn numbers_are_rounded_to_the_nearest_even() {
+        let bench = Bench::new();
+        let (fresh, head_dim) = (1200, 256);
+        for format in [CacheFormat::F16, CacheFormat::Bf16] {
+            let mut numbers = edges(format);
+            assert!(numbers.len() <= fresh * head_dim);
+            numbers.resize(fresh * head_dim, 1.0);
+            let tensor = bench.tensor(&[fresh, head_dim], &numbers);
+            let projected = [Projected { tensor: &tensor, start: 0, stride: head_dim }; 3];
+            let (cos, sin) = rotary::tables(fresh, head_dim, 100.0);
+            let [cos, sin] = [cos, sin].map(|table| bench.tensor(&[table.len()], &table));
+            let cursors = Cursor::upload(bench.gpu(), &[Cursor { count: fresh as u32, ..Cursor::default() }]).unwrap();
+            let q = bench.empty(&[fresh * head_dim]);
+            let [keys, values] = [(); 2].map(|()| bench.cache(&[1, fresh * head_dim], &vec![0.0; fresh * head_dim], format));
+            let dims = Store { heads: 1, kv_heads: 1, head_dim, ring: fresh, eps: 1e-6, gain: 1.2, format };
+            let stored = Stored { cursors: &cursors, cos: &cos, sin: &sin, projected, gate: None, q: &q, keys: &keys, values: &values };
+            bench.run(|rec| store(rec, dims, stored));
+            for (&number, got) in numbers.iter().zip(bench.cached(&values, format)) {
+                let want = twin::kept(f64::from(number), format) as f32;
+                let same = if want.is_nan() { got.is_nan() } else { got.to_bits() == want.to_bits() };
+                assert!(same, "{format} keeps {got:e} of {number:e}, not {want:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_format_has_a_name_and_a_size() {
+        for format in CacheFormat::ALL {
+            assert_eq!(format.word().parse(), Ok(format));
+            assert_eq!(format.bytes(8), if format == CacheFormat::F32 { 32 } else { 16 });
+        }
+        let error = "q8".parse::<CacheFormat>().unwrap_err();
+        assert_eq!(error.to_string(), "there is no format \"q8\" of a KV cache; there are f32, f16 and bf16");
     }
 }

@@ -10,6 +10,7 @@ use crate::weights::{Format, Matrix, Order};
 use super::check::data::error_beside;
 pub use super::check::data::{add, random, sizes, wide};
 
+use super::kv_cache::{self, CacheFormat};
 use super::weight::Weight;
 
 /// A device with helper methods for tests.
@@ -44,6 +45,19 @@ impl Bench {
         let matrix = Matrix::new(values.to_vec(), rows, values.len() / rows, format).unwrap();
         let weight = Weight::holding(&self.gpu, "test", &matrix, Order::Rows).unwrap();
         (weight, matrix.to_f32())
+    }
+
+    /// A KV cache in `format` that holds `numbers`, rounded; the last axis of `shape` counts them.
+    pub fn cache(&self, shape: &[usize], numbers: &[f32], format: CacheFormat) -> Tensor {
+        let mut shape = shape.to_vec();
+        shape.last_mut().into_iter().for_each(|last| *last = format.elements(*last));
+        let elements = kv_cache::twin::elements(numbers, format);
+        self.gpu.upload("test", &shape, format.dtype(), Memory::Workspace, &elements).unwrap()
+    }
+
+    /// The numbers in a KV cache in `format`.
+    pub fn cached(&self, tensor: &Tensor, format: CacheFormat) -> Vec<f32> {
+        kv_cache::twin::numbers(&self.gpu.read::<u32>(tensor).unwrap(), format)
     }
 
     /// A tensor of token ids.

@@ -4,8 +4,8 @@
 //! left the window: it has as many slots as the window and one pass of new tokens need. The cache knows no positions; they are
 //! passed down to every pass as a [`Cursor`](crate::kernels::kv_cache::Cursor).
 
-use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
-use crate::kernels::kv_cache;
+use crate::gpu::{Gpu, GpuError, Memory, Recorder, Tensor};
+use crate::kernels::kv_cache::{self, CacheFormat};
 
 use super::Config;
 
@@ -16,12 +16,14 @@ pub struct Cache {
     pub rows: usize,
     /// Positions per sequence.
     pub capacity: usize,
+    /// What a number in it is.
+    pub format: CacheFormat,
     pub(super) layers: Vec<LayerCache>,
 }
 
 #[derive(Debug)]
 pub(super) struct LayerCache {
-    pub keys: Tensor,   // [rows, ring, K, D]
+    pub keys: Tensor,   // [rows, ring, K, D] in the format, as are the values
     pub values: Tensor, // [rows, ring, K, D]
     pub ring: usize,
 }
@@ -33,25 +35,25 @@ impl Cache {
     /// Slots past a sequence's tokens that may have been written: a pass may have had this many tokens that were not kept.
     pub const UNKEPT: usize = 8;
 
-    /// An empty cache for `rows` sequences of up to `capacity` tokens, at most the context of `config`.
+    /// An empty cache in `format` for `rows` sequences of up to `capacity` tokens, at most the context of `config`.
     ///
     /// # Errors
     /// If a layer's keys exceed the adapter's binding limit, or memory runs out.
-    pub fn allocate(gpu: &Gpu, config: &Config, rows: usize, capacity: usize) -> Result<Self, GpuError> {
+    pub fn allocate(gpu: &Gpu, config: &Config, rows: usize, capacity: usize, format: CacheFormat) -> Result<Self, GpuError> {
         let capacity = capacity.min(config.sequence_len);
         let layer = |ring: usize| -> Result<LayerCache, GpuError> {
-            let shape = [rows, ring, config.n_kv_head, config.head_dim()];
-            let tensor = |name: &str| gpu.zeros(name, &shape, DType::F32, Memory::Cache);
+            let shape = [rows, ring, config.n_kv_head, format.elements(config.head_dim())];
+            let tensor = |name: &str| gpu.zeros(name, &shape, format.dtype(), Memory::Cache);
             Ok(LayerCache { keys: tensor("cached keys")?, values: tensor("cached values")?, ring })
         };
         let layers = rings(config, capacity).into_iter().map(layer).collect::<Result<_, _>>()?;
-        Ok(Self { rows, capacity, layers })
+        Ok(Self { rows, capacity, format, layers })
     }
 
-    /// Bytes that a sequence of `capacity` tokens takes.
-    pub fn bytes_per_row(config: &Config, capacity: usize) -> u64 {
+    /// Bytes that a sequence of `capacity` tokens takes in `format`.
+    pub fn bytes_per_row(config: &Config, capacity: usize, format: CacheFormat) -> u64 {
         let slots: usize = rings(config, capacity.min(config.sequence_len)).into_iter().sum();
-        (2 * slots * config.kv_dim()) as u64 * DType::F32.bytes()
+        format.bytes(2 * slots * config.kv_dim())
     }
 
     /// Whether a sequence that has once held `longest` tokens can be truncated to `position` tokens: whether everything that the
@@ -101,12 +103,14 @@ mod tests {
     fn a_window_keeps_itself_and_one_pass() {
         assert_eq!(rings(&config(), 2048), [512 + 256, 2048, 2048]);
         assert_eq!(rings(&config(), 600), [600, 600, 600]);
-        assert_eq!(Cache::bytes_per_row(&config(), 2048), (768 + 2048 + 2048) * 2 * 32 * 4);
+        let bytes = |format| Cache::bytes_per_row(&config(), 2048, format);
+        assert_eq!(bytes(CacheFormat::F32), (768 + 2048 + 2048) * 2 * 32 * 4);
+        assert_eq!([CacheFormat::F16, CacheFormat::Bf16].map(bytes), [bytes(CacheFormat::F32) / 2; 2]);
     }
 
     #[test]
     fn a_sequence_can_be_cut_back_until_its_window_was_written_over() {
-        let cache = Cache::allocate(Bench::new().gpu(), &config(), 1, 2048).unwrap();
+        let cache = Cache::allocate(Bench::new().gpu(), &config(), 1, 2048, CacheFormat::F32).unwrap();
         let can = |longest, position| cache.can_return_to(&config(), longest, position);
         assert!(can(768, 0) && can(760, 1) && !can(761, 1) && can(768, 700));
         assert!(can(2048, 0) && !can(2048, 1791) && can(2048, 1792) && can(2048, 2048));

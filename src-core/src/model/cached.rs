@@ -147,10 +147,11 @@ impl Model {
             ring: *ring,
             eps: self.config.architecture.norm_eps,
             gain: self.config.architecture.qk_gain,
+            format: cache.format,
         };
         let CachedPass { cursors, q, mixed: o, .. } = pass;
         kv_cache::store(rec, store, Stored { cursors, cos: &self.cos, sin: &self.sin, projected, gate, q, keys, values });
-        let over = Cached { heads, kv_heads, head_dim, ring: *ring, window: self.windows[i] };
+        let over = Cached { heads, kv_heads, head_dim, ring: *ring, window: self.windows[i], format: cache.format };
         let operands = CachedOperands { cursors, q, keys, values, o };
         if pass.fresh < CachedPass::SHARED_KEYS {
             attention_decode::forward(rec, over, operands); // [N, H, D]

@@ -1,8 +1,7 @@
 //! FLOPs per token, by the usual count: two for each parameter that a token is multiplied with in the forward
 //! pass and four in the backward pass, plus attention (PaLM, <https://arxiv.org/abs/2204.02311>, appendix B).
 
-use crate::gpu::DType;
-
+use crate::kernels::kv_cache::CacheFormat;
 use crate::weights::{Format, Order, Storage};
 
 use super::Config;
@@ -57,10 +56,11 @@ impl Config {
         bytes
     }
 
-    /// Bytes of keys and values that one row's token reads after `context` others: at most its window in each layer.
-    pub fn cache_read_bytes(&self, context: usize) -> u64 {
+    /// Bytes of keys and values that one row's token reads of a cache in `format` after `context` others: at most its window in each
+    /// layer.
+    pub fn cache_read_bytes(&self, context: usize, format: CacheFormat) -> u64 {
         let slots: u64 = self.windows().map(|window| window.min(context as u64)).sum();
-        2 * slots * self.kv_dim() as u64 * DType::F32.bytes()
+        format.bytes(2 * slots as usize * self.kv_dim())
     }
 
     fn windows(&self) -> impl Iterator<Item = u64> {

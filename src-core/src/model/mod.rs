@@ -25,6 +25,8 @@ pub use config::{Config, ConfigError};
 pub use params::Parameters;
 pub use spec::{Group, ParamCounts, ParamSpec};
 
+pub use crate::kernels::kv_cache::CacheFormat;
+
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
 use crate::kernels::precision::Precision;
 use crate::kernels::rotary;

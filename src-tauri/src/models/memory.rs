@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use nc_core::checkpoint::{TensorFile, TensorSpec};
-use nc_core::model::{Cache, Config, ParamSpec};
+use nc_core::model::{Cache, CacheFormat, Config, ParamSpec};
 use nc_core::weights::{Format, Order, Storage};
 
 use crate::error::{AppError, AppResult, ErrorCode};
@@ -56,7 +56,7 @@ pub fn inference_memory(config: &Config, own: Own, format: Format) -> u64 {
     let weights = if format == own.format { own.bytes } else { config.weight_bytes(format).stored };
     let rotary = context * head;
     let pass = PREFILL * (11 * channels + (heads + 2 * kv_heads) * head + 2) + 2 * vocab;
-    weights + 4 * (rotary + pass) + Cache::bytes_per_row(config, config.sequence_len)
+    weights + 4 * (rotary + pass) + Cache::bytes_per_row(config, config.sequence_len, CacheFormat::F32)
 }
 
 /// The formats that the weights of a file can be kept in, with what each takes. More bits than the file has would add nothing.

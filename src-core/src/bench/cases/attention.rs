@@ -1,11 +1,11 @@
 //! Attention over whole sequences and over a KV cache, and the cache itself.
 
 use super::super::work::{Work, pairs};
-use super::{Case, Sizes, filled, filled_all};
+use super::{Case, Sizes, filled, filled_all, filled_values};
 use crate::gpu::{DType, Gpu, GpuError, Memory};
 use crate::kernels::attention::{self, Attention, Cached, CachedOperands, Gradients, Operands};
 use crate::kernels::attention_decode;
-use crate::kernels::kv_cache::{self, Cursor, Projected, Store, Stored};
+use crate::kernels::kv_cache::{self, CacheFormat, Cursor, Projected, Store, Stored};
 use crate::kernels::rotary;
 
 /// Forward and backward, with the full window and with a short one.
@@ -40,19 +40,23 @@ pub fn of_training(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
     Ok(cases)
 }
 
-/// One token after a full context, for one row and for eight; storing keys and values of tokens; a fork.
+/// One token after a full context, for one row and for eight, over a cache in 32 and in 16 bits; storing keys and values of tokens; a fork.
 pub fn of_decoding(gpu: &Gpu, sizes: &Sizes) -> Result<Vec<Case>, GpuError> {
     let (seq, heads, head_dim) = (sizes.config.sequence_len, sizes.config.n_head, sizes.config.head_dim());
     let width = heads * head_dim;
     let mut cases = Vec::new();
-    for rows in [1, 8] {
-        let dims = Cached { heads, kv_heads: heads, head_dim, ring: seq + 1, window: seq };
+    for (rows, format) in [(1, CacheFormat::F32), (8, CacheFormat::F32), (8, CacheFormat::F16), (8, CacheFormat::Bf16)] {
+        let dims = Cached { heads, kv_heads: heads, head_dim, ring: seq + 1, window: seq, format };
         let cursor = |row: usize| Cursor { position: seq as u32, count: 1, row: row as u32, before: 0 };
         let cursors = Cursor::upload(gpu, &(0..rows).map(cursor).collect::<Vec<_>>())?;
-        let [keys, values] = filled_all(gpu, &[rows, seq + 1, heads, head_dim])?;
+        let held = rows * (seq + 1) * width;
+        let elements = kv_cache::twin::elements(&filled_values(held), format);
+        let kept = || gpu.upload("case", &[elements.len()], format.dtype(), Memory::Workspace, &elements);
+        let (keys, values) = (kept()?, kept()?);
         let [q, o] = filled_all(gpu, &[rows, width])?;
-        let work = Work::attention(rows * heads * (seq + 1), head_dim, 2 * rows * (seq + 1) * width + 2 * rows * width);
-        cases.push(Case::new("attention_decode", format!("{rows} × {seq} held, {heads} heads of {head_dim}"), work, move |rec| {
+        let work = Work::attention(rows * heads * (seq + 1), head_dim, format.elements(2 * held) + 2 * rows * width);
+        let name = format!("{rows} × {seq} held, {heads} heads of {head_dim}, {format}");
+        cases.push(Case::new("attention_decode", name, work, move |rec| {
             attention_decode::forward(rec, dims, CachedOperands { cursors: &cursors, q: &q, keys: &keys, values: &values, o: &o });
         }));
     }
@@ -75,7 +79,7 @@ fn store(gpu: &Gpu, sizes: &Sizes) -> Result<Case, GpuError> {
     let (cos, sin) = (upload(&cos)?, upload(&sin)?);
     let [from_q, from_k, from_v, q, keys] = filled_all(gpu, &[fresh, width])?;
     let values = filled(gpu, &[fresh, width])?;
-    let dims = Store { heads, kv_heads: heads, head_dim, ring: fresh, eps: 1e-6, gain: 1.2 };
+    let dims = Store { heads, kv_heads: heads, head_dim, ring: fresh, eps: 1e-6, gain: 1.2, format: CacheFormat::F32 };
     let work = Work::moves(6 * fresh * width + cos.len() + sin.len());
     Ok(Case::new("kv_cache store", format!("{fresh} tokens, {heads} heads of {head_dim}"), work, move |rec| {
         let projected = [&from_q, &from_k, &from_v].map(|tensor| Projected { tensor, start: 0, stride: width });

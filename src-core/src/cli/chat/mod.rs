@@ -9,6 +9,7 @@ use super::loaded::{Loaded, Which};
 use super::sampling::SamplingArgs;
 use super::{Context, Failure, note, print};
 use crate::engine::{Chat, ChatOptions, Engine};
+use crate::model::CacheFormat;
 use crate::tokenizer::{Message, Role};
 
 mod command;
@@ -34,6 +35,9 @@ pub struct Args {
     /// The most tokens of an answer
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     max_tokens: u32,
+    /// Format of the KV cache: f32, f16 or bf16
+    #[arg(long, value_name = "FORMAT", default_value_t)]
+    cache: CacheFormat,
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
@@ -48,7 +52,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let loaded = Loaded::open(&args.which, context)?;
     options.sampling.validate(loaded.model.config.vocab_size)?;
     let drafts = args.drafts.open(&args.which, &loaded, context)?;
-    let mut engine = Engine::new(&loaded.gpu, &loaded.model, loaded.tokenizer()?)?;
+    let mut engine = Engine::with_cache(&loaded.gpu, &loaded.model, Some(loaded.tokenizer()?), args.cache)?;
     drafts.apply(&mut engine)?;
     let chat = Chat::new(engine)?;
 

@@ -1,7 +1,7 @@
 //! The shape and the operands of attention over a KV cache, for both of its kernels.
 
 use crate::gpu::Tensor;
-use crate::kernels::kv_cache::check_cursors;
+use crate::kernels::kv_cache::{CacheFormat, check_cursors};
 
 /// The shape of attention over a KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Cached {
     pub ring: usize,
     /// A query at position p sees the positions j with 0 ≤ p − j ≤ window.
     pub window: usize,
+    /// The format of the cache.
+    pub format: CacheFormat,
 }
 
 /// What attention over a KV cache reads and writes.
@@ -25,9 +27,9 @@ pub struct CachedOperands<'a> {
     pub cursors: &'a Tensor,
     /// Queries of the same number of new tokens for each sequence of the cursors, `[N, H, D]`.
     pub q: &'a Tensor,
-    /// The cache's keys, those of the new tokens included, `[rows, ring, K, D]`.
+    /// The cache's keys, those of the new tokens included, `[rows, ring, K, D]` in its format.
     pub keys: &'a Tensor,
-    /// The cache's values, `[rows, ring, K, D]`.
+    /// The cache's values, `[rows, ring, K, D]` in its format.
     pub values: &'a Tensor,
     /// The output, `[N, H, D]`; written.
     pub o: &'a Tensor,
@@ -37,7 +39,7 @@ impl Cached {
     /// Checks the sizes of a pass; returns its tokens and sequences.
     pub(in crate::kernels) fn check(&self, of: CachedOperands<'_>) -> (usize, usize) {
         let CachedOperands { cursors, q, keys, values, o } = of;
-        let Cached { heads, kv_heads, head_dim, ring, .. } = *self;
+        let Cached { heads, kv_heads, head_dim, ring, format, .. } = *self;
         let tokens = q.len() / (heads * head_dim);
         assert!(
             head_dim.is_multiple_of(4)
@@ -45,7 +47,7 @@ impl Cached {
                 && heads.is_multiple_of(kv_heads)
                 && q.len() == tokens * heads * head_dim
                 && o.len() == q.len()
-                && keys.len().is_multiple_of(ring * kv_heads * head_dim)
+                && keys.len().is_multiple_of(format.elements(ring * kv_heads * head_dim))
                 && keys.len() == values.len(),
             "{self:?} of {:?} over {:?}",
             q.shape(),

@@ -91,16 +91,19 @@ proptest! {
     #[test]
     fn attention_over_a_cache_equals_its_twin(
         held in proptest::collection::vec(0usize..200, 1..3), fresh in 1usize..80, window in 0usize..160, spare in 0usize..3,
-        kv_heads in 1usize..3, group in 1usize..3, quads in prop::sample::select(vec![1usize, 4, 6, 16]), seed: u64,
+        kv_heads in 1usize..3, group in 1usize..3, quads in prop::sample::select(vec![1usize, 4, 6, 16]),
+        format in 0usize..3, seed: u64,
     ) {
-        check_cached(&Case::new(&held, fresh, window, spare, [group, kv_heads, quads], seed));
+        check_cached(&Case::new(&held, fresh, [window, spare], [group, kv_heads, quads], CacheFormat::ALL[format], seed));
     }
 }
 
 #[test]
 fn attention_over_a_cache_holds_where_it_comes_round() {
     for (held, fresh, window, spare) in [(0, 16, 0, 0), (15, 17, 16, 0), (64, 64, 64, 0), (500, 33, 31, 1), (100, 20, 300, 0)] {
-        check_cached(&Case::new(&[held, held + 1], fresh, window, spare, [2, 1, 32], 5));
+        for format in CacheFormat::ALL {
+            check_cached(&Case::new(&[held, held + 1], fresh, [window, spare], [2, 1, 32], format, 5));
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::checker::Checker;
 use super::data::wide;
 use crate::gpu::{GpuError, Tensor};
 use crate::kernels::attention::{Attention, Cached, CachedOperands, twin};
-use crate::kernels::kv_cache::{Cursor, Gate, Projected, Store, Stored};
+use crate::kernels::kv_cache::{CacheFormat, Cursor, Gate, Projected, Store, Stored};
 use crate::kernels::rotary::Rotary;
 use crate::kernels::{attention, attention_decode, kv_cache, norm, rotary, value_gate};
 use crate::weights::Format;
@@ -60,9 +60,12 @@ fn check_over_a_cache(c: &mut Checker<'_>) -> Outcome {
         (vec![33], 1, [1, 1, 256], 30),
         (vec![63, 70], 17, [2, 1, 64], 64),
     ];
-    for (held, fresh, [heads, kv_heads, head_dim], window) in c.shapes(&small, (vec![2000; 2], 1, [6, 6, 128], 2048)) {
-        c.of(format!("{fresh} after {held:?}, [{heads}/{kv_heads}, {head_dim}], window {window}"));
-        let dims = Cached { heads, kv_heads, head_dim, ring: window + fresh, window };
+    let small = CacheFormat::ALL.map(|format| small.clone().map(|shape| (shape, format))).concat();
+    for ((held, fresh, [heads, kv_heads, head_dim], window), format) in
+        c.shapes(&small, ((vec![2000; 2], 1, [6, 6, 128], 2048), CacheFormat::F32))
+    {
+        c.of(format!("{fresh} after {held:?}, [{heads}/{kv_heads}, {head_dim}], window {window}, {format}"));
+        let dims = Cached { heads, kv_heads, head_dim, ring: window + fresh, window, format };
         let (operands, want) = cached(c, &held, fresh, dims)?;
         let [cursors, q, keys, values] = &operands;
         let (decoded, prefilled) = (c.empty(&[want.len()])?, c.empty(&[want.len()])?);
@@ -78,13 +81,14 @@ fn check_over_a_cache(c: &mut Checker<'_>) -> Outcome {
 
 /// Cursors, queries of the new tokens, keys and values in their slots, and the expected outputs.
 fn cached(c: &mut Checker<'_>, held: &[usize], fresh: usize, dims: Cached) -> Result<([Tensor; 4], Vec<f64>), GpuError> {
-    let Cached { heads, kv_heads, head_dim, ring, window } = dims;
+    let Cached { heads, kv_heads, head_dim, ring, window, format } = dims;
+    let rounded = |numbers: Vec<f32>| kv_cache::twin::numbers(&kv_cache::twin::elements(&numbers, format), format);
     let (asked, kept) = (heads * head_dim, kv_heads * head_dim);
     let [mut keys, mut values] = c.random(held.len() * ring * kept, 1.0);
     let (mut cursors, mut queries, mut want) = (Vec::new(), Vec::new(), Vec::new());
     for (i, &held_here) in held.iter().enumerate() {
         let seq = held_here + fresh;
-        let ([q], [k, v]) = (c.random(fresh * asked, 2.0), c.random(seq * kept, 2.0));
+        let ([q], [k, v]) = (c.random(fresh * asked, 2.0), c.random(seq * kept, 2.0).map(rounded));
         // The twin takes whole sequences; the earlier queries do not matter.
         let whole: Vec<f64> = std::iter::repeat_n(0.0, held_here * asked).chain(wide(&q)).collect();
         let dims = Attention { batch: 1, seq, heads, kv_heads, head_dim, window };
@@ -101,7 +105,7 @@ fn cached(c: &mut Checker<'_>, held: &[usize], fresh: usize, dims: Cached) -> Re
     }
     let cursors = Cursor::upload(c.gpu(), &cursors)?;
     let q = c.tensor(&[queries.len()], &queries)?;
-    let [keys, values] = c.tensors(&[keys.len()], [&keys, &values])?;
+    let (keys, values) = (c.cache(&[keys.len()], &keys, format)?, c.cache(&[values.len()], &values, format)?);
     Ok(([cursors, q, keys, values], want))
 }
 
@@ -109,20 +113,25 @@ fn check_kv_cache(c: &mut Checker<'_>) -> Outcome {
     for [positions, fresh, heads, kv_heads, head_dim] in c.shapes(&[[1, 1, 1, 1, 8], [3, 2, 4, 2, 40], [2, 1, 2, 2, 32]], [8, 1, 6, 6, 128])
     {
         for gated in Format::ALL.map(Some).into_iter().chain([None]) {
-            check_store(c, positions, fresh, [heads, kv_heads, head_dim], gated)?;
+            for cache in CacheFormat::ALL {
+                check_store(c, [positions, fresh], [heads, kv_heads, head_dim], gated, cache)?;
+            }
         }
     }
     for [rows, ring, width, held] in c.shapes(&[[2, 1, 4, 1], [3, 41, 100, 30]], [8, 2049, 768, 2000]) {
-        c.of(format!("{held} of [{rows}, {ring}, {width}]"));
-        let [cache] = c.random(rows * ring * width, 1.0);
-        let tensor = c.tensor(&[rows, ring, 1, width], &cache)?;
-        let cursors = Cursor::upload(c.gpu(), &[Cursor { position: held as u32, ..Cursor::default() }])?;
-        c.run(|rec| kv_cache::fork(rec, &tensor, &cursors))?;
-        let mut want = wide(&cache);
-        for row in 1..rows {
-            want.copy_within(..held * width, row * ring * width);
+        for format in CacheFormat::ALL {
+            c.of(format!("{held} of [{rows}, {ring}, {width}], {format}"));
+            let [cache] = c.random(rows * ring * width, 1.0);
+            let tensor = c.cache(&[rows, ring, 1, width], &cache, format)?;
+            let cursors = Cursor::upload(c.gpu(), &[Cursor { position: held as u32, ..Cursor::default() }])?;
+            c.run(|rec| kv_cache::fork(rec, &tensor, &cursors))?;
+            let mut want = kv_cache::twin::elements(&cache, format);
+            let width = format.elements(width);
+            for row in 1..rows {
+                want.copy_within(..held * width, row * ring * width);
+            }
+            c.same("fork", &c.gpu().read::<u32>(&tensor)?, &want);
         }
-        c.close("fork", &tensor, &want, 0.0)?;
     }
     Ok(())
 }
@@ -130,13 +139,13 @@ fn check_kv_cache(c: &mut Checker<'_>) -> Outcome {
 /// Tokens of `sequences` sequences at different positions; the last row of the cache is unused.
 fn check_store(
     c: &mut Checker<'_>,
-    sequences: usize,
-    fresh: usize,
+    [sequences, fresh]: [usize; 2],
     [heads, kv_heads, head_dim]: [usize; 3],
     gated: Option<Format>,
+    cache: CacheFormat,
 ) -> Outcome {
     let with = gated.map_or(String::new(), |format| format!(", gated, {format}"));
-    c.of(format!("{sequences} × {fresh} tokens, [{heads}/{kv_heads}, {head_dim}]{with}"));
+    c.of(format!("{sequences} × {fresh} tokens, [{heads}/{kv_heads}, {head_dim}]{with}, into {cache}"));
     let (tokens, ring, channels, vocab) = (sequences * fresh, fresh + 3, 16, 7);
     let (asked, kept) = (heads * head_dim, kv_heads * head_dim);
     let position = |i: usize| 5 * i + 1;
@@ -175,16 +184,29 @@ fn check_store(
     let cursors = Cursor::upload(c.gpu(), &(0..sequences).map(cursor).collect::<Vec<_>>())?;
     let all = c.tensor(&[all.len()], &all)?;
     let projected = starts.map(|start| Projected { tensor: &all, start, stride });
-    let [keys, values] = c.tensors(&[sequences + 1, ring * kept], [&old, &old])?;
+    let (keys, values) = (c.cache(&[old.len()], &old, cache)?, c.cache(&[old.len()], &old, cache)?);
     let [cos, sin] = c.tensors(&[cos.len()], [&cos, &sin])?;
     let scale: Vec<f32> = scale.iter().map(|&r| r as f32).collect();
     let (q, ids, scale) = (c.empty(&[tokens * asked])?, c.ids(&ids)?, c.tensor(&[tokens], &scale)?);
     let (w, x) = (c.tensor(&[w.len()], &w)?, c.tensor(&[x.len()], &x)?);
     let gate = gated.map(|_| Gate { ids: &ids, table: &stored_table, w: &w, x: &x, scale: &scale });
-    let dims = Store { heads, kv_heads, head_dim, ring, eps: 1e-6, gain: 1.2 };
+    let dims = Store { heads, kv_heads, head_dim, ring, eps: 1e-6, gain: 1.2, format: cache };
     let stored = Stored { cursors: &cursors, cos: &cos, sin: &sin, projected, gate, q: &q, keys: &keys, values: &values };
     c.run(|rec| kv_cache::store(rec, dims, stored))?;
     c.close("q", &q, &q_want, 2e-6)?;
-    c.close("keys", &keys, &keys_want, 2e-6)?;
-    c.close("values", &values, &values_want, 2e-6)
+    close_in_cache(c, "keys", &keys, &keys_want, cache)?;
+    close_in_cache(c, "values", &values, &values_want, cache)
+}
+
+/// Compares what a cache in `format` holds. In 16 bits nearly every number must be the nearest one, so they are counted that are not
+/// even if `want` is a little off.
+fn close_in_cache(c: &mut Checker<'_>, what: &str, got: &Tensor, want: &[f64], format: CacheFormat) -> Outcome {
+    if format == CacheFormat::F32 {
+        return c.close(what, got, want, 2e-6);
+    }
+    let got = kv_cache::twin::numbers(&c.gpu().read::<u32>(got)?, format);
+    let kept = |(&got, &want): (&f32, &f64)| kv_cache::twin::may_keep(f64::from(got), want, 2e-5 * (1.0 + want.abs()), format);
+    let kept: Vec<bool> = got.iter().zip(want).map(kept).collect();
+    c.same(what, &kept, &vec![true; want.len()]);
+    Ok(())
 }

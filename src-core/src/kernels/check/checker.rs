@@ -3,6 +3,7 @@
 use super::Comparison;
 use super::data;
 use crate::gpu::{DType, Gpu, GpuError, Memory, Recorder, Tensor};
+use crate::kernels::kv_cache::{self, CacheFormat};
 use crate::kernels::weight::Weight;
 use crate::weights::{Format, Matrix, Order};
 
@@ -75,6 +76,13 @@ impl<'a> Checker<'a> {
     /// The same, row after row.
     pub fn table(&self, values: &[f32], rows: usize, format: Format) -> Result<(Weight, Vec<f64>), GpuError> {
         self.weight(values, rows, format, Order::Rows)
+    }
+
+    /// A KV cache in `format` that holds `numbers`, rounded; its last axis counts them.
+    pub fn cache(&self, shape: &[usize], numbers: &[f32], format: CacheFormat) -> Result<Tensor, GpuError> {
+        let mut shape = shape.to_vec();
+        shape.last_mut().into_iter().for_each(|last| *last = format.elements(*last));
+        self.gpu.upload("check", &shape, format.dtype(), Memory::Workspace, &kv_cache::twin::elements(numbers, format))
     }
 
     /// A tensor of token ids.
