@@ -107,7 +107,7 @@ impl Recorder {
         self.dispatch_with_scratch(call, &[]);
     }
 
-    /// Records a kernel call that also binds scratch: (binding number, slot, number of f32 elements). Later calls can read what
+    /// Records a kernel call that also binds scratch: (binding number, slot, number of 32-bit elements). Later calls can read what
     /// a call writes there, until one of them writes to the slot again. A slot's buffer is as large as its largest use.
     pub fn dispatch_with_scratch<P: bytemuck::Pod>(&mut self, call: Dispatch<'_, P>, scratch: &[(u32, usize, usize)]) {
         if self.failure.is_some() || call.groups.contains(&0) {
@@ -132,8 +132,8 @@ impl Recorder {
                 return;
             }
         };
-        let bound = call.bind.iter().map(|&(number, tensor)| (number, tensor.dtype()));
-        for (number, dtype) in bound.chain(scratch.iter().map(|&(number, ..)| (number, DType::F32))) {
+        // Scratch holds what the call before wrote there: floats, or words of shorter ones.
+        for (number, dtype) in call.bind.iter().map(|&(number, tensor)| (number, tensor.dtype())) {
             // Bindings that the shader lacks are left to wgpu, which knows what an entry point uses.
             let declared = pipeline.elements.get(&number).copied().unwrap_or(dtype);
             assert!(declared == dtype, "{variant} reads {declared:?} at binding {number}, which holds {dtype:?}");
