@@ -1,12 +1,13 @@
-//! Matrix products. Three shader files with one operation:
+//! Matrix products. Four shader files with one operation:
 //!
 //! - `matmul_lane.wgsl`: register tiles and subgroup broadcasts, no workgroup memory. The fastest on CPU adapters: on
 //!   lavapipe it reaches several times the speed of tiles in workgroup memory (`docs/LOG.md`).
 //!   Operands can be packed into panels in scratch first, which costs a pass over them and pays for all but small products.
 //! - `matmul_tile.wgsl`: 8 × 8 or 4 × 4 elements per lane through workgroup memory, the classic form for GPUs.
 //! - `matmul_plain.wgsl`: one element per invocation, for sizes that the others do not support.
+//! - `matmul_matrix.wgsl`: matrix units, with operands in f16 and f32 sums, where a GPU has them.
 //!
-//! In all of them an element's sum runs over k in order in one chain of fused multiply-adds, so which one the
+//! In the first three an element's sum runs over k in order in one chain of fused multiply-adds, so which one the
 //! [autotuner](autotune) picks never changes a result: they are the kernels of [`Exact`](crate::gpu::Numerics).
 //!
 //! A product with few tiles and a long k leaves most of a GPU idle. With [`Fast`](crate::gpu::Numerics) k is split into parts (split-K),
@@ -23,11 +24,14 @@ use super::weight::{Weight, in_format};
 
 pub mod autotune;
 mod kernel;
+mod matrix;
 
 pub use kernel::{Kernel, Tile};
+pub use matrix::MatrixTile;
 
 static LANE: Shader = crate::shader!("matmul_lane");
 static TILE: Shader = crate::shader!("matmul_tile");
+static MATRIX: Shader = crate::shader!("matmul_matrix");
 static SUM: Shader = crate::shader!("matmul_sum");
 static PLAIN: Shader = crate::shader!("matmul_plain");
 
@@ -194,6 +198,26 @@ pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, produ
     }
 }
 
+/// Records a product of f16 operands, both with k along their rows and [padded](MatrixTile::padded), by matrix units. With several
+/// `parts`, k is split into as many.
+pub fn matmul_matrix(rec: &mut Recorder, [a, b]: [&Tensor; 2], c: &Tensor, product: Product<'_>, tile: MatrixTile, parts: u32) {
+    let Product { m, n, k, batch, strides, symmetric, .. } = product;
+    if !rec.allows_turns(tile.turns(k), || format!("a product over {k} elements")) {
+        return;
+    }
+    let operands = [Operand::Given(a), Operand::Given(b)];
+    if parts > 1 {
+        let sums = (PARTS_SLOT, parts as usize * batch * m * n);
+        matrix::record(rec, operands, Operand::Scratch(sums.0, sums.1), product, tile, parts);
+        add_parts(rec, sums, c, product, parts);
+    } else {
+        matrix::record(rec, operands, Operand::Given(c), product, tile, parts);
+    }
+    if symmetric {
+        mirror::forward(rec, c, batch, n, strides[2]);
+    }
+}
+
 /// How `kernel` needs A and Bᵀ packed, if it does. A weight may be in panels already.
 fn panels(capabilities: Capabilities, product: &Product<'_>, kernel: Kernel) -> Option<[Option<Panels>; 2]> {
     let Kernel::Packed { rows, quads } = kernel else {
@@ -277,11 +301,12 @@ fn added<'a>(product: &Product<'a>) -> Option<(u32, &'a Tensor)> {
     Some((4, d))
 }
 
-/// Every specialisation of the four shaders that such an adapter may use.
+/// Every specialisation of the five shaders that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     let mut variants = Add::WORDS
         .map(|add| Variant { shader: &SUM, entry: "forward", values: vec![("add", add.into()), in_format(Format::F32)] })
         .to_vec();
+    variants.extend(matrix::variants(capabilities));
     for kernel in Kernel::all(capabilities) {
         let layouts = if matches!(kernel, Kernel::Packed { .. }) { &[Layout::NT][..] } else { &Layout::ALL };
         let adds = if matches!(kernel, Kernel::Split { .. }) { &[PARTIAL][..] } else { &Add::WORDS };

@@ -3,8 +3,10 @@
 use super::Check;
 use super::checker::Checker;
 use super::data::wide;
+use half::f16;
+
 use crate::gpu::{GpuError, Numerics};
-use crate::kernels::matmul::{Add, Kernel, Layout, Product, matmul_with};
+use crate::kernels::matmul::{Add, Kernel, Layout, MatrixTile, Product, matmul_matrix, matmul_with};
 use crate::kernels::matvec::{Finish, Norm};
 use crate::kernels::reduce::Matrices;
 use crate::kernels::weight::product_order;
@@ -14,7 +16,11 @@ use crate::weights::{Format, Order};
 type Outcome = Result<(), GpuError>;
 
 pub(super) const CHECKS: &[Check] = &[
-    Check { name: "matmul", shaders: &["matmul_lane", "matmul_tile", "matmul_plain", "matmul_sum", "pack"], run: check_matmul },
+    Check {
+        name: "matmul",
+        shaders: &["matmul_lane", "matmul_tile", "matmul_plain", "matmul_matrix", "matmul_sum", "pack"],
+        run: check_matmul,
+    },
     Check { name: "matvec", shaders: &["matvec_lane", "matvec_row"], run: check_matvec },
     Check { name: "mirror", shaders: &["mirror"], run: check_mirror },
     Check { name: "reduce", shaders: &["reduce"], run: check_reduce },
@@ -32,6 +38,40 @@ fn check_matmul(c: &mut Checker<'_>) -> Outcome {
     for [m, n, k] in c.shapes(&[[3, 4, 32], [20, 68, 96], [65, 132, 1056]], [512, 1024, 768]) {
         for format in Format::ALL {
             check_linear(c, format, [m, n, k])?;
+        }
+    }
+    for [m, n, k] in c.shapes(&[[3, 4, 5], [130, 68, 100], [128, 256, 640]], [512, 1024, 768]) {
+        check_matrix(c, [m, n, k])?;
+    }
+    Ok(())
+}
+
+/// Products of f16 operands by matrix units, in every tile of this adapter, with sums in one part and in two.
+fn check_matrix(c: &mut Checker<'_>, [m, n, k]: [usize; 3]) -> Outcome {
+    let ([a], [b], [before]) = (c.random(m * k, 1.0), c.random(n * k, 1.0), c.random(m * n, 1.0));
+    let [a, b] = [a, b].map(|values| values.into_iter().map(f16::from_f32).collect::<Vec<_>>());
+    let [wide_a, wide_b] = [&a, &b].map(|values| values.iter().map(|value| value.to_f64()).collect::<Vec<_>>());
+    let sums = matmul::twin::matmul(Layout::NT, m, n, k, &wide_a, &wide_b);
+    for tile in MatrixTile::all(c.gpu().capabilities()) {
+        let [all_m, all_n, all_k] = tile.padded([m, n, k]);
+        let padded = |values: &[f16], rows: usize| {
+            let mut halves = vec![f16::ZERO; rows * all_k];
+            halves.chunks_exact_mut(all_k).zip(values.chunks_exact(k)).for_each(|(row, values)| row[..k].copy_from_slice(values));
+            c.words(bytemuck::cast_slice(&halves))
+        };
+        let (a, b) = (padded(&a, all_m)?, padded(&b, all_n)?);
+        for (alpha, add, parts) in [(1.0, Add::Nothing, 1), (0.75, Add::Into, 1), (0.75, Add::Nothing, 2)] {
+            if parts > 1 && tile.part(k, parts) >= k {
+                continue;
+            }
+            c.of(format!("{m}×{n}×{k} of f16"));
+            let added = |at: usize| if matches!(add, Add::Into) { f64::from(before[at]) } else { 0.0 };
+            let want: Vec<f64> = sums.iter().enumerate().map(|(at, sum)| f64::from(alpha) * sum + added(at)).collect();
+            let result = c.tensor(&[m, n], &before)?;
+            let product = Product { alpha, add, ..Product::new(Layout::NT, m, n, k) };
+            c.run(|rec| matmul_matrix(rec, [&a, &b], &result, product, tile, parts))?;
+            // Matrix units may truncate where others round.
+            c.close(&format!("{tile:?}, {parts} parts"), &result, &want, 4e-6)?;
         }
     }
     Ok(())
