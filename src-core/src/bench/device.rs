@@ -28,8 +28,6 @@ pub struct Options {
     pub budget: Duration,
     /// The folder of the autotuner's choices; `None` uses the built-in ones.
     pub autotune: Option<PathBuf>,
-    /// The adapter, as for [`Gpu::open`]: its matrix units need a separate device.
-    pub adapter: Option<String>,
 }
 
 /// A measurement in progress.
@@ -136,8 +134,7 @@ impl<'a> DeviceBench<'a> {
             return Ok(Vec::new());
         }
         (self.say)("roof: matrix units");
-        let Some(gpu) = Gpu::open_with_matrices(self.options.adapter.as_deref())? else { return Ok(Vec::new()) };
-        capabilities.matrices.sides().map(|side| Ok(MatrixRoof { side, flops: peak::matrix(&gpu, side)? })).collect()
+        capabilities.matrices.sides().map(|side| Ok(MatrixRoof { side, flops: peak::matrix(self.gpu, side)? })).collect()
     }
 
     fn measure(&mut self, roof: &Roof) {

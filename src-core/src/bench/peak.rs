@@ -140,8 +140,7 @@ pub fn fma(gpu: &Gpu, half: bool) -> Result<f64, GpuError> {
     })
 }
 
-/// Operations per second of matrix units on tiles of `side`, on a device that was
-/// [opened with them](Gpu::open_with_matrices).
+/// Operations per second of matrix units on tiles of `side`.
 pub fn matrix(gpu: &Gpu, side: u32) -> Result<f64, GpuError> {
     let groups = if gpu.capabilities().cpu { 64 } else { 2048 };
     let tile = (side * side) as usize;
@@ -221,7 +220,7 @@ mod tests {
     /// If an adapter has matrix units, a product of tiles of 0.01 adds side · 1e-4 to every element.
     #[test]
     fn matrix_units_are_measured_where_there_are_some() {
-        let Some(gpu) = Gpu::open_with_matrices(std::env::var("NC_ADAPTER").ok().as_deref()).unwrap() else { return };
+        let gpu = Bench::new().gpu().clone();
         for side in gpu.capabilities().matrices.sides() {
             let rate = matrix(&gpu, side).unwrap();
             assert!((1e6..1e17).contains(&rate), "{rate} at {side}");

@@ -32,12 +32,8 @@ pub fn run(args: &DeviceArgs, context: &Context) -> Result<(), Failure> {
     let date = today();
     let files = Files::prepare(&args.to, &gpu.info().name, &date, args.force)?;
     let seconds = args.budget.unwrap_or(if args.quick { 60 } else { 300 });
-    let options = Options {
-        quick: args.quick,
-        budget: Duration::from_secs(seconds.into()),
-        autotune: (!args.quick).then(|| context.home.cache()),
-        adapter: context.adapter.clone(),
-    };
+    let options =
+        Options { quick: args.quick, budget: Duration::from_secs(seconds.into()), autotune: (!args.quick).then(|| context.home.cache()) };
     let document = DeviceBench::new(&gpu, &options, &date, &mut note).run();
     let value = serde_json::to_value(&document)?;
     let text = markdown::render(&document);

@@ -49,6 +49,7 @@ const WANTED: wgpu::Features = wgpu::Features::SUBGROUP
     .union(wgpu::Features::SUBGROUP_BARRIER)
     .union(wgpu::Features::SHADER_F16)
     .union(wgpu::Features::TIMESTAMP_QUERY)
+    .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
     .union(FOR_BURN);
 
 /// Burn queries the adapter, not the device, for what its kernels may use, so the device that it shares must have all of it.
@@ -81,18 +82,6 @@ impl Gpu {
 
     /// [`open`](Self::open)s an adapter as if it had no more than `forced`, whatever the environment says.
     pub fn open_as(wanted: Option<&str>, forced: Option<Forced>) -> Result<Self, GpuError> {
-        Self::open_with(wanted, forced, wgpu::Features::empty())
-    }
-
-    /// [`open`](Self::open)s an adapter with its matrix units, which are experimental in wgpu: for measuring them. `None`
-    /// if the adapter, or what `NC_CAPABILITIES` makes of it, has none.
-    pub fn open_with_matrices(wanted: Option<&str>) -> Result<Option<Self>, GpuError> {
-        let gpu = Self::open_with(wanted, Forced::from_environment()?, wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)?;
-        let capable = gpu.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
-        Ok(Some(gpu).filter(|gpu| capable && gpu.capabilities().matrices.sides().next().is_some()))
-    }
-
-    fn open_with(wanted: Option<&str>, forced: Option<Forced>, more: wgpu::Features) -> Result<Self, GpuError> {
         let adapter = adapter::choose(wanted)?;
         let info = adapter.get_info();
         if let Some(compiler) = adapter::compiler(info.backend) {
@@ -100,7 +89,7 @@ impl Gpu {
         }
         let memory_limit = memory::limit(info.device_type == wgpu::DeviceType::Cpu)?;
         let limits = adapter.limits();
-        let mut features = adapter.features() & (WANTED | more);
+        let mut features = adapter.features() & WANTED;
         if forced == Some(Forced::GpuNoSubgroups) {
             features.remove(wgpu::Features::SUBGROUP | wgpu::Features::SUBGROUP_BARRIER);
         }

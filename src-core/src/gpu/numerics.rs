@@ -9,7 +9,7 @@ pub enum Numerics {
     /// Kernels that give the same bits: f32, each sum in one chain. The choice among them only changes the speed.
     #[default]
     Exact,
-    /// Also kernels that give other bits: split sums. Each of them gives the same bits every time on one adapter, so to
+    /// Also kernels that give other bits: split sums, matrix units. Each of them gives the same bits every time on one adapter, so to
     /// reproduce the bits, the same kernels must run again.
     Fast,
 }

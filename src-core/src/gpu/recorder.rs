@@ -132,6 +132,7 @@ impl Recorder {
                 return;
             }
         };
+        // Scratch holds what the call before wrote there: floats, or words of shorter ones.
         for (number, dtype) in call.bind.iter().map(|&(number, tensor)| (number, tensor.dtype())) {
             // Bindings that the shader lacks are left to wgpu, which knows what an entry point uses.
             let declared = pipeline.elements.get(&number).copied().unwrap_or(dtype);

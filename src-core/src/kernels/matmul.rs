@@ -1,12 +1,13 @@
-//! Matrix products. Three shader files with one operation:
+//! Matrix products. Four shader files with one operation:
 //!
 //! - `matmul_lane.wgsl`: register tiles and subgroup broadcasts, no workgroup memory. The fastest on CPU adapters: on
 //!   lavapipe it reaches several times the speed of tiles in workgroup memory (`docs/LOG.md`).
 //!   Operands can be packed into panels in scratch first, which costs a pass over them and pays for all but small products.
 //! - `matmul_tile.wgsl`: 8 × 8 or 4 × 4 elements per lane through workgroup memory, the classic form for GPUs.
 //! - `matmul_plain.wgsl`: one element per invocation, for sizes that the others do not support.
+//! - `matmul_matrix.wgsl`: matrix units, with operands in f16 and f32 sums, where a GPU has them.
 //!
-//! In all of them an element's sum runs over k in order in one chain of fused multiply-adds, so which one the
+//! In the first three an element's sum runs over k in order in one chain of fused multiply-adds, so which one the
 //! [autotuner](autotune) picks never changes a result: they are the kernels of [`Exact`](crate::gpu::Numerics).
 //!
 //! A product with few tiles and a long k leaves most of a GPU idle. With [`Fast`](crate::gpu::Numerics) k is split into parts (split-K),
@@ -24,12 +25,15 @@ use super::weight::{Weight, in_format};
 
 pub mod autotune;
 mod kernel;
+mod matrix;
 
 use kernel::Reads;
 pub use kernel::{Kernel, Tile};
+pub use matrix::MatrixTile;
 
 static LANE: Shader = crate::shader!("matmul_lane");
 static TILE: Shader = crate::shader!("matmul_tile");
+static MATRIX: Shader = crate::shader!("matmul_matrix");
 static SUM: Shader = crate::shader!("matmul_sum");
 static PLAIN: Shader = crate::shader!("matmul_plain");
 
@@ -207,12 +211,14 @@ pub fn matmul_with(rec: &mut Recorder, a: &Tensor, b: &Tensor, c: &Tensor, produ
             packed.strides[slot] = packing.matrix_len();
         }
     }
-    if let Kernel::Split { parts, .. } = kernel {
-        let sums = (PARTS_SLOT, parts as usize * batch * m * n);
-        record(rec, operands, Operand::Scratch(sums.0, sums.1), packed, kernel);
-        add_parts(rec, sums, c, product, parts);
-    } else {
-        record(rec, operands, Operand::Given(c), packed, kernel);
+    let parts = kernel.parts();
+    let into = if parts > 1 { Operand::Scratch(PARTS_SLOT, parts as usize * batch * m * n) } else { Operand::Given(c) };
+    match kernel {
+        Kernel::Matrix { tile, .. } => matrix::record(rec, operands, into, packed, tile, parts),
+        _ => record(rec, operands, into, packed, kernel),
+    }
+    if parts > 1 {
+        add_parts(rec, c, product, parts);
     }
     if product.symmetric && kernel != Kernel::Plain {
         assert_eq!(m, n, "a symmetric matrix is square");
@@ -227,9 +233,11 @@ fn packings(capabilities: Capabilities, product: &Product<'_>, kernel: Kernel) -
         Kernel::Packed { rows, quads } => Some([rows, capabilities.cpu_subgroup().unwrap_or(1) * quads * 4]),
         _ => None,
     };
+    let tile = if let Kernel::Matrix { tile, .. } = kernel { Some(tile) } else { None };
     let rounds = product.rounds();
     let packing = |operand: usize, rows: usize, k_first: bool| {
         let panel = panels.map(|panels| panels[operand] as usize);
+        let multiples = tile.map_or([panel.unwrap_or(1), 4], |tile| tile.multiples(operand));
         (rounds || panel.is_some()).then_some(Packing {
             count: batch,
             rows,
@@ -237,7 +245,7 @@ fn packings(capabilities: Capabilities, product: &Product<'_>, kernel: Kernel) -
             stride: strides[operand],
             k_first,
             order: panel.map_or(Order::Rows, Order::Panels),
-            multiples: [panel.unwrap_or(1), 4],
+            multiples,
             precision: if rounds { inputs.precision } else { Precision::F32 },
             exponent: if rounds { inputs.exponents[operand] } else { 0 },
         })
@@ -291,7 +299,7 @@ fn record(rec: &mut Recorder, [a, b]: [Operand<'_>; 2], c: Operand<'_>, product:
 const PARTIAL: &str = "partial";
 
 /// `C = α·(sum of the parts in scratch)`, and what is added to it.
-fn add_parts(rec: &mut Recorder, (slot, len): (usize, usize), c: &Tensor, product: Product<'_>, parts: u32) {
+fn add_parts(rec: &mut Recorder, c: &Tensor, product: Product<'_>, parts: u32) {
     let mut bind = vec![(3, c)];
     bind.extend(added(&product));
     let [x, y, _] = grid((product.m * product.n / 4).div_ceil(64));
@@ -303,7 +311,7 @@ fn add_parts(rec: &mut Recorder, (slot, len): (usize, usize), c: &Tensor, produc
         bind: &bind,
         groups: [x, y, product.batch as u32],
     };
-    rec.dispatch_with_scratch(call, &[(1, slot, len)]);
+    rec.dispatch_with_scratch(call, &[(1, PARTS_SLOT, parts as usize * product.batch * product.m * product.n)]);
 }
 
 /// The binding of D, where the product has one.
@@ -315,11 +323,12 @@ fn added<'a>(product: &Product<'a>) -> Option<(u32, &'a Tensor)> {
     Some((4, d))
 }
 
-/// Every specialisation of the four shaders that such an adapter may use.
+/// Every specialisation of the five shaders that such an adapter may use.
 pub fn variants(capabilities: Capabilities) -> Vec<Variant> {
     let mut variants = Add::WORDS
         .map(|add| Variant { shader: &SUM, entry: "forward", values: vec![("add", add.into()), in_format(Format::F32)] })
         .to_vec();
+    variants.extend(matrix::variants(capabilities));
     for kernel in Kernel::all(capabilities) {
         let layouts = if matches!(kernel, Kernel::Packed { .. }) { &[Layout::NT][..] } else { &Layout::ALL };
         let plain = layouts.iter().map(|&layout| (layout, Reads::Stored(Storage::PLAIN)));

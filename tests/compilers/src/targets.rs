@@ -18,7 +18,9 @@ struct Target {
 /// A line for each target as Markdown: what is asked, what the table says, and whether that is enough.
 pub fn report(results: &Results) -> String {
     let mut text = "| what | wanted | by the table | met |\n|---|---|---|---|\n".to_owned();
-    for target in [products(results), spills(results), waves(results), attention_slots(results), decode_slots(results)].concat() {
+    for target in
+        [products(results), matrices(results), spills(results), waves(results), attention_slots(results), decode_slots(results)].concat()
+    {
         let Target { what, wanted, measured, met } = target;
         let _ = writeln!(text, "| {what} | {wanted} | {measured} | {} |", if met { "yes" } else { "**no**" });
     }
@@ -63,6 +65,22 @@ fn products(results: &Results) -> Vec<Target> {
         met: cycles <= 70_000,
     });
     targets
+}
+
+/// Products by matrix units: at most 40 slots of the innermost loop for four of them, loads of the next operands and barriers included, in
+/// every tile. An instruction of AMD's is a product of 16 × 16 × 16.
+fn matrices(results: &Results) -> Vec<Target> {
+    let line = |gpu| {
+        let loops = rows(results, "matmul_matrix/forward", &["side=16"], gpu).filter_map(|(_, stats)| stats.main_loop());
+        let slots = loops.map(|nest| 4.0 * f64::from(nest.innermost().slots) / f64::from(nest.innermost().fmas)).fold(0.0, f64::max);
+        Target {
+            what: format!("matmul_matrix on {gpu}: slots for four products of 16 × 16 × 16, in the tile that needs most"),
+            wanted: "≤ 40".into(),
+            measured: if slots > 0.0 { format!("{slots:.1}") } else { "not told".into() },
+            met: slots > 0.0 && slots <= 40.0,
+        }
+    };
+    ["rdna3", "rdna4"].map(line).into()
 }
 
 fn spills(results: &Results) -> Vec<Target> {

@@ -6,6 +6,7 @@ use super::data::wide;
 use crate::gpu::{GpuError, Numerics};
 use crate::kernels::matmul::{Add, Kernel, Layout, Product, matmul_with};
 use crate::kernels::matvec::{Finish, Norm};
+use crate::kernels::precision::{Inputs, Precision};
 use crate::kernels::reduce::Matrices;
 use crate::kernels::weight::product_order;
 use crate::kernels::{matmul, matvec, mirror, norm, reduce};
@@ -14,7 +15,11 @@ use crate::weights::{Format, Order};
 type Outcome = Result<(), GpuError>;
 
 pub(super) const CHECKS: &[Check] = &[
-    Check { name: "matmul", shaders: &["matmul_lane", "matmul_tile", "matmul_plain", "matmul_sum", "pack"], run: check_matmul },
+    Check {
+        name: "matmul",
+        shaders: &["matmul_lane", "matmul_tile", "matmul_plain", "matmul_matrix", "matmul_sum", "pack"],
+        run: check_matmul,
+    },
     Check { name: "matvec", shaders: &["matvec_lane", "matvec_row"], run: check_matvec },
     Check { name: "mirror", shaders: &["mirror"], run: check_mirror },
     Check { name: "reduce", shaders: &["reduce"], run: check_reduce },
@@ -33,6 +38,33 @@ fn check_matmul(c: &mut Checker<'_>) -> Outcome {
         for format in Format::ALL {
             check_linear(c, format, [m, n, k])?;
         }
+    }
+    for [m, n, k] in c.shapes(&[[4, 4, 4], [132, 68, 100], [128, 256, 640]], [512, 1024, 768]) {
+        for (layout, precision) in [(Layout::NT, Precision::F16), (Layout::TN, Precision::F16), (Layout::NN, Precision::Bf16)] {
+            check_rounded(c, layout, [m, n, k], Inputs { precision, exponents: [-3, 1] })?;
+        }
+    }
+    Ok(())
+}
+
+/// Products from inputs rounded to 16 bits, with every kernel for them: matrix units are among these.
+fn check_rounded(c: &mut Checker<'_>, layout: Layout, [m, n, k]: [usize; 3], inputs: Inputs) -> Outcome {
+    let ([a], [b], [before]) = (c.random(m * k, 1.0), c.random(n * k, 1.0), c.random(m * n, 1.0));
+    let [wide_a, wide_b] = [(&a, 0), (&b, 1)].map(|(values, operand): (&Vec<f32>, usize)| {
+        let exponent = inputs.exponents[operand];
+        let rounded = |value: &f32| pack::twin::rounded((*value).into(), inputs.precision, exponent) * 2f64.powi(-exponent);
+        values.iter().map(rounded).collect::<Vec<_>>()
+    });
+    let sums = matmul::twin::matmul(layout, m, n, k, &wide_a, &wide_b);
+    let want: Vec<f64> = sums.iter().zip(&before).map(|(sum, before)| 0.75 * sum + f64::from(*before)).collect();
+    let (a, b) = (c.tensor(&[m * k], &a)?, c.tensor(&[n * k], &b)?);
+    let product = Product { alpha: 0.75, add: Add::Into, inputs, ..Product::new(layout, m, n, k) };
+    for kernel in Kernel::candidates(c.gpu().capabilities(), &product, Numerics::Fast) {
+        c.of(format!("{layout:?} {m}×{n}×{k} from {}", inputs.precision));
+        let result = c.tensor(&[m, n], &before)?;
+        c.run(|rec| matmul_with(rec, &a, &b, &result, product, kernel))?;
+        // Matrix units may truncate where others round.
+        c.close(&format!("{kernel:?}"), &result, &want, 4e-6)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use crate::kernels::precision::Precision;
 use crate::kernels::weight::PANEL_QUADS;
 use crate::weights::{Format, Order, Storage};
 
-use super::{LANE, Layout, PLAIN, Product, TILE};
+use super::{LANE, Layout, MATRIX, MatrixTile, PLAIN, Product, TILE};
 
 /// A kernel and its tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,12 +26,18 @@ pub enum Kernel {
     },
     /// One tile per workgroup, through workgroup memory.
     Tile(Tile),
-    /// The same, with k split into parts with separate workgroups; another kernel adds their sums. The only one that is
-    /// exclusive to [`Numerics::Fast`].
+    /// The same, with k split into parts with separate workgroups; another kernel adds their sums. Exclusive to [`Numerics::Fast`].
     Split {
         /// The tile of every workgroup.
         tile: Tile,
         /// Parts of k, at least two.
+        parts: u32,
+    },
+    /// By matrix units, from inputs in f16, with k in `parts` parts. Exclusive to [`Numerics::Fast`]: units may round as they like.
+    Matrix {
+        /// The tile of every workgroup.
+        tile: MatrixTile,
+        /// Parts of k.
         parts: u32,
     },
     /// One element per invocation.
@@ -129,8 +135,12 @@ impl Kernel {
         }
         let lanes = LANE_TILES.map(|(rows, quads)| Kernel::Lane { rows, quads });
         if !capabilities.cpu {
-            let splits = SPLIT_TILES.iter().filter_map(|tile| tile.split(product)).filter(|_| numerics == Numerics::Fast);
-            return TILES.map(Kernel::Tile).into_iter().chain(splits).collect();
+            let tiles = TILES.map(Kernel::Tile).into_iter();
+            if numerics == Numerics::Exact {
+                return tiles.collect();
+            }
+            let splits = SPLIT_TILES.iter().filter_map(|tile| tile.split(product));
+            return Self::by_matrix_units(capabilities, product).into_iter().chain(tiles).chain(splits).collect();
         }
         match capabilities.cpu_subgroup() {
             Some(_) if product.stored == Storage::PLAIN => {
@@ -138,6 +148,26 @@ impl Kernel {
                 if product.rounds() { packed.to_vec() } else { [&lanes[..], &packed].concat() }
             }
             _ => vec![Kernel::Plain],
+        }
+    }
+
+    /// The kernels for matrix units, which take f16 only; k is split where a tile would leave most of a GPU idle.
+    fn by_matrix_units(capabilities: Capabilities, product: &Product<'_>) -> Vec<Kernel> {
+        let rounds = product.rounds() && product.inputs.precision == Precision::F16;
+        let tiles = MatrixTile::all(capabilities).into_iter().filter(|_| rounds);
+        let parts_of = |tile: MatrixTile| {
+            let lanes = tile.groups(product, 1).iter().product::<u32>().saturating_mul(tile.lanes());
+            let wanted = ENOUGH.div_ceil(lanes.max(1)).min((product.k / LEAST_PART) as u32).max(1);
+            product.k.div_ceil(tile.part(product.k, wanted)) as u32
+        };
+        tiles.map(|tile| Kernel::Matrix { tile, parts: parts_of(tile) }).collect()
+    }
+
+    /// Parts of k with sums of their own.
+    pub(super) fn parts(self) -> u32 {
+        match self {
+            Kernel::Split { parts, .. } | Kernel::Matrix { parts, .. } => parts,
+            Kernel::Lane { .. } | Kernel::Packed { .. } | Kernel::Tile(_) | Kernel::Plain => 1,
         }
     }
 
@@ -153,12 +183,13 @@ impl Kernel {
             Kernel::Lane { .. } | Kernel::Packed { .. } if self.reads_panels() => {
                 stored(&Format::ALL, Order::Panels((4 * PANEL_QUADS * capabilities.cpu_subgroup().unwrap_or(1)) as usize))
             }
-            Kernel::Lane { .. } | Kernel::Packed { .. } => Vec::new(),
+            Kernel::Lane { .. } | Kernel::Packed { .. } | Kernel::Matrix { .. } => Vec::new(),
             Kernel::Tile(_) | Kernel::Split { .. } | Kernel::Plain => stored(&Format::ALL[1..], Order::Rows),
         }
     }
 
-    /// The choice without measurements. On GPUs the first tile with enough workgroups, else a split one, else the tile
+    /// The choice without measurements. On GPUs the first for matrix units that gives the GPU enough to do, else the one with the
+    /// most workgroups; without matrix units the first tile with enough workgroups, else a split one, else the tile
     /// with the most workgroups. On CPUs the first kernel that gives every core work, else the one with the most workgroups;
     /// whether packing pays can only be measured.
     pub fn default_for(capabilities: Capabilities, product: &Product<'_>, numerics: Numerics) -> Kernel {
@@ -169,7 +200,16 @@ impl Kernel {
             let first = candidates.iter().copied().find(|kernel| groups(kernel) >= 4);
             return first.or(candidates.iter().rev().copied().max_by_key(groups)).unwrap_or(Kernel::Plain);
         }
-        let enough = |kernel: &Kernel| matches!(kernel, Kernel::Tile(tile) if groups(kernel).saturating_mul(tile.lanes()) >= ENOUGH);
+        let lanes_of = |kernel: &Kernel| match kernel {
+            Kernel::Tile(tile) => tile.lanes(),
+            Kernel::Matrix { tile, .. } => tile.lanes(),
+            _ => 0,
+        };
+        let enough = |kernel: &Kernel| groups(kernel).saturating_mul(lanes_of(kernel)) >= ENOUGH;
+        let by_units: Vec<Kernel> = candidates.iter().copied().filter(|kernel| matches!(kernel, Kernel::Matrix { .. })).collect();
+        if let Some(kernel) = by_units.iter().copied().find(enough).or(by_units.into_iter().rev().max_by_key(groups)) {
+            return kernel;
+        }
         let split = |kernel: &Kernel| matches!(kernel, Kernel::Split { .. });
         let tiles = candidates.iter().copied().filter(|kernel| matches!(kernel, Kernel::Tile(_)));
         candidates
@@ -193,6 +233,7 @@ impl Kernel {
                 let [x, y, z] = tile.groups(product);
                 [x, y, z * parts]
             }
+            Kernel::Matrix { tile, parts } => tile.groups(product, parts),
             Kernel::Plain => {
                 let [x, y, _] = grid((product.m * product.n).div_ceil(64));
                 [x, y, batch]
@@ -207,6 +248,7 @@ impl Kernel {
             Kernel::Lane { .. } | Kernel::Packed { .. } => k / 4,
             Kernel::Tile(tile) => of(tile, k),
             Kernel::Split { tile, parts } => of(tile, tile.part(k, parts)),
+            Kernel::Matrix { tile, parts } => tile.turns(tile.part(k, parts)),
             Kernel::Plain => k,
         }
     }
@@ -215,6 +257,7 @@ impl Kernel {
         match self {
             Kernel::Lane { .. } | Kernel::Packed { .. } => &LANE,
             Kernel::Tile(_) | Kernel::Split { .. } => &TILE,
+            Kernel::Matrix { .. } => &MATRIX,
             Kernel::Plain => &PLAIN,
         }
     }
@@ -223,11 +266,15 @@ impl Kernel {
     pub(super) fn precisions(self) -> &'static [Precision] {
         match self {
             Kernel::Lane { .. } => &[],
+            Kernel::Matrix { .. } => &[Precision::F16],
             Kernel::Packed { .. } | Kernel::Tile(_) | Kernel::Split { .. } | Kernel::Plain => &[Precision::F16, Precision::Bf16],
         }
     }
 
     pub(super) fn values(self, capabilities: Capabilities, layout: Layout, add: &'static str, reads: Reads) -> Values {
+        if let Kernel::Matrix { tile, .. } = self {
+            return tile.values(capabilities, add);
+        }
         let (format, layout) = match reads {
             Reads::Stored(stored) => (stored.format, layout),
             // Packed along k, whatever they were.
@@ -244,12 +291,12 @@ impl Kernel {
                 values.extend([("panels", panels.into()), ("quads", Value::Int(quads)), ("rows", Value::Int(rows))])
             }
             Kernel::Tile(tile) | Kernel::Split { tile, .. } => values.extend(tile.values(capabilities)),
-            Kernel::Plain => {}
+            Kernel::Matrix { .. } | Kernel::Plain => {}
         }
         values
     }
 
-    /// Every kernel that such an adapter may use, except for the number of parts.
+    /// Every kernel that such an adapter may use, except for the number of parts, and for matrix units.
     pub(super) fn all(capabilities: Capabilities) -> Vec<Kernel> {
         let lanes = LANE_TILES.map(|(rows, quads)| Kernel::Lane { rows, quads });
         let packed = PACKED_TILES.map(|(rows, quads)| Kernel::Packed { rows, quads });
