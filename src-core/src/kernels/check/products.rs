@@ -9,7 +9,7 @@ use crate::kernels::matvec::{Finish, Norm};
 use crate::kernels::precision::{Inputs, Precision};
 use crate::kernels::reduce::Matrices;
 use crate::kernels::weight::product_order;
-use crate::kernels::{matmul, matvec, mirror, norm, reduce};
+use crate::kernels::{matmul, matvec, mirror, norm, pack, reduce};
 use crate::weights::{Format, Order};
 
 type Outcome = Result<(), GpuError>;
