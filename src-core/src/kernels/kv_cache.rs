@@ -205,8 +205,8 @@ struct ForkShape {
     rows: u32,
 }
 
-/// Copies the first row of `cache`, `[rows, ring, K, D]` in any format, to all others: as many slots as the position in the first of `cursors`,
-/// which is read when the recording runs. K·D is a multiple of four.
+/// Copies the first row of `cache`, `[rows, ring, K, D]` in any format, to all others: as many slots as the position in the first
+/// of `cursors`, which is read when the recording runs. K·D is a multiple of four.
 pub fn fork(rec: &mut Recorder, cache: &Tensor, cursors: &Tensor) {
     let &[rows, ring, heads, width] = cache.shape() else { panic!("a cache of {:?}", cache.shape()) };
     let (slot, wide) = (heads * width, cache.dtype() == DType::F32);
