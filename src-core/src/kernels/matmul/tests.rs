@@ -2,7 +2,7 @@
 
 use super::kernel::{SPLIT_TILES, TILES};
 use super::*;
-use crate::gpu::{Numerics, Subgroups};
+use crate::gpu::{MatrixShapes, Numerics, Subgroups};
 use crate::kernels::testing::{Bench, random, relative_error, wide};
 use crate::weights::{Format, Matrix};
 use proptest::prelude::*;
@@ -289,6 +289,33 @@ fn only_fast_numerics_split_sums_and_only_where_a_gpu_lacks_tiles() {
     for kernel in Kernel::candidates(GPU, &head, Numerics::Fast) {
         if let Kernel::Split { tile, parts } = kernel {
             assert!(tile.part(head.k, parts) * (parts as usize - 1) < head.k, "{kernel:?} has an empty part");
+        }
+    }
+}
+
+#[test]
+fn only_fast_products_from_f16_use_matrix_units() {
+    let matrices = MatrixShapes { eight: false, sixteen: true };
+    let gpu = Capabilities { f16: true, matrices, workgroup_memory: 32 << 10, ..GPU };
+    let product = |m, n, k, precision| Product { inputs: Inputs::rounded(precision), ..Product::new(Layout::TN, m, n, k) };
+    let uses = |kernel: &Kernel| matches!(kernel, Kernel::Matrix { .. });
+    for precision in Precision::ALL {
+        for numerics in [Numerics::Exact, Numerics::Fast] {
+            let product = product(8192, 4096, 1024, precision);
+            let wanted = precision == Precision::F16 && numerics == Numerics::Fast;
+            assert_eq!(Kernel::candidates(gpu, &product, numerics).iter().any(uses), wanted, "{precision} {numerics:?}");
+            assert_eq!(uses(&Kernel::default_for(gpu, &product, numerics)), wanted, "{precision} {numerics:?}");
+        }
+    }
+    let parts = |m, n, k| Kernel::default_for(gpu, &product(m, n, k, Precision::F16), Numerics::Fast).parts();
+    assert_eq!(parts(8192, 4096, 1024), 1);
+    // A few tiles: k is split, and no part is empty.
+    let split = parts(128, 768, 65_536);
+    assert!(split > 1, "{split}");
+    for tile in MatrixTile::all(gpu) {
+        for (k, wanted) in [(65_536_usize, 17), (1000, 3), (64, 2)] {
+            let parts = k.div_ceil(tile.part(k, wanted));
+            assert!(tile.part(k, wanted) * (parts - 1) < k, "{tile:?} has an empty part");
         }
     }
 }
