@@ -18,7 +18,8 @@ from contestants import PRECISIONS
 def train(args: argparse.Namespace, home: Path, precision: str, seed: int) -> list[float]:
     """The loss of every step."""
     name = f"{precision}-{seed}"
-    size = ["--depth", str(args.depth), "--max-seq-len", str(args.seq), "--total-batch-size", str(args.tokens)]
+    size = ["--depth", str(args.depth), "--aspect-ratio", str(args.aspect_ratio), "--head-dim", str(args.head_dim)]
+    size += ["--max-seq-len", str(args.seq), "--total-batch-size", str(args.tokens)]
     size += ["--device-batch-size", str(args.tokens // args.seq), "--num-iterations", str(args.steps)]
     never = [option for what in ("eval", "sample", "save") for option in (f"--{what}-every", "-1")]
     command = [args.binary, "train", "--run", name, *size, *never, "--seed", str(seed), "--precision", precision]
@@ -35,6 +36,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=" ".join(__doc__.split("\n\n")[0].split()))
     parser.add_argument("binary", metavar="NC_CORE", help="the program")
     parser.add_argument("--depth", type=int, default=4, help="layers (4)")
+    parser.add_argument("--aspect-ratio", type=int, default=64, help="channels per layer of depth (64)")
+    parser.add_argument("--head-dim", type=int, default=128, help="channels per head (128)")
     parser.add_argument("--seq", type=int, default=256, help="tokens of a row (256)")
     parser.add_argument("--tokens", type=int, default=1024, help="tokens of a step (1024)")
     parser.add_argument("--steps", type=int, default=300, help="steps (300)")

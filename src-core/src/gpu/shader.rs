@@ -186,7 +186,7 @@ mod tests {
 
     fn render(source: &'static str) -> Result<String, minijinja::Error> {
         let shader = Box::leak(Box::new(Shader { name: "test", source }));
-        Variant { shader, entry: "forward", values: vec![] }.render(Capabilities::LEAST)
+        Variant { shader, entry: "forward", values: vec![("format", "f32".into())] }.render(Capabilities::LEAST)
     }
 
     #[test]

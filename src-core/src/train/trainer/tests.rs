@@ -177,6 +177,8 @@ fn a_loss_scale_is_undone_in_the_update() {
 fn the_first_tensor_that_is_not_finite_is_named_and_nothing_changes() {
     let fault = |precision, name: &str, value: f32| {
         let (gpu, mut trainer) = trainer(precision);
+        // The smallest loss scale: from others on, gradients that are not finite where losses are would first be tried with smaller ones.
+        trainer.resume_loss_scale(serde_json::from_str(r#"{"exponent":-14,"steps":0,"skipped":0}"#).unwrap());
         let weight = trainer.model.parameters.get(name);
         gpu.write(weight, &vec![value; weight.len()]);
         let before = state(&gpu, &trainer);
