@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use nc_core::checkpoint::home::Home;
-use nc_core::checkpoint::{Run, Snapshot, TensorRef, load_model, save};
+use nc_core::checkpoint::{Run, RunError, RunLock, Snapshot, TensorRef, load_model, save};
 use nc_core::gpu::{Gpu, Recorder};
 use nc_core::model::{Activations, Architecture, Config, Group, Keep, Model, ParamSpec, Parameters};
 use nc_core::tokenizer::Tokenizer;
@@ -50,7 +50,18 @@ pub fn install_values(home: &Path, name: &str, config: &Config, tokenizer: &Toke
     let refs: Vec<TensorRef<'_>> =
         specs.iter().zip(&tensors).map(|(spec, data)| TensorRef { name: &spec.name, shape: &spec.shape, data }).collect();
     let snapshot = Snapshot { step: STEP, model: &mut refs.as_slice(), optimizer: None, state: serde_json::value::RawValue::NULL };
-    save(&run.lock().unwrap(), snapshot, NonZeroUsize::new(1)).unwrap();
+    save(&lock(&run), snapshot, NonZeroUsize::new(1)).unwrap();
+}
+
+/// Locks a run that nothing uses. A process that another test is starting right now has a copy of every open file until it becomes
+/// another program, also of a lock that was just released.
+fn lock(run: &Run) -> RunLock {
+    loop {
+        match run.lock() {
+            Err(RunError::Busy { pid: None, .. }) => std::thread::yield_now(),
+            locked => return locked.unwrap(),
+        }
+    }
 }
 
 /// A model of two layers, the first with a window of 512 tokens, whose ring buffer goes round after 768.

@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn an_include_brings_functions_and_those_that_it_includes() {
         let text = render("#include \"shared/attention_decode.wgsl\"\nfn f() {}\n").unwrap();
-        for part in ["struct Cursor", "fn exp_low", "fn f()"] {
+        for part in ["struct Cursor", "fn exp_low", "fn unpack_weights", "fn f()"] {
             assert_eq!(text.matches(part).count(), 1, "{part}");
         }
         assert!(!text.contains("#include"));
