@@ -12,6 +12,7 @@ pub mod jsonl;
 pub mod mixture;
 pub mod mmlu;
 pub mod multiple_choice;
+pub mod python_random;
 pub mod random;
 mod rows;
 pub mod slice;
