@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Split;
+use super::grading::Grading;
 use super::rows::parse;
 use super::source::{Files, HubSet};
 use super::table::{Layout, Made};
@@ -20,12 +21,13 @@ pub const VALIDATION: usize = 420;
 pub const SET: HubSet = HubSet { name: "gsm8k", repo: "openai/gsm8k", files };
 
 /// How they are read.
-pub const LAYOUT: Layout = Layout { name: "gsm8k", columns: &["question", "answer"], convert: conversation };
+pub const LAYOUT: Layout =
+    Layout { name: "gsm8k", columns: &["question", "answer"], convert: conversation, grading: Some(Grading::Number) };
 
 fn files(split: Split) -> Files {
     match split {
         Split::Train => Files { splits: &["train"], on_hub: &["main/train-"] },
-        Split::Validation => Files { splits: &["test"], on_hub: &["main/test-"] },
+        Split::Validation | Split::Test => Files { splits: &["test"], on_hub: &["main/test-"] },
     }
 }
 

@@ -127,7 +127,7 @@ impl Jsonl {
             first_skipped: first_skipped.map(|error| error.to_string()),
         };
         let mut held_out = held_out.into_iter();
-        conversations.retain(|_| held_out.next() == Some(split == Split::Validation));
+        conversations.retain(|_| held_out.next() == Some(split != Split::Train));
         let mut print = Fingerprinter::default();
         for conversation in &conversations {
             print.add(written(conversation)?);

@@ -31,6 +31,14 @@ impl Task for Repeated {
         self.task.example(index % self.task.len())
     }
 
+    fn labels(&self, index: usize) -> Result<Option<Vec<String>>, TaskError> {
+        self.task.labels(index % self.task.len())
+    }
+
+    fn evaluate(&self, index: usize, answer: &str) -> Result<Option<bool>, TaskError> {
+        self.task.evaluate(index % self.task.len(), answer)
+    }
+
     fn fingerprint(&self) -> String {
         Fingerprinter::default().add("repeated").add(self.task.fingerprint()).add_number(self.times as u64).finish()
     }
@@ -91,6 +99,16 @@ impl Task for Mixture {
     fn example(&self, index: usize) -> Result<Conversation, TaskError> {
         let (task, at) = self.origin(index);
         self.tasks[task].example(at)
+    }
+
+    fn labels(&self, index: usize) -> Result<Option<Vec<String>>, TaskError> {
+        let (task, at) = self.origin(index);
+        self.tasks[task].labels(at)
+    }
+
+    fn evaluate(&self, index: usize, answer: &str) -> Result<Option<bool>, TaskError> {
+        let (task, at) = self.origin(index);
+        self.tasks[task].evaluate(at, answer)
     }
 
     fn fingerprint(&self) -> String {

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Split;
+use super::grading::Grading;
 use super::multiple_choice::{LETTERS, prompt};
 use super::rows::parse;
 use super::source::{Files, HubSet};
@@ -18,12 +19,13 @@ pub const VALIDATION: usize = 5200;
 pub const SET: HubSet = HubSet { name: "mmlu", repo: "cais/mmlu", files };
 
 /// How they are read.
-pub const LAYOUT: Layout = Layout { name: "mmlu", columns: &["question", "choices", "answer"], convert: conversation };
+pub const LAYOUT: Layout =
+    Layout { name: "mmlu", columns: &["question", "choices", "answer"], convert: conversation, grading: Some(Grading::Letter) };
 
 fn files(split: Split) -> Files {
     match split {
         Split::Train => Files { splits: &["auxiliary_train", "train"], on_hub: &["all/auxiliary_train-", "auxiliary_train/train-"] },
-        Split::Validation => Files { splits: &["test"], on_hub: &["all/test-"] },
+        Split::Validation | Split::Test => Files { splits: &["test"], on_hub: &["all/test-"] },
     }
 }
 

@@ -1,10 +1,12 @@
-//! Data sets of conversations: for fine-tuning, and later for evaluation and reinforcement learning. Knows no model.
+//! Data sets of conversations: for fine-tuning, evaluation and reinforcement learning. Knows no model.
 //!
-//! [`open`] finds a task by its [`TaskSpec`]: SmolTalk, MMLU and GSM8K in a folder or on the hub, spelling tasks that
+//! [`open`] finds a task by its [`TaskSpec`]: SmolTalk, MMLU, ARC and GSM8K in a folder or on the hub, spelling tasks that
 //! are generated, or a file of conversations. A [`Mixture`] shuffles several into one.
 
+pub mod arc;
 mod digest;
 mod error;
+mod grading;
 pub mod gsm8k;
 #[cfg(feature = "net")]
 pub mod hub;
@@ -52,6 +54,34 @@ pub trait Task: Send + Sync {
     /// # Errors
     /// If its row cannot be read or is not what the task expects.
     fn example(&self, index: usize) -> Result<Conversation, TaskError>;
+
+    /// The labels of the choices of example `index`, of which one is the answer; `None` if answers are written freely, or cannot be
+    /// judged.
+    ///
+    /// # Errors
+    /// As [`example`](Self::example).
+    fn labels(&self, index: usize) -> Result<Option<Vec<String>>, TaskError> {
+        let _ = index;
+        Ok(None)
+    }
+
+    /// Whether `answer` is a right reply to the user of example `index`: one of its [`labels`](Self::labels), or all that a model wrote,
+    /// tool calls and their results included. `None` if the task has no right answers.
+    ///
+    /// # Errors
+    /// As [`example`](Self::example).
+    fn evaluate(&self, index: usize, answer: &str) -> Result<Option<bool>, TaskError> {
+        let _ = (index, answer);
+        Ok(None)
+    }
+
+    /// What reinforcement learning gives for `answer`: 1 if it is right, else 0. `None` if the task has no right answers.
+    ///
+    /// # Errors
+    /// As [`example`](Self::example).
+    fn reward(&self, index: usize, answer: &str) -> Result<Option<f32>, TaskError> {
+        Ok(self.evaluate(index, answer)?.map(|right| if right { 1.0 } else { 0.0 }))
+    }
 
     /// What was found in its files of conversations, each file once.
     fn files(&self) -> Vec<FileSummary> {

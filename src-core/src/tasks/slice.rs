@@ -40,6 +40,14 @@ impl Task for Slice {
         self.task.example(self.range.start + index * self.step)
     }
 
+    fn labels(&self, index: usize) -> Result<Option<Vec<String>>, TaskError> {
+        self.task.labels(self.range.start + index * self.step)
+    }
+
+    fn evaluate(&self, index: usize, answer: &str) -> Result<Option<bool>, TaskError> {
+        self.task.evaluate(self.range.start + index * self.step, answer)
+    }
+
     fn files(&self) -> Vec<FileSummary> {
         self.task.files()
     }

@@ -14,12 +14,12 @@ use crate::tokenizer::{Conversation, ConversationError, Message, Role};
 pub const SET: HubSet = HubSet { name: "smoltalk", repo: "HuggingFaceTB/smol-smoltalk", files };
 
 /// How they are read.
-pub const LAYOUT: Layout = Layout { name: "smoltalk", columns: &["messages"], convert: conversation };
+pub const LAYOUT: Layout = Layout { name: "smoltalk", columns: &["messages"], convert: conversation, grading: None };
 
 fn files(split: Split) -> Files {
     match split {
         Split::Train => Files { splits: &["train"], on_hub: &["data/train-"] },
-        Split::Validation => Files { splits: &["test"], on_hub: &["data/test-"] },
+        Split::Validation | Split::Test => Files { splits: &["test"], on_hub: &["data/test-"] },
     }
 }
 

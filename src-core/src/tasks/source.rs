@@ -123,7 +123,7 @@ mod tests {
     fn files(split: Split) -> Files {
         match split {
             Split::Train => Files { splits: &["extra_train", "train"], on_hub: &["main/extra_train-", "extra/train-"] },
-            Split::Validation => Files { splits: &["test"], on_hub: &["main/test-"] },
+            Split::Validation | Split::Test => Files { splits: &["test"], on_hub: &["main/test-"] },
         }
     }
 

@@ -10,11 +10,11 @@ use super::slice::Slice;
 use super::source::HubSet;
 use super::spelling::{SimpleSpelling, SpellingBee};
 use super::table::{Layout, Table};
-use super::{Task, TaskError, gsm8k, mmlu, smoltalk};
+use super::{Task, TaskError, arc, gsm8k, mmlu, smoltalk};
 use crate::data::Format;
 
 /// The names of tasks. A task may also be the path of a `.jsonl` file.
-pub const NAMES: [&str; 5] = ["smoltalk", "mmlu", "gsm8k", SimpleSpelling::NAME, SpellingBee::NAME];
+pub const NAMES: [&str; 7] = ["smoltalk", "mmlu", "arc-easy", "arc-challenge", "gsm8k", SimpleSpelling::NAME, SpellingBee::NAME];
 
 /// Conversations of the spelling tasks unless a number is given, as in the reference.
 const SPELLING: usize = 200_000;
@@ -22,6 +22,9 @@ const SPELLING_BEE: usize = 80_000;
 
 /// The most conversations of a spelling task in validation.
 const SPELLING_VALIDATION: usize = 1000;
+
+/// Questions of a spelling task to evaluate with, as in the reference.
+const SPELLING_TEST: usize = 256;
 
 /// The largest numbers in a spec: more would only fill the memory.
 const MOST_REPEATS: usize = 1000;
@@ -34,6 +37,8 @@ pub enum Split {
     Train,
     /// Conversations for validation.
     Validation,
+    /// All questions to evaluate with, in the reference's order.
+    Test,
 }
 
 impl fmt::Display for Split {
@@ -41,6 +46,7 @@ impl fmt::Display for Split {
         f.write_str(match self {
             Self::Train => "training",
             Self::Validation => "validation",
+            Self::Test => "evaluation",
         })
     }
 }
@@ -174,21 +180,27 @@ pub fn standard(identity: Option<&Path>) -> Vec<TaskSpec> {
 /// If the data cannot be found, fetched or read, a row is not what the task expects, or there is none.
 pub fn open(spec: &TaskSpec, split: Split, sources: &Sources) -> Result<Box<dyn Task>, TaskError> {
     let table = |set: &HubSet, layout: &Layout| -> Result<Box<dyn Task>, TaskError> {
-        Ok(Box::new(Table::read(layout, &set.locate(split, sources)?, &sources.cache)?))
+        Ok(Box::new(Table::read(layout, split, &set.locate(split, sources)?, &sources.cache)?))
     };
     let part = |task: Box<dyn Task>, validation: usize| -> Box<dyn Task> {
         match split {
-            Split::Train => task,
+            Split::Train | Split::Test => task,
             Split::Validation => Box::new(Slice::first(task, validation)),
         }
     };
     let size = |default: usize| {
         let size = spec.size.unwrap_or(default);
-        if split == Split::Train { size } else { size.min(SPELLING_VALIDATION) }
+        match split {
+            Split::Train => size,
+            Split::Validation => size.min(SPELLING_VALIDATION),
+            Split::Test => spec.size.unwrap_or(SPELLING_TEST),
+        }
     };
     let task: Box<dyn Task> = match spec.name.as_str() {
         "smoltalk" => table(&smoltalk::SET, &smoltalk::LAYOUT)?,
         "mmlu" => part(table(&mmlu::SET, &mmlu::LAYOUT)?, mmlu::VALIDATION),
+        "arc-easy" => table(&arc::EASY, &arc::EASY_LAYOUT)?,
+        "arc-challenge" => table(&arc::CHALLENGE, &arc::CHALLENGE_LAYOUT)?,
         "gsm8k" => part(table(&gsm8k::SET, &gsm8k::LAYOUT)?, gsm8k::VALIDATION),
         SimpleSpelling::NAME => Box::new(SimpleSpelling::new(split, size(SPELLING))),
         SpellingBee::NAME => Box::new(SpellingBee::new(split, size(SPELLING_BEE))),
@@ -233,7 +245,10 @@ mod tests {
     #[test]
     fn what_is_no_task_is_refused_with_advice() {
         for (text, said) in [
-            ("smaltalk", "did you mean \"smoltalk\"? there are smoltalk, mmlu, gsm8k, spelling, spellingbee, and files that end in .jsonl"),
+            (
+                "smaltalk",
+                "did you mean \"smoltalk\"? there are smoltalk, mmlu, arc-easy, arc-challenge, gsm8k, spelling, spellingbee, and files that end in .jsonl",
+            ),
             ("MMLU", "did you mean \"mmlu\"?"),
             ("humaneval", "there is no task \"humaneval\"; there are smoltalk"),
             ("talks.json", "files that end in .jsonl"),

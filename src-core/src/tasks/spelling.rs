@@ -5,6 +5,7 @@
 //! the calculator. A conversation depends only on its index, so nothing is stored.
 
 use super::digest::Fingerprinter;
+use super::grading::Grading;
 use super::random::{below, choose, generator, permutation};
 use super::words::words;
 use super::{Split, Task, TaskError};
@@ -21,6 +22,7 @@ fn stream(split: Split) -> u64 {
     match split {
         Split::Train => 1,
         Split::Validation => 2,
+        Split::Test => 3,
     }
 }
 
@@ -193,6 +195,10 @@ impl Task for SpellingBee {
             question.push('?');
         }
         Ok(Conversation { messages: vec![Message::text(Role::User, question), answer(word, letter)] })
+    }
+
+    fn evaluate(&self, index: usize, answer: &str) -> Result<Option<bool>, TaskError> {
+        Ok(Some(Grading::Number.accepts(&self.example(index)?, answer)))
     }
 
     fn fingerprint(&self) -> String {

@@ -1,4 +1,4 @@
-//! Conversations on disk, by index: an unnamed file that the system deletes with the process.
+//! Examples on disk, by index: an unnamed file that the system deletes with the process.
 //!
 //! SmolTalk's 460,000 conversations are about a gigabyte, and training needs them in random order, for which parquet is
 //! too slow: one row costs the decoding of a thousand. So every row is read once, checked, and written as JSON for
@@ -9,9 +9,28 @@ use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use super::TaskError;
 use super::digest::Fingerprinter;
 use crate::tokenizer::Conversation;
+
+/// What is kept of a row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The conversation.
+    #[serde(flatten)]
+    pub conversation: Conversation,
+    /// The labels of its choices, if it has others than the task's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+}
+
+impl From<Conversation> for Kept {
+    fn from(conversation: Conversation) -> Self {
+        Self { conversation, labels: Vec::new() }
+    }
+}
 
 /// Writes a [`Store`].
 pub struct StoreWriter {
@@ -29,9 +48,9 @@ impl StoreWriter {
         Ok(Self { folder: folder.to_path_buf(), file: BufWriter::new(file), ends: Vec::new(), digest: Fingerprinter::default() })
     }
 
-    /// Appends a conversation.
-    pub fn push(&mut self, conversation: &Conversation) -> Result<(), TaskError> {
-        let bytes = serde_json::to_vec(conversation).map_err(|error| TaskError::io(&self.folder)(error.into()))?;
+    /// Appends an example.
+    pub fn push(&mut self, example: &Kept) -> Result<(), TaskError> {
+        let bytes = serde_json::to_vec(example).map_err(|error| TaskError::io(&self.folder)(error.into()))?;
         self.file.write_all(&bytes).map_err(TaskError::io(&self.folder))?;
         self.digest.add(&bytes);
         self.ends.push(self.ends.last().copied().unwrap_or(0) + bytes.len() as u64);
@@ -45,28 +64,28 @@ impl StoreWriter {
     }
 }
 
-/// Conversations that are read back one at a time.
+/// Examples that are read back one at a time.
 pub struct Store {
     folder: PathBuf,
     file: Mutex<File>,
-    /// The end offset of each conversation in the file.
+    /// The end offset of each example in the file.
     ends: Vec<u64>,
     fingerprint: String,
 }
 
 impl Store {
-    /// How many conversations there are.
+    /// How many examples there are.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// A digest of every conversation, in order.
+    /// A digest of every example, in order.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
-    /// Reads conversation `index`, which is below [`len`](Self::len).
-    pub fn get(&self, index: usize) -> Result<Conversation, TaskError> {
+    /// Reads example `index`, which is below [`len`](Self::len).
+    pub fn get(&self, index: usize) -> Result<Kept, TaskError> {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         let mut bytes = vec![0; (self.ends[index] - start) as usize];
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,8 +100,8 @@ mod tests {
     use super::*;
     use crate::tokenizer::{Message, Role};
 
-    fn said(text: &str) -> Conversation {
-        Conversation { messages: vec![Message::text(Role::User, text)] }
+    fn said(text: &str) -> Kept {
+        Conversation { messages: vec![Message::text(Role::User, text)] }.into()
     }
 
     fn store(folder: &Path, texts: &[&str]) -> Store {
@@ -101,6 +120,18 @@ mod tests {
             assert_eq!(store.get(index).unwrap(), said(texts[index]));
         }
         assert_eq!(std::fs::read_dir(dir.path().join("made")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_example_without_labels_is_kept_as_its_conversation_alone() {
+        // Fingerprints of data sets, which runs record, hang on it.
+        let plain = said("a");
+        assert_eq!(serde_json::to_string(&plain).unwrap(), serde_json::to_string(&plain.conversation).unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let labelled = Kept { labels: vec!["1".into(), "2".into()], ..plain };
+        let mut writer = StoreWriter::create(dir.path()).unwrap();
+        writer.push(&labelled).unwrap();
+        assert_eq!(writer.finish().unwrap().get(0).unwrap(), labelled);
     }
 
     #[test]

@@ -15,14 +15,14 @@ static VALIDATION: LazyLock<Vec<&str>> = LazyLock::new(|| of(Split::Validation))
 
 fn of(split: Split) -> Vec<&'static str> {
     let words = LIST.lines().enumerate();
-    words.filter(|(index, _)| (index % HELD_OUT_EVERY == 0) == (split == Split::Validation)).map(|(_, word)| word).collect()
+    words.filter(|(index, _)| (index % HELD_OUT_EVERY == 0) == (split != Split::Train)).map(|(_, word)| word).collect()
 }
 
 /// The words of a split, sorted.
 pub fn words(split: Split) -> &'static [&'static str] {
     match split {
         Split::Train => &TRAIN,
-        Split::Validation => &VALIDATION,
+        Split::Validation | Split::Test => &VALIDATION,
     }
 }
 
