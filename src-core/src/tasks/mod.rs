@@ -1,13 +1,15 @@
 //! Data sets of conversations: for fine-tuning, and later for evaluation and reinforcement learning. Knows no model.
 //!
 //! [`open`] finds a task by its [`TaskSpec`]: SmolTalk, MMLU and GSM8K in a folder or on the hub, spelling tasks that
-//! are generated, or a file of conversations. A [`Mixture`] shuffles several into one.
+//! are generated, or a file of conversations. A [`Mixture`] shuffles several into one. [`humaneval`] and [`arc`] are for evaluation alone.
 
+pub mod arc;
 mod digest;
 mod error;
 pub mod gsm8k;
 #[cfg(feature = "net")]
 pub mod hub;
+pub mod humaneval;
 pub mod jsonl;
 pub mod mixture;
 pub mod mmlu;
