@@ -34,6 +34,7 @@ all := --workspace --features nc-core/burn
 test: lint ## check and test everything: the library, the command line, the app with its window, the forms for other adapters
 	@scripts/setup.sh --test --app-test
 	@scripts/python.sh >/dev/null
+	@scripts/sandbox.sh >/dev/null
 	scripts/app.sh test-pages
 	cargo test $(all)
 	NC_TEST_SELECTION='$(all)' scripts/test-forms.sh
@@ -45,6 +46,7 @@ test-forms: setup ## test the kernel forms for other adapters: GPUs with fixed, 
 test-mesa26: setup ## run the tests again on Mesa 26, unpacked into a private folder (Debian only)
 	@scripts/setup.sh --test
 	@scripts/python.sh >/dev/null
+	@scripts/sandbox.sh >/dev/null
 	scripts/mesa26.sh run cargo test
 
 test-compilers: setup ## compile every shader with the compilers of real GPU drivers; ARGS=--table, ARGS=--update: docs/COMPILERS.md

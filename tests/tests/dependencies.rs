@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-/// What belongs to the command line, and what opens connections.
-const COMMAND_LINE: [&str; 9] =
-    ["clap", "ctrlc", "hf-hub", "indicatif", "rustls", "rustyline", "tiktoken-rs", "tracing-subscriber", "ureq"];
+/// What belongs to the command line, what opens connections, and what runs programs.
+const COMMAND_LINE: [&str; 10] =
+    ["clap", "ctrlc", "hf-hub", "indicatif", "rustls", "rustyline", "tiktoken-rs", "tracing-subscriber", "ureq", "wasmtime"];
 
 /// What `cargo tree` prints of what `args` name, a package a line; nothing where something of it was never downloaded.
 fn tree(args: &[&str]) -> Option<Vec<String>> {

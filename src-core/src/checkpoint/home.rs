@@ -50,6 +50,11 @@ impl Home {
         self.root.join("data")
     }
 
+    /// `data/python/`: the interpreter of the sandbox.
+    pub fn python(&self) -> PathBuf {
+        self.data().join("python")
+    }
+
     /// `tokenizer.json`: the tokenizer that new runs copy unless they are given another.
     pub fn tokenizer(&self) -> PathBuf {
         self.root.join("tokenizer.json")

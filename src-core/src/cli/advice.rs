@@ -17,6 +17,7 @@ use crate::interchange::import::hub::HubError;
 use crate::model::params::DoesNotFit;
 use crate::tasks::TaskError;
 use crate::tokenizer::{ConversationError, LARGEST_VOCABULARY, TokenizerError};
+use crate::tools::python::PythonError;
 use crate::train::TrainError;
 
 /// For files that are in another place.
@@ -132,6 +133,7 @@ fn advice(error: &(dyn Error + 'static)) -> Option<String> {
         error.downcast_ref().and_then(hub),
         error.downcast_ref().and_then(export),
         error.downcast_ref().map(bench),
+        error.downcast_ref().and_then(python),
     ];
     of.into_iter().flatten().next()
 }
@@ -205,6 +207,7 @@ fn tokenizer(error: &TokenizerError) -> Option<String> {
 fn download(error: &DownloadError) -> Option<String> {
     match error {
         DownloadError::Locked { .. } => Some(", or choose another folder with --out".to_owned()),
+        DownloadError::Different { .. } => Some(" (--base-url)".to_owned()),
         _ => None,
     }
 }
@@ -259,6 +262,13 @@ fn bench(error: &FilesError) -> String {
     match error {
         FilesError::Exists { .. } => ": add --force to replace it, or choose another folder with --to".to_owned(),
         FilesError::Refused { .. } => "; choose another with --to".to_owned(),
+    }
+}
+
+fn python(error: &PythonError) -> Option<String> {
+    match error {
+        PythonError::Missing { .. } | PythonError::Unsuitable { .. } => Some("; `nc-core data download python` fetches one".to_owned()),
+        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@ use super::{Context, Failure, corpus, synth};
 use crate::data::{DataFile, DataSet, FileTally, Format, PassedOver, Split, Tally, ValidationBy};
 
 pub(super) mod download;
+mod python;
 
 /// The most files that are listed.
 const MOST_FILES: usize = 20;
@@ -22,7 +23,7 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Fetch shards of karpathy/climbmix-400b-shuffle; continues where it was stopped
+    /// Fetch shards of karpathy/climbmix-400b-shuffle, or with `python` an interpreter; continues where it was stopped
     Download(download::Args),
     /// Read all of the data as training would, and count the files, bytes and documents of each split
     Info(InfoArgs),

@@ -1,7 +1,7 @@
 //! Data sets of conversations: for fine-tuning, evaluation and reinforcement learning. Knows no model.
 //!
 //! [`open`] finds a task by its [`TaskSpec`]: SmolTalk, MMLU, ARC and GSM8K in a folder or on the hub, spelling tasks that
-//! are generated, or a file of conversations. A [`Mixture`] shuffles several into one.
+//! are generated, or a file of conversations. A [`Mixture`] shuffles several into one. [`humaneval`] is for evaluation alone.
 
 pub mod arc;
 mod digest;
@@ -10,6 +10,7 @@ mod grading;
 pub mod gsm8k;
 #[cfg(feature = "net")]
 pub mod hub;
+pub mod humaneval;
 pub mod jsonl;
 pub mod mixture;
 pub mod mmlu;

@@ -1,4 +1,4 @@
-//! `nc-core data download`.
+//! `nc-core data download`: shards of text, and `nc-core data download python` the interpreter of the sandbox.
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -9,15 +9,19 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::super::{Context, Failure, note};
+use super::python;
 use crate::data::PUBLIC_SHARDS;
 use crate::data::download::{BASE_URL, Download, Event, LAST_SHARD, Patience, shard_names};
 
 /// Options of `nc-core data download`.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Shards to train on, in addition to the validation shard, which is always fetched; -1 for all 6542 (each about 100 MB)
-    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
-    num_files: i64,
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, required = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    num_files: Option<i64>,
     /// Target folder [default: data/climbmix under $NC_HOME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -35,9 +39,20 @@ pub struct Args {
     tries: u32,
 }
 
+/// What else than shards can be fetched.
+#[derive(clap::Subcommand)]
+enum Other {
+    /// Fetch the Python interpreter that runs generated programs in a sandbox (12 MB)
+    Python(python::Args),
+}
+
 /// Runs the subcommand.
 pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
-    let train = u32::try_from(args.num_files).unwrap_or(LAST_SHARD);
+    if let Some(Other::Python(args)) = args.other {
+        return python::run(args, context);
+    }
+    // Not -1, which is no u32: all of them.
+    let train = args.num_files.and_then(|files| u32::try_from(files).ok()).unwrap_or(LAST_SHARD);
     let folder = args.out.unwrap_or_else(|| context.home.data().join(PUBLIC_SHARDS));
     let download = Download {
         base_url: args.base_url,

@@ -56,6 +56,12 @@ pub enum DownloadError {
         /// Why the last one failed.
         reason: String,
     },
+    /// It is another file than the one that was asked for.
+    #[error("{url} is another file than the one that this version of the program was made for; check the address")]
+    Different {
+        /// The file's address.
+        url: String,
+    },
     /// Several files failed.
     #[error("{failed} of {of} files could not be fetched; the first: {first}")]
     Several {

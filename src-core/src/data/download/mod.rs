@@ -10,6 +10,8 @@ mod error;
 pub mod hub;
 mod lock;
 mod partial;
+#[cfg(feature = "python")]
+pub mod python;
 mod transfer;
 
 use std::path::{Path, PathBuf};
