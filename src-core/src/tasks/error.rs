@@ -74,6 +74,12 @@ pub enum TaskError {
         /// The expected prefix of the files.
         wanted: &'static str,
     },
+    /// There is no sandbox to run a program in.
+    #[error("a program of humaneval cannot be run: {reason}")]
+    Sandbox {
+        /// Why.
+        reason: String,
+    },
     /// This program was built without a network client.
     #[error("this program was built without downloading, and was given no folder that holds {task}")]
     NoNetwork {

@@ -1,14 +1,15 @@
 //! HumanEval: 164 beginnings of Python functions. A model writes the rest, and the problem's own checks run on it.
 //!
 //! The format is nanochat's: the question is the beginning of the function, the whole completion or its first code block
-//! is the program, and the imports of the question go before it. Running it is not this module's business: it only makes
-//! the program, which must reach its last line to pass.
+//! is the program, and the imports of the question go before it. To pass, the program must reach its last line. Running it is left
+//! to a [`Runner`], which this module is given.
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::digest::Fingerprinter;
+use super::python_random::NumpyRandom;
 use super::rows::{self, RowFault, parse};
 use super::source::{Files, HubSet};
 use super::{Sources, Split, Task, TaskError};
@@ -54,22 +55,37 @@ impl Problem {
     }
 }
 
-/// The problems, in the order of their files.
+/// Runs a program, and says whether it ran to its last line.
+pub type Runner = Box<dyn Fn(&str) -> Result<bool, TaskError> + Send + Sync>;
+
+/// The seed of the reference's order.
+const SEED: u64 = 42;
+
+/// The problems.
 pub struct HumanEval {
     problems: Vec<Problem>,
     fingerprint: String,
+    runner: Option<Runner>,
 }
 
 impl HumanEval {
-    /// Finds and reads the problems.
+    /// Finds and reads the problems, and brings them into the reference's order.
     ///
     /// # Errors
     /// If they cannot be found, fetched or read, a row is no problem, or there is none.
     pub fn open(sources: &Sources) -> Result<Self, TaskError> {
-        Self::read(&SET.locate(Split::Validation, sources)?)
+        let mut read = Self::read(&SET.locate(Split::Test, sources)?)?;
+        let order = NumpyRandom::new(SEED).permutation(read.problems.len());
+        read.problems = order.into_iter().map(|index| read.problems[index].clone()).collect();
+        Ok(read)
     }
 
-    /// Reads the problems of `files`.
+    /// The same, with a way to run programs, by which answers can be judged.
+    pub fn judged_by(self, runner: Runner) -> Self {
+        Self { runner: Some(runner), ..self }
+    }
+
+    /// Reads the problems of `files`, in their order.
     ///
     /// # Errors
     /// If a file cannot be read, a row is no problem, or there is none.
@@ -91,7 +107,7 @@ impl HumanEval {
         if problems.is_empty() {
             return Err(TaskError::Empty { task: NAME.into(), path: files.first().cloned().unwrap_or_default() });
         }
-        Ok(Self { problems, fingerprint: print.finish() })
+        Ok(Self { problems, fingerprint: print.finish(), runner: None })
     }
 
     /// The problems.
@@ -127,6 +143,10 @@ impl Task for HumanEval {
         Ok(Conversation {
             messages: vec![Message::text(Role::User, problem.prompt.as_str()), Message::text(Role::Assistant, problem.solution())],
         })
+    }
+
+    fn evaluate(&self, index: usize, answer: &str) -> Result<Option<bool>, TaskError> {
+        self.runner.as_ref().map(|run| run(&self.problems[index].program(answer))).transpose()
     }
 
     fn fingerprint(&self) -> String {
