@@ -1,3 +1,7 @@
 //! Evaluation of a model.
 
 pub mod bits_per_byte;
+pub mod core;
+mod split;
+
+pub use split::BatchLosses;
