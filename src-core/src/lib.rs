@@ -2,8 +2,8 @@
 //!
 //! Modules call downwards only; `tests/tests/house.rs` checks what each of them imports:
 //!
-//! - `cli → bench → train → engine → model → kernels → gpu`. `train` also uses `eval`, which is arithmetic alone, and `optim`,
-//!   which updates the parameters of a `model` through `kernels`.
+//! - `cli → bench → train → eval → engine → model → kernels → gpu`. `train` also uses `optim`, which updates the parameters of a `model`
+//!   through `kernels`; `eval` also uses `tasks`.
 //! - `train → tasks → data → tokenizer`. `engine` and `data` use `tokenizer` and `tools`.
 //! - `train → interchange → checkpoint`. `interchange` reads and writes the files of other programs, so it also uses the
 //!   configuration of a `model`, the `tokenizer` and the downloads of `data`; `checkpoint` is our own format and knows none

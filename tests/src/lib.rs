@@ -41,6 +41,18 @@ pub fn golden_models() -> Vec<PathBuf> {
     found
 }
 
+/// A folder with files of the DCLM bundle: the one that `NC_CORE_BUNDLE` names, or `../shared/core-bundle`. They are no part of the
+/// repository; without them this says so and gives none.
+pub fn core_bundle() -> Option<PathBuf> {
+    let named = std::env::var_os("NC_CORE_BUNDLE").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let found = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/core-bundle"));
+    if found.join("eval_data").is_dir() {
+        return Some(found);
+    }
+    eprintln!("NOT COMPARED: {} is no evaluation bundle; NC_CORE_BUNDLE names a folder with one", found.display());
+    None
+}
+
 /// Every combination of a model's parts, the current architecture first; each combination has other constants, those of
 /// the classic one where there is no part.
 pub fn architectures() -> Vec<Architecture> {

@@ -22,7 +22,7 @@ const FLOORS: [(&str, &[&str]); 18] = [
     // Of `model` the configuration, of `data` what fetches files.
     ("interchange", &["checkpoint", "model", "data", "tokenizer", "files", "weights"]),
     ("engine", &["model", "kernels", "gpu", "weights", "tokenizer", "tools"]),
-    ("eval", &[]),
+    ("eval", &["engine", "model", "gpu", "tasks", "data", "tokenizer", "files"]),
     (
         "train",
         &[

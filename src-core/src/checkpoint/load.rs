@@ -34,6 +34,8 @@ pub struct ModelCheckpoint {
     pub step: u64,
     /// The weights.
     pub model: TensorFile,
+    /// The SHA-256 of their file, in hexadecimal.
+    pub sha256: String,
 }
 
 /// Loads the checkpoint of `step`, or the newest; the error for a damaged one names the file and what is wrong with it.
@@ -58,7 +60,10 @@ pub fn load_latest_good(run: &Run) -> Result<(Checkpoint, Vec<Rejected>), Checkp
 pub fn load_model(run: &Run, step: Option<u64>) -> Result<ModelCheckpoint, CheckpointError> {
     let step = find(run, step)?;
     let manifest = read_manifest(run, step)?;
-    Ok(ModelCheckpoint { step, model: open_tensors(run, step, &manifest, MODEL_FILE)? })
+    let model = open_tensors(run, step, &manifest, MODEL_FILE)?;
+    // `open_tensors` found it.
+    let sha256 = manifest.files.get(MODEL_FILE).map(|record| record.sha256.clone()).unwrap_or_default();
+    Ok(ModelCheckpoint { step, model, sha256 })
 }
 
 fn load_step(run: &Run, step: u64) -> Result<Checkpoint, CheckpointError> {

@@ -10,6 +10,7 @@ use crate::data::download::DownloadError;
 use crate::data::synth::SynthError;
 use crate::data::synth::endpoint::EndpointError;
 use crate::engine::{ChatError, EngineError};
+use crate::eval::core::CoreError;
 use crate::gpu::GpuError;
 use crate::interchange::export::ExportError;
 use crate::interchange::import::ImportError;
@@ -59,6 +60,8 @@ pub fn speaker<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static
             ChatError::Engine(inner) => Some(inner),
             ChatError::Conversation(inner) => Some(inner),
         }
+    } else if let Some(CoreError::Engine(inner)) = error.downcast_ref() {
+        Some(inner)
     } else if let Some(EngineError::Gpu(inner)) = error.downcast_ref() {
         Some(inner)
     } else if let Some(error) = error.downcast_ref::<TaskError>() {
@@ -125,6 +128,7 @@ fn advice(error: &(dyn Error + 'static)) -> Option<String> {
         error.downcast_ref().and_then(device),
         error.downcast_ref().and_then(data),
         error.downcast_ref().and_then(task),
+        error.downcast_ref().and_then(core),
         error.downcast_ref().and_then(tokenizer),
         error.downcast_ref().and_then(download),
         error.downcast_ref().and_then(synth),
@@ -191,6 +195,14 @@ fn task(error: &TaskError) -> Option<String> {
         TaskError::Damaged { .. } => Some("; run once without --offline".to_owned()),
         TaskError::Listing { .. } => Some(ELSEWHERE.to_owned()),
         TaskError::NotOnHub { .. } => Some(" and give --data".to_owned()),
+        _ => None,
+    }
+}
+
+fn core(error: &CoreError) -> Option<String> {
+    match error {
+        CoreError::MissingTasks { missing, of, .. } if missing.len() < *of => Some("; evaluate the others with --available".to_owned()),
+        CoreError::Unreadable { room, .. } => Some(format!(": --crop {room}")),
         _ => None,
     }
 }

@@ -53,7 +53,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         }
     };
     let drafts = args.drafts.open(&args.which, &loaded, context)?;
-    let Loaded { gpu, name, step, model, tokenizer } = &loaded;
+    let Loaded { gpu, name, step, model, tokenizer, .. } = &loaded;
     ids::check(&prompt, &model.config, name)?;
     if prompt.len() > model.config.sequence_len {
         let (has, room) = (prompt.len(), model.config.sequence_len);

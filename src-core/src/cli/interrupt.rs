@@ -1,4 +1,4 @@
-//! Ctrl-C while training: the first stops after the step in progress, which is saved; the second stops at once.
+//! Ctrl-C while training or evaluating: the first stops after the step in progress, the second at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,13 +7,18 @@ use super::{Failure, note};
 
 /// Takes over Ctrl-C, and the signal that asks a process to end: the first one sets the flag that is returned.
 pub fn after_this_step() -> Result<Arc<AtomicBool>, Failure> {
+    after_this("step")
+}
+
+/// The same for what is called `what`.
+pub fn after_this(what: &'static str) -> Result<Arc<AtomicBool>, Failure> {
     let interrupt = Arc::new(AtomicBool::new(false));
     let flag = interrupt.clone();
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
             stop_at_once();
         }
-        note("\nstopping after this step; press Ctrl-C again to stop at once");
+        note(&format!("\nstopping after this {what}; press Ctrl-C again to stop at once"));
     })?;
     Ok(interrupt)
 }

@@ -22,11 +22,20 @@ pub struct Which {
     weights: Option<Format>,
 }
 
+impl Which {
+    /// The requested format of the weights.
+    pub fn weights(&self) -> Option<Format> {
+        self.weights
+    }
+}
+
 /// A loaded model with its tokenizer.
 pub struct Loaded {
     pub gpu: Gpu,
     pub name: String,
     pub step: u64,
+    /// The SHA-256 of the checkpoint's weights.
+    pub sha256: String,
     pub model: Model,
     /// `None` for a run that was imported without one.
     pub tokenizer: Option<Tokenizer>,
@@ -62,7 +71,7 @@ impl Loaded {
         let gpu = gpu.map_or_else(|| Gpu::open(context.adapter.as_deref()), |gpu| Ok(gpu.clone()))?;
         let parameters = train::load(&gpu, &config, &mut saved.model, weights)?;
         let model = Model::new(&gpu, &config, parameters)?;
-        Ok(Self { gpu, name: name.to_owned(), step: saved.step, model, tokenizer })
+        Ok(Self { gpu, name: name.to_owned(), step: saved.step, sha256: saved.sha256, model, tokenizer })
     }
 
     /// The tokenizer, or an error if there is none.

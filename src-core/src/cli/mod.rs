@@ -18,6 +18,7 @@ mod chat;
 mod corpus;
 mod data;
 mod draft;
+mod eval;
 mod export;
 mod failure;
 mod generate;
@@ -59,7 +60,7 @@ const EXIT_CODES: &str = "Exit codes:
   0    Done
   1    The program or the device failed
   2    Input, files or the environment need fixing
-  75   Training was stopped by a signal before its end, and saved: continue with --resume
+  75   Training or an evaluation was stopped by a signal before its end, and what is done was saved
   130  Stopped at once";
 
 /// nanochat on any GPU: train, evaluate and sample language models with WGSL compute shaders.
@@ -101,6 +102,8 @@ enum Command {
     Chat(chat::Args),
     /// Print the log-probability of each next token of a text
     Score(score::Args),
+    /// Measure what a model can do: CORE, bits per byte, samples
+    Eval(eval::Args),
     /// Write a model for other programs
     Export(export::Args),
     /// Check and measure an adapter, kernels, a training step, and inference
@@ -206,6 +209,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Generate(args) => generate::run(args, &context),
         Command::Chat(args) => chat::run(args, &context),
         Command::Score(args) => score::run(args, &context),
+        Command::Eval(args) => return eval::run(args, &context).map(ExitCode::from),
         Command::Export(args) => export::run(args, &context),
         Command::Bench(args) => bench::run(args, &context),
         Command::Info(args) => info::run(args, &context),

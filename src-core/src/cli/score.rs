@@ -34,7 +34,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
             std::iter::once(tokenizer.bos()).chain(text).collect()
         }
     };
-    let Loaded { gpu, name, step, model, tokenizer } = &loaded;
+    let Loaded { gpu, name, step, model, tokenizer, .. } = &loaded;
     ids::check(&ids, &model.config, name)?;
     if ids.len() < 2 {
         return Err(Failure::input("there is no next token to score: give two tokens or more"));

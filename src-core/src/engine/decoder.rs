@@ -210,7 +210,7 @@ impl<'a> Decoder<'a> {
             }
         };
         let first = self.rows[0].clone();
-        self.gpu.write(cursors, &[first.cursor(0, 0)]);
+        self.gpu.write(cursors, &[first.cursor(0, self.rows.len() - 1)]);
         recording.run();
         self.rows.fill(first);
         Ok(())

@@ -205,20 +205,23 @@ struct ForkShape {
     rows: u32,
 }
 
-/// Copies the first row of `cache`, `[rows, ring, K, D]` in any format, to all others: as many slots as the position in the first
-/// of `cursors`, which is read when the recording runs. K·D is a multiple of four.
+/// Copies rows of `cache`, `[rows, ring, K, D]` in any format, to the rows after them: for each of `cursors` the row it names, to as
+/// many next rows as its count, as many slots as its position. All three are read when the recording runs. K·D is a multiple of four.
+/// No copy may reach a row that another cursor names.
 pub fn fork(rec: &mut Recorder, cache: &Tensor, cursors: &Tensor) {
     let &[rows, ring, heads, width] = cache.shape() else { panic!("a cache of {:?}", cache.shape()) };
     let (slot, wide) = (heads * width, cache.dtype() == DType::F32);
     let quad = if wide { 4 } else { 2 };
-    assert!(slot.is_multiple_of(quad) && cursors.len() >= Cursor::WORDS, "{:?} is not in groups of four", cache.shape());
+    let copies = cursors.len() / Cursor::WORDS;
+    assert!(slot.is_multiple_of(quad) && copies > 0, "{:?} is not in groups of four", cache.shape());
+    let [x, y, _] = grid((ring * slot / quad).div_ceil(1024));
     rec.dispatch(Dispatch {
         shader: &FORK,
         entry: "forward",
         values: &[("wide", wide.into())],
         params: ForkShape { slot: (slot / quad) as u32, ring: ring as u32, rows: rows as u32 },
         bind: &[(1, cache), (2, cursors)],
-        groups: if rows > 1 { grid((ring * slot / quad).div_ceil(1024)) } else { [0; 3] },
+        groups: if rows > 1 { [x, y, copies as u32] } else { [0; 3] },
     });
 }
 
@@ -322,27 +325,38 @@ mod tests {
         }
 
         #[test]
-        fn a_fork_copies_what_the_first_row_holds(
-            rows in 1usize..5, ring in 1usize..70, heads in 1usize..4, quads in 1usize..30,
-            held in proptest::collection::vec(0usize..100, 1..4), format in 0usize..3, seed: u64,
+        fn a_fork_copies_what_a_row_holds_to_the_next(
+            groups in proptest::collection::vec((1usize..4, proptest::collection::vec(0usize..100, 2)), 1..4), spare in 0usize..2,
+            ring in 1usize..70, heads in 1usize..4, quads in 1usize..30, format in 0usize..3, seed: u64,
         ) {
             let (bench, format) = (Bench::new(), CacheFormat::ALL[format]);
             let slot = format.elements(heads * quads * 4);
+            // The first of the spare rows, which no group reaches, stays.
+            let rows = spare + groups.iter().map(|(rows, _)| rows).sum::<usize>();
             let before = twin::elements(&random(seed, rows * ring * heads * quads * 4, 1.0), format);
             let shape = [rows, ring, heads, slot / heads];
             let cache = bench.gpu().upload("test", &shape, format.dtype(), Memory::Workspace, &before).unwrap();
-            let cursors = Cursor::allocate(bench.gpu(), 1).unwrap();
+            let cursors = Cursor::allocate(bench.gpu(), groups.len()).unwrap();
             let mut rec = Recorder::new(bench.gpu());
             fork(&mut rec, &cache, &cursors);
             let recording = rec.finish().unwrap();
             // One recording serves every length.
-            for held in held {
-                bench.gpu().write(&cache, &before);
-                bench.gpu().write(&cursors, &[Cursor { position: held as u32, count: 7, row: 3, before: 1 }]);
-                recording.run();
-                let filled = held.min(ring) * slot;
+            for time in 0..2 {
                 let mut want = before.clone();
-                want.chunks_exact_mut(ring * slot).for_each(|row| row[..filled].copy_from_slice(&before[..filled]));
+                let (mut first, mut given) = (0, Vec::new());
+                for (rows, held) in &groups {
+                    let held = held[time];
+                    given.push(Cursor { position: held as u32, count: (rows - 1) as u32, row: first as u32, before: 1 });
+                    let filled = held.min(ring) * slot;
+                    let from = first * ring * slot;
+                    for row in first + 1..first + rows {
+                        want[row * ring * slot..][..filled].copy_from_slice(&before[from..from + filled]);
+                    }
+                    first += rows;
+                }
+                bench.gpu().write(&cache, &before);
+                bench.gpu().write(&cursors, &given);
+                recording.run();
                 assert_eq!(bench.gpu().read::<u32>(&cache).unwrap(), want);
             }
         }

@@ -143,7 +143,7 @@ impl Activations {
 }
 
 /// Rows of logits that are computed at a time for a batch of `tokens` tokens.
-fn chunk_rows(gpu: &Gpu, config: &Config, tokens: usize) -> usize {
+pub(super) fn chunk_rows(gpu: &Gpu, config: &Config, tokens: usize) -> usize {
     let row = 4 * config.padded_vocab();
     let most = logits_bytes(gpu).min(gpu.binding_limit() as usize) / row;
     (most / CHUNK_MULTIPLE * CHUNK_MULTIPLE).max(CHUNK_MULTIPLE).min(tokens)

@@ -40,7 +40,11 @@ impl Cache {
     /// # Errors
     /// If a layer's keys exceed the adapter's binding limit, or memory runs out.
     pub fn allocate(gpu: &Gpu, config: &Config, rows: usize, capacity: usize, format: CacheFormat) -> Result<Self, GpuError> {
-        let capacity = capacity.min(config.sequence_len);
+        Self::beyond_context(gpu, config, rows, capacity.min(config.sequence_len), format)
+    }
+
+    /// The same for any capacity: of a model that [reaches](super::Model::reaching) as far.
+    pub fn beyond_context(gpu: &Gpu, config: &Config, rows: usize, capacity: usize, format: CacheFormat) -> Result<Self, GpuError> {
         let layer = |ring: usize| -> Result<LayerCache, GpuError> {
             let shape = [rows, ring, config.n_kv_head, format.elements(config.head_dim())];
             let tensor = |name: &str| gpu.zeros(name, &shape, format.dtype(), Memory::Cache);
@@ -52,8 +56,7 @@ impl Cache {
 
     /// Bytes that a sequence of `capacity` tokens takes in `format`.
     pub fn bytes_per_row(config: &Config, capacity: usize, format: CacheFormat) -> u64 {
-        let slots: usize = rings(config, capacity.min(config.sequence_len)).into_iter().sum();
-        format.bytes(2 * slots * config.kv_dim())
+        Self::bytes_beyond_context(config, capacity.min(config.sequence_len), format)
     }
 
     /// Whether a sequence that has once held `longest` tokens can be truncated to `position` tokens: whether everything that the
@@ -66,7 +69,14 @@ impl Cache {
         position == 0 || self.layers.iter().zip(windows).all(|(layer, window)| written <= layer.ring + position.saturating_sub(window))
     }
 
-    /// Records copying the first sequence to all others, up to the position in the first of `cursors`.
+    /// Bytes that such a sequence takes if it may be longer than the context.
+    pub fn bytes_beyond_context(config: &Config, capacity: usize, format: CacheFormat) -> u64 {
+        let slots: usize = rings(config, capacity).into_iter().sum();
+        format.bytes(2 * slots * config.kv_dim())
+    }
+
+    /// Records copying sequences to those after them. Each cursor names a sequence by its row, how many tokens of it are copied by its
+    /// position, and to how many next rows by its count.
     pub fn record_fork(&self, rec: &mut Recorder, cursors: &Tensor) {
         for layer in &self.layers {
             kv_cache::fork(rec, &layer.keys, cursors);

@@ -33,13 +33,13 @@ pub struct CachedPass {
     pub ids: Tensor,
     /// Softcapped logits of every token, `[N, padded V]`, if the pass computes them.
     pub logits: Option<Tensor>,
-    stream: Stream, // L + 1 of [N, C]
-    h: Tensor,      // [N, C]      norm of the stream
-    scale: Tensor,  // [N]
-    heads: Tensor,  // projections: [N, (H + 2K) · D], or [N, H, D], [N, K, D] and [N, K, D] one after another
-    q: Tensor,      // [N, H, D]
-    mixed: Tensor,  // [N, H, D]   attention's output; after the blocks, backout's
-    hidden: Tensor, // [N, 4C]
+    pub(super) stream: Stream, // L + 1 of [N, C]
+    pub(super) h: Tensor,      // [N, C]      norm of the stream
+    pub(super) scale: Tensor,  // [N]
+    heads: Tensor,             // projections: [N, (H + 2K) · D], or [N, H, D], [N, K, D] and [N, K, D] one after another
+    q: Tensor,                 // [N, H, D]
+    pub(super) mixed: Tensor,  // [N, H, D]   attention's output; after the blocks, backout's
+    hidden: Tensor,            // [N, 4C]
 }
 
 /// What a pass is for.
@@ -81,14 +81,26 @@ impl CachedPass {
     /// The same buffers for a pass of one sequence with fewer new tokens.
     pub fn shorter(&self, fresh: usize) -> Self {
         assert!(self.sequences == 1 && (1..=self.fresh).contains(&fresh), "{fresh} of {} new tokens", self.fresh);
+        self.part(1, fresh)
+    }
+
+    /// The same buffers for a pass of other sequences, of which there are no more, with no more new tokens in all.
+    pub fn part(&self, sequences: usize, fresh: usize) -> Self {
+        let n = sequences * fresh;
+        assert!(
+            (1..=self.sequences).contains(&sequences) && (1..=Cache::LONGEST_PASS).contains(&fresh) && n <= self.sequences * self.fresh,
+            "{sequences} sequences of {fresh} new tokens in buffers for {} of {}",
+            self.sequences,
+            self.fresh
+        );
         let head = |tensor: &Tensor| {
             let rest = &tensor.shape()[1..];
-            tensor.view(0, &[&[fresh], rest].concat())
+            tensor.view(0, &[&[n], rest].concat())
         };
         Self {
-            sequences: 1,
+            sequences,
             fresh,
-            cursors: self.cursors.clone(),
+            cursors: self.cursors.view(0, &[sequences, self.cursors.shape()[1]]),
             ids: head(&self.ids),
             logits: self.logits.as_ref().map(head),
             stream: self.stream.map(head),
@@ -196,7 +208,7 @@ impl Model {
 }
 
 /// `y = finish(x·Wᵀ)`, W `[out, in]`, with the kernel that suits the number of rows. Only the one for few rows fuses the norm.
-fn project(rec: &mut Recorder, x: &Tensor, norm: Option<Norm<'_>>, w: &Weight, y: &Tensor, finish: Finish) {
+pub(super) fn project(rec: &mut Recorder, x: &Tensor, norm: Option<Norm<'_>>, w: &Weight, y: &Tensor, finish: Finish) {
     let (n, rows) = (w.rows(), x.len() / w.columns());
     if rows <= matvec::MOST_ROWS {
         matvec::forward(rec, x, norm, w, y, finish);

@@ -13,6 +13,7 @@ pub mod init;
 mod linear;
 mod named;
 pub mod params;
+mod scored;
 pub mod spec;
 mod stream;
 
@@ -23,6 +24,7 @@ pub use cache::Cache;
 pub use cached::{CachedPass, Want};
 pub use config::{Config, ConfigError};
 pub use params::Parameters;
+pub use scored::Scores;
 pub use spec::{Group, ParamCounts, ParamSpec};
 
 pub use crate::kernels::kv_cache::CacheFormat;
@@ -40,22 +42,30 @@ pub struct Model {
     /// What the inputs of linear layers are rounded to in passes over whole batches.
     pub precision: Precision,
     windows: Vec<usize>,
-    cos: Tensor, // [sequence_len, D/2]
-    sin: Tensor, // [sequence_len, D/2]
+    cos: Tensor, // [positions, D/2]
+    sin: Tensor, // [positions, D/2]
 }
 
 impl Model {
     /// A model around parameters that are already on `gpu`, in f32.
     pub fn new(gpu: &Gpu, config: &Config, parameters: Parameters) -> Result<Self, GpuError> {
-        let (positions, head_dim) = (config.sequence_len, config.head_dim());
-        let table = |name: &str| gpu.zeros(name, &[positions, head_dim / 2], DType::F32, Memory::Weights);
-        let (cos, sin) = (table("rotary cosines")?, table("rotary sines")?);
-        if !gpu.only_counts() {
-            let (cosines, sines) = rotary::tables(positions, head_dim, config.architecture.rope_base);
-            gpu.write(&cos, &cosines);
-            gpu.write(&sin, &sines);
-        }
+        let (cos, sin) = rotary_tables(gpu, config, config.sequence_len)?;
         Ok(Self { windows: config.window_sizes(), cos, sin, config: config.clone(), parameters, precision: Precision::F32 })
+    }
+
+    /// The same, for sequences of up to `positions` tokens, if that is more than the context. Windows stay as they are. Nothing was
+    /// trained there; the reference evaluates so, with tables for ten times the context.
+    pub fn reaching(self, gpu: &Gpu, positions: usize) -> Result<Self, GpuError> {
+        if positions <= self.positions() {
+            return Ok(self);
+        }
+        let (cos, sin) = rotary_tables(gpu, &self.config, positions)?;
+        Ok(Self { cos, sin, ..self })
+    }
+
+    /// The positions that a token can have: those of the context, unless more were asked for.
+    pub fn positions(&self) -> usize {
+        self.cos.shape()[0]
     }
 
     /// The same, with products from inputs in `precision`.
@@ -68,4 +78,17 @@ impl Model {
         self.record_trunk(rec, acts);
         self.record_losses(rec, acts);
     }
+}
+
+/// Cosines and sines for `positions` positions, `[positions, D/2]` each.
+fn rotary_tables(gpu: &Gpu, config: &Config, positions: usize) -> Result<(Tensor, Tensor), GpuError> {
+    let head_dim = config.head_dim();
+    let table = |name: &str| gpu.zeros(name, &[positions, head_dim / 2], DType::F32, Memory::Weights);
+    let (cos, sin) = (table("rotary cosines")?, table("rotary sines")?);
+    if !gpu.only_counts() {
+        let (cosines, sines) = rotary::tables(positions, head_dim, config.architecture.rope_base);
+        gpu.write(&cos, &cosines);
+        gpu.write(&sin, &sines);
+    }
+    Ok((cos, sin))
 }

@@ -11,7 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::super::{Context, Failure, note};
 use super::python;
 use crate::data::PUBLIC_SHARDS;
-use crate::data::download::{BASE_URL, Download, Event, LAST_SHARD, Patience, shard_names};
+use crate::data::download::{BASE_URL, BUNDLE_BASE_URL, Download, Event, LAST_SHARD, Patience, fetch_bundle, shard_names};
 
 /// Options of `nc-core data download`.
 #[derive(clap::Args)]
@@ -19,8 +19,51 @@ use crate::data::download::{BASE_URL, Download, Event, LAST_SHARD, Patience, sha
 pub struct Args {
     #[command(subcommand)]
     other: Option<Other>,
+    #[command(flatten)]
+    shards: Shards,
+}
+
+/// What can be fetched other than shards.
+#[derive(clap::Subcommand)]
+enum Other {
+    /// Fetch the tasks of CORE, for `nc-core eval base`
+    Core(CoreArgs),
+    /// Fetch the Python interpreter that runs generated programs in a sandbox, for `nc-core eval chat` (12 MB)
+    Python(python::Args),
+}
+
+/// Options of `nc-core data download core`.
+#[derive(clap::Args)]
+struct CoreArgs {
+    /// Fetch from a mirror: the URL to which eval_bundle.zip is appended
+    #[arg(long, value_name = "URL", default_value = BUNDLE_BASE_URL)]
+    base_url: String,
+    #[command(flatten)]
+    patience: PatienceArgs,
+}
+
+/// How long to wait for a server.
+#[derive(clap::Args)]
+pub(super) struct PatienceArgs {
+    /// Seconds without data before reconnecting
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+    /// Tries in a row without progress before giving up on a file
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    tries: u32,
+}
+
+impl PatienceArgs {
+    pub(super) fn patience(&self) -> Patience {
+        Patience { tries: self.tries, stall: Duration::from_secs(self.timeout), ..Patience::default() }
+    }
+}
+
+/// Options for shards.
+#[derive(clap::Args)]
+struct Shards {
     /// Shards to train on, in addition to the validation shard, which is always fetched; -1 for all 6542 (each about 100 MB)
-    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, required = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    #[arg(short = 'n', long, value_name = "N", required = true, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     num_files: Option<i64>,
     /// Target folder [default: data/climbmix under $NC_HOME]
     #[arg(long, value_name = "DIR")]
@@ -31,41 +74,44 @@ pub struct Args {
     /// Fetch from a mirror: the URL to which shard names are appended
     #[arg(long, value_name = "URL", default_value = BASE_URL)]
     base_url: String,
-    /// Seconds without data before reconnecting
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    timeout: u64,
-    /// Tries in a row without progress before giving up on a shard
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    tries: u32,
-}
-
-/// What else than shards can be fetched.
-#[derive(clap::Subcommand)]
-enum Other {
-    /// Fetch the Python interpreter that runs generated programs in a sandbox (12 MB)
-    Python(python::Args),
+    #[command(flatten)]
+    patience: PatienceArgs,
 }
 
 /// Runs the subcommand.
 pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
-    if let Some(Other::Python(args)) = args.other {
-        return python::run(args, context);
+    // No cleanup is needed: whatever is on disk at any moment can be continued.
+    ctrlc::set_handler(|| {
+        note("stopped; run the same command again to continue");
+        std::process::exit(130);
+    })?;
+    match args.other {
+        Some(Other::Core(args)) => core(args, context),
+        Some(Other::Python(args)) => python::run(args, context),
+        None => shards(args.shards, context),
     }
-    // Not -1, which is no u32: all of them.
-    let train = args.num_files.and_then(|files| u32::try_from(files).ok()).unwrap_or(LAST_SHARD);
+}
+
+fn core(args: CoreArgs, context: &Context) -> Result<(), Failure> {
+    let progress = Progress::new("files");
+    progress.expect(1);
+    let patience = args.patience.patience();
+    let (folder, present) = fetch_bundle(args.base_url, &context.home.data(), patience, &|name, event| progress.show(name, event))?;
+    let value = serde_json::json!({ "folder": folder, "present": present });
+    let was = if present { "was there" } else { "was fetched" };
+    context.finish(&value, &format!("the bundle of CORE is in {} and {was}\nnext: nc-core eval base", folder.display()))
+}
+
+fn shards(args: Shards, context: &Context) -> Result<(), Failure> {
+    let train = args.num_files.and_then(|count| u32::try_from(count).ok()).unwrap_or(LAST_SHARD);
     let folder = args.out.unwrap_or_else(|| context.home.data().join(PUBLIC_SHARDS));
     let download = Download {
         base_url: args.base_url,
         names: shard_names(train),
         folder: folder.clone(),
         workers: usize::try_from(args.workers).unwrap_or(1),
-        patience: Patience { tries: args.tries, stall: Duration::from_secs(args.timeout), ..Patience::default() },
+        patience: args.patience.patience(),
     };
-    // No cleanup is needed: whatever is on disk at any moment can be continued.
-    ctrlc::set_handler(|| {
-        note("stopped; run the same command again to continue");
-        std::process::exit(130);
-    })?;
     let progress = Progress::new("shards");
     progress.expect(download.names.len());
     let summary = download.run(&|name, event| progress.show(name, event))?;

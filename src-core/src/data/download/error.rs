@@ -62,6 +62,14 @@ pub enum DownloadError {
         /// The file's address.
         url: String,
     },
+    /// An archive that cannot be unpacked.
+    #[error("{} cannot be unpacked ({reason}); delete it and run the same command again", .path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// Several files failed.
     #[error("{failed} of {of} files could not be fetched; the first: {first}")]
     Several {

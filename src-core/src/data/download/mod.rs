@@ -5,6 +5,7 @@
 //! are within the file, and the SHA-256 is the one that the hub gives. Killing a download at any moment leaves complete
 //! shards and partial files, with which the next download continues.
 
+mod bundle;
 mod client;
 mod error;
 pub mod hub;
@@ -13,12 +14,14 @@ mod partial;
 #[cfg(feature = "python")]
 pub mod python;
 mod transfer;
+mod unzip;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+pub use bundle::{BUNDLE_ARCHIVE, BUNDLE_BASE_URL, BUNDLE_FOLDER, fetch_bundle};
 pub use error::DownloadError;
 
 use lock::FolderLock;
