@@ -1,5 +1,7 @@
 //! `nc-core data download`: shards of text, and `nc-core data download python` the interpreter of the sandbox.
 
+mod python;
+
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -9,7 +11,6 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::super::{Context, Failure, note};
-use super::python;
 use crate::data::PUBLIC_SHARDS;
 use crate::data::download::{BASE_URL, Download, Event, LAST_SHARD, Patience, shard_names};
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::{Context, Failure, note};
-use super::download::Progress;
+use super::super::super::{Context, Failure, note};
+use super::Progress;
 use crate::data::download::Patience;
 use crate::data::download::python::{PACKAGE, Package};
 use crate::tools::python::FILE;
