@@ -9,7 +9,6 @@ use super::{Context, Failure, corpus, synth};
 use crate::data::{DataFile, DataSet, FileTally, Format, PassedOver, Split, Tally, ValidationBy};
 
 pub(super) mod download;
-mod python;
 
 /// The most files that are listed.
 const MOST_FILES: usize = 20;

@@ -166,7 +166,7 @@ pub const LACKS: [(&str, &str, &str); 22] = [
     ("os.system", "import os\nos.system('true')", "AttributeError"),
     ("os.fork", "import os\nos.fork()", "AttributeError"),
     ("sockets", "import socket\nsocket.socket()", "OSError"),
-    ("urllib.request", "import urllib.request\nurllib.request.urlopen('http://127.0.0.1/')", "urllib"),
+    ("urllib.request", "import urllib.request\nurllib.request.urlopen('http://127.0.0.1/')", "AttributeError"),
     ("reading files", "open('/etc/hosts')", "FileNotFoundError"),
     ("writing files", "open('a.txt', 'w')", "FileNotFoundError"),
     ("temporary files", "import tempfile\ntempfile.TemporaryFile()", "FileNotFoundError"),
@@ -177,5 +177,5 @@ pub const LACKS: [(&str, &str, &str); 22] = [
     ("ssl", "import ssl", "ModuleNotFoundError"),
     ("lzma", "import lzma", "ModuleNotFoundError"),
     ("tkinter", "import tkinter", "ModuleNotFoundError"),
-    ("time zones", "from zoneinfo import ZoneInfo\nZoneInfo('Europe/Berlin')", "ModuleNotFoundError"),
+    ("time zones", "from zoneinfo import ZoneInfo\nZoneInfo('Europe/Berlin')", "ZoneInfoNotFoundError"),
 ];

@@ -59,6 +59,13 @@ fn the_command_fetches_the_interpreter_and_its_licences_once() {
     assert_eq!(names(&folder), kept);
     assert!(std::fs::read_to_string(folder.join(kept[0])).unwrap().contains("PYTHON SOFTWARE FOUNDATION LICENSE VERSION 2"));
     assert_eq!(std::fs::metadata(folder.join(FILE)).unwrap().len(), 13_343_823);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        std::fs::write(home.path().join("any"), "").unwrap();
+        assert_eq!(mode(&folder.join(FILE)), mode(&home.path().join("any")));
+    }
     let ranges = |requests: Vec<Request>| requests.iter().map(|request| request.range).collect::<Vec<_>>();
     assert_eq!(ranges(server.requests()), [None, Some(11_910_836 / 3)]);
     // A second run asks nobody, until a file is damaged.

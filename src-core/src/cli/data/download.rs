@@ -1,5 +1,7 @@
 //! `nc-core data download`: shards of text, and `nc-core data download python` the interpreter of the sandbox.
 
+mod python;
+
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -9,7 +11,6 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::super::{Context, Failure, note};
-use super::python;
 use crate::data::PUBLIC_SHARDS;
 use crate::data::download::{BASE_URL, BUNDLE_BASE_URL, Download, Event, LAST_SHARD, Patience, fetch_bundle, shard_names};
 
@@ -44,7 +45,7 @@ struct CoreArgs {
 
 /// How long to wait for a server.
 #[derive(clap::Args)]
-pub(super) struct PatienceArgs {
+struct PatienceArgs {
     /// Seconds without data before reconnecting
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
@@ -54,7 +55,7 @@ pub(super) struct PatienceArgs {
 }
 
 impl PatienceArgs {
-    pub(super) fn patience(&self) -> Patience {
+    fn patience(&self) -> Patience {
         Patience { tries: self.tries, stall: Duration::from_secs(self.timeout), ..Patience::default() }
     }
 }

@@ -66,7 +66,8 @@ pub fn run(args: Args, context: &Context) -> Result<Ended, Failure> {
     let opened = open_tasks(&args, context)?;
     let mut loaded = Loaded::open(&args.which, context)?;
     loaded.tokenizer()?.chat_tokens()?;
-    loaded.model = loaded.model.reaching(&loaded.gpu, REACH * loaded.model.config.sequence_len)?;
+    let reach = REACH * loaded.model.config.sequence_len;
+    loaded.model = loaded.model.reaching(&loaded.gpu, reach)?;
     let stop = interrupt::after_this("batch")?;
     let options = ChatOptions {
         most: usize::try_from(args.max_problems).ok().filter(|&most| most > 0),

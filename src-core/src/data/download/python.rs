@@ -145,7 +145,7 @@ impl Package<'_> {
             let bytes = member.read(package).ok_or_else(different)?;
             let target = folder.join(member.name);
             let write = || -> std::io::Result<()> {
-                let mut file = tempfile::NamedTempFile::new_in(folder)?;
+                let mut file = shared().tempfile_in(folder)?;
                 file.write_all(&bytes)?;
                 file.as_file().sync_all()?;
                 file.persist(&target)?;
@@ -169,6 +169,14 @@ impl Member<'_> {
         }
         (sha256_of(&bytes[..]).ok()? == self.sha256).then_some(bytes)
     }
+}
+
+/// Temporary files are their owner's alone; these will be files as any other.
+fn shared() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
 }
 
 /// Whether a package was fetched to its end. Whether it is the right one is seen later: another try would not change that.

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::super::{Context, Failure};
-use super::download::{PatienceArgs, Progress};
+use super::super::super::{Context, Failure};
+use super::{PatienceArgs, Progress};
 use crate::data::download::python::{PACKAGE, Package};
 use crate::tools::python::FILE;
 
