@@ -42,7 +42,12 @@ fn all_parts_are_evaluated_and_reported() {
         assert!((1.0..20.0).contains(&bpb), "{split}: {bpb}");
         assert_eq!(value["bits_per_byte"][split]["tokens"], 256);
     }
-    assert_eq!((value["samples"]["continued"].as_array().unwrap().len(), value["samples"]["free"].as_array().unwrap().len()), (7, 8));
+    // With 300 ids, one of the seven prompts does not fit in the context.
+    let texts =
+        |name: &str| value["samples"][name].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let continued = texts("continued");
+    assert!(continued.len() == 6 && continued[0].starts_with("The capital of France is"), "{continued:?}");
+    assert_eq!(texts("free").len(), 8);
     let core = &value["core"];
     let tasks = core["tasks"].as_array().unwrap();
     assert_eq!((tasks.len(), core["of"].as_u64(), core["complete"].as_bool()), (4, Some(4), Some(true)));

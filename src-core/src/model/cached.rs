@@ -51,6 +51,15 @@ pub enum Want {
     Logits,
 }
 
+/// Where a pass ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// At the last layer's keys and values.
+    Cache,
+    /// At the residual stream after the last layer.
+    Stream,
+}
+
 impl CachedPass {
     /// With at least this many new tokens per sequence, sharing loaded keys between them pays.
     pub const SHARED_KEYS: usize = 16;
@@ -118,29 +127,40 @@ impl Model {
     /// Records a pass: reads the cursors and ids of `pass`, extends `cache`, and writes the logits if requested.
     ///
     /// Position plus count of each cursor must be within the cache's capacity; a row of the cache belongs to one sequence.
+    ///
+    /// Without logits, the last layer ends with its keys and values: nothing reads what comes after them.
     pub fn record_cached(&self, rec: &mut Recorder, pass: &CachedPass, cache: &Cache) {
+        self.record_cached_to(rec, pass, cache, if pass.logits.is_some() { End::Stream } else { End::Cache });
+        if let Some(logits) = &pass.logits {
+            let x = self.record_backout(rec, &pass.stream, &pass.mixed); // [N, C]
+            let softcap = Finish::Softcap(self.config.architecture.softcap);
+            self.project_normed(rec, pass, x, self.parameters.weight("lm_head.weight"), logits, softcap); // [N, V]
+        }
+    }
+
+    /// Records a pass up to its end.
+    pub(super) fn record_cached_to(&self, rec: &mut Recorder, pass: &CachedPass, cache: &Cache, end: End) {
         let (get, weight) = (|name: &str| self.parameters.get(name), |name: &str| self.parameters.weight(name));
-        let Architecture { smear, norm_eps, softcap, .. } = self.config.architecture;
+        let Architecture { smear, norm_eps, .. } = self.config.architecture;
         let smear = smear.then(|| Smear { cursors: &pass.cursors, gate_w: get("smear_gate.weight"), lambda: get("smear_lambda") });
         embed_smear::forward(rec, &pass.ids, weight("transformer.wte.weight"), norm_eps, smear, pass.stream.x0()); // [N, C]
 
         for i in 0..self.config.n_layer {
             let x = self.record_mix(rec, &pass.stream, i); // [N, C]
+            self.record_store(rec, pass, cache, i, x);
+            if end == End::Cache && i + 1 == self.config.n_layer {
+                return;
+            }
             self.record_cached_attention(rec, pass, cache, i, x);
             let (fc, proj) = (self.mlp(i, "c_fc"), self.mlp(i, "c_proj"));
             self.project_normed(rec, pass, x, weight(&fc), &pass.hidden, Finish::Relu2); // [N, 4C]
             project(rec, &pass.hidden, None, weight(&proj), x, Finish::Into); // [N, C]
             self.record_keep(rec, &pass.stream, i);
         }
-
-        if let Some(logits) = &pass.logits {
-            let x = self.record_backout(rec, &pass.stream, &pass.mixed); // [N, C]
-            self.project_normed(rec, pass, x, weight("lm_head.weight"), logits, Finish::Softcap(softcap)); // [N, V]
-        }
     }
 
-    /// `x += c_proj(attention(norm(x)))` over the cache, to which the new keys and values are added.
-    fn record_cached_attention(&self, rec: &mut Recorder, pass: &CachedPass, cache: &Cache, i: usize, x: &Tensor) {
+    /// Adds the keys and values of `norm(x)` to the cache, and leaves its queries in the pass.
+    fn record_store(&self, rec: &mut Recorder, pass: &CachedPass, cache: &Cache, i: usize, x: &Tensor) {
         let (heads, kv_heads, head_dim) = (self.config.n_head, self.config.n_kv_head, self.config.head_dim());
         let LayerCache { keys, values, ring } = &cache.layers[i];
         let projected = self.record_projections(rec, pass, i, x);
@@ -161,8 +181,15 @@ impl Model {
             gain: self.config.architecture.qk_gain,
             format: cache.format,
         };
-        let CachedPass { cursors, q, mixed: o, .. } = pass;
+        let CachedPass { cursors, q, .. } = pass;
         kv_cache::store(rec, store, Stored { cursors, cos: &self.cos, sin: &self.sin, projected, gate, q, keys, values });
+    }
+
+    /// `x += c_proj(attention(q))` over the cache, which has the new keys and values.
+    fn record_cached_attention(&self, rec: &mut Recorder, pass: &CachedPass, cache: &Cache, i: usize, x: &Tensor) {
+        let (heads, kv_heads, head_dim) = (self.config.n_head, self.config.n_kv_head, self.config.head_dim());
+        let LayerCache { keys, values, ring } = &cache.layers[i];
+        let CachedPass { cursors, q, mixed: o, .. } = pass;
         let over = Cached { heads, kv_heads, head_dim, ring: *ring, window: self.windows[i], format: cache.format };
         let operands = CachedOperands { cursors, q, keys, values, o };
         if pass.fresh < CachedPass::SHARED_KEYS {

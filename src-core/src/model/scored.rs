@@ -7,7 +7,7 @@ use crate::kernels::norm;
 use crate::kernels::sample::{self, Draw};
 
 use super::activations::chunk_rows;
-use super::cached::project;
+use super::cached::{End, project};
 use super::{Cache, CachedPass, Config, Model};
 
 /// What scoring reads and writes, in addition to a pass of N tokens. The logits exist in chunks of rows.
@@ -63,7 +63,7 @@ impl Scores {
 impl Model {
     /// Records [`record_cached`](Self::record_cached) and scoring every token of the pass. Reads the targets.
     pub fn record_scored(&self, rec: &mut Recorder, pass: &CachedPass, cache: &Cache, scores: &Scores) {
-        self.record_cached(rec, pass, cache);
+        self.record_cached_to(rec, pass, cache, End::Stream);
         let (vocab, padded, cap) = (self.config.vocab_size, self.config.padded_vocab(), self.config.architecture.softcap);
         let (tokens, c) = (pass.ids.len(), self.config.n_embd);
         let x = self.record_backout(rec, &pass.stream, &pass.mixed); // [N, C]

@@ -199,6 +199,7 @@ impl Evaluation<'_> {
             overflow: Overflow::Stop,
         };
         let context = model.config.sequence_len;
+        // With few ids, or a short context, a prompt may not fit.
         let prompts: Vec<Vec<u32>> = PROMPTS.iter().map(|prompt| encode(prompt)).filter(|prompt| prompt.len() < context).collect();
         let likeliest = generate_rows(gpu, model, tokenizer, Prompts::Own(&prompts), &options(Sampling::greedy(), PROMPT_TOKENS))?;
         let text = |prompt: &[u32], ids: &[u32]| tokenizer.decode(&[&prompt[1..], ids].concat());
@@ -210,7 +211,7 @@ impl Evaluation<'_> {
         let lines =
             |texts: &[String]| texts.iter().map(|text| format!("  {}", shown(text).replace('\n', "\n  "))).collect::<Vec<_>>().join("\n");
         let words = format!("likeliest continuations:\n{}\ntexts without a prompt:\n{}", lines(&continued), lines(&free));
-        Ok((json!({ "prompts": PROMPTS, "continued": continued, "free": free }), words))
+        Ok((json!({ "continued": continued, "free": free }), words))
     }
 
     fn bits_per_byte(&self, run: &Run) -> Result<(Value, String), Failure> {
