@@ -12,7 +12,6 @@
 #include "shared/matmul.wgsl"
 
 {% set tn = layout == "tn" %}
-{% set packed = layout == "packed" %}
 {% set along_k = layout == "nt" or packed %}     {# a vec4 of B is four k of a column #}
 {% set panel = 4 * subgroup * quads %}           {# columns of B in a panel #}
 {% set block_words = (8 // load_quads) * panel + panel // 2 %}

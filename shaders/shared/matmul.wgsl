@@ -10,7 +10,7 @@
 
 {% set narrow = narrow is defined and narrow %}     {# both operands were packed in 16 bits, along k #}
 {% set load_a = load if narrow else "vec4<f32>" %}
-{% set wide_a = int64 and layout == "packed" %}
+{% set wide_a = int64 and packed %}
 
 struct Shape {
     m: u32,

@@ -6,8 +6,8 @@
 {% set load = "vec4<f32>" if format == "f32" else ("vec2<u32>" if format in ["bf16", "f16"] else "u32") %}
 
 {# Panels are read two words at a time where there are 64-bit integers: a driver of a CPU takes as long for one. #}
-{% set in_panels = (panels is defined and panels) or (layout is defined and layout == "packed") %}
-{% set wide = int64 and in_panels %}
+{% set packed = layout is defined and layout == "packed" %}
+{% set wide = int64 and (packed or (panels is defined and panels)) %}
 
 // Four weights of a load, before their scale: of q4 those of its first or its second half.
 fn unpack_weights(load: {{ load }}, half: u32) -> vec4<f32> {
