@@ -12,7 +12,6 @@
 #include "shared/matmul.wgsl"
 
 {% set tn = layout == "tn" %}
-{% set packed = layout == "packed" %}
 {% set along_k = layout == "nt" or packed %}     {# a vec4 of B is four k of a column #}
 {% set panel = 4 * subgroup * quads %}           {# columns of B in a panel #}
 {% set block_words = (8 // load_quads) * panel + panel // 2 %}
@@ -64,10 +63,15 @@ fn forward(
     var sum{{ r }}_{{ q }} = vec4<f32>(0.0);
 {% endfor %}{% endfor %}
 
-{% macro load_a() %}
+{% macro loads_of_a() %}
 {% for i in range(a_loads) %}
 {% if packed %}
-        let a{{ i }} = {% if narrow %}unpack_weights(a[a_at + {{ i * subgroup }}u], 0u){% else %}a[a_at + {{ i * subgroup }}u]{% endif %};
+{% if wide_a %}
+{{ wide_load("load_a" ~ i, load_a, "a", "a_at + " ~ i * subgroup ~ "u") }}
+{% else %}
+        let load_a{{ i }} = a[a_at + {{ i * subgroup }}u];
+{% endif %}
+        let a{{ i }} = {% if narrow %}unpack_weights(load_a{{ i }}, 0u){% else %}load_a{{ i }}{% endif %};
 {% else %}
         let a{{ i }} = a[a{{ i }}_at];
         a{{ i }}_at += {% if tn %}shape.m{% else %}1u{% endif %};
@@ -105,17 +109,16 @@ fn forward(
 {% if blocks %}
     for (var block = 0u; block < k_quads; block += 8u) {
 {% for q in range(quads) %}
-        let scales{{ q }} = b_at - 4u * lane + {{ (8 // load_quads) * panel + 2 * q * subgroup }}u + 2u * lane;
-        let scale{{ q }} = vec4<f32>(unpack2x16float(b[scales{{ q }}]), unpack2x16float(b[scales{{ q }} + 1u]));
+{{ panel_scales("scale" ~ q, "b", "b_at - 2u * lane + " ~ ((8 // load_quads) * panel + 2 * q * subgroup) ~ "u") }}
 {% endfor %}
         for (var l = 0u; l < {{ 8 // load_quads }}u; l++) {
-{% for q in range(quads) %}{% for j in range(4) %}
-            let load{{ q }}_{{ j }} = b[b_at + {{ 4 * q * subgroup + j }}u];
-{% endfor %}{% endfor %}
+{% for q in range(quads) %}
+{{ panel_loads("load" ~ q ~ "_", "b", "b_at + " ~ 4 * q * subgroup ~ "u") }}
+{% endfor %}
             b_at += {{ panel }}u;
             // Not unrolled: the body fills the instruction cache.
             for (var half = 0u; half < {{ load_quads }}u; half++) {
-{{ load_a() }}
+{{ loads_of_a() }}
 {% for q in range(quads) %}{% for j in range(4) %}
             let w{{ q }}_{{ j }} = scale{{ q }}[{{ j }}] * unpack_weights(load{{ q }}_{{ j }}, half);
 {% endfor %}{% endfor %}
@@ -127,16 +130,21 @@ fn forward(
     }
 {% else %}
     for (var k = 0u; k < k_quads; k++) {
-{{ load_a() }}
+{{ loads_of_a() }}
 {% if along_k %}
-{% for q in range(quads) %}{% for j in range(4) %}
+{% for q in range(quads) %}
 {% if packed or panels %}
-        let w{{ q }}_{{ j }} = unpack_weights(b[b_at + {{ 4 * q * subgroup + j }}u], 0u);
+{{ panel_loads("load" ~ q ~ "_", "b", "b_at + " ~ 4 * q * subgroup ~ "u") }}
+{% endif %}
+{% for j in range(4) %}
+{% if packed or panels %}
+        let w{{ q }}_{{ j }} = unpack_weights(load{{ q }}_{{ j }}, 0u);
 {% else %}
         let w{{ q }}_{{ j }} = b[b{{ q }}_{{ j }}_at];
         b{{ q }}_{{ j }}_at += 1u;
 {% endif %}
-{% endfor %}{% endfor %}
+{% endfor %}
+{% endfor %}
 {{ turn_b() }}
 {% if packed or panels %}
         b_at += {{ panel }}u;

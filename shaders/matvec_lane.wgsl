@@ -26,7 +26,7 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;            // [M, K]
-@group(0) @binding(2) var<storage, read> w: array<{{ load }}>;            // [N, K]
+@group(0) @binding(2) var<storage, read> w: array<{{ "u64" if wide else load }}>;            // [N, K]
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;      // [M, N]
 {% if norm %}
 @group(0) @binding(4) var<storage, read_write> scale: array<f32>;        // [M]  r
@@ -89,9 +89,15 @@ fn forward(
 {% else %}
             let at = w_row + min(k + {{ l }}u, last);
 {% endif %}
-{% for q in range(quads) %}{% for j in range(4) %}
-            let load{{ q }}_{{ j }} = w[at + {% if panels %}{{ 4 * q * subgroup + j }}u{% else %}{{ j }}u * shape.k_quads{% endif %}];
-{% endfor %}{% endfor %}
+{% for q in range(quads) %}
+{% if panels %}
+{{ panel_loads("load" ~ q ~ "_", "w", "at + " ~ 4 * q * subgroup ~ "u") }}
+{% else %}
+{% for j in range(4) %}
+            let load{{ q }}_{{ j }} = w[at + {{ j }}u * shape.k_quads];
+{% endfor %}
+{% endif %}
+{% endfor %}
 {% for h in range(load_quads) %}
 {% set quad = l * load_quads + h %}
             {
@@ -116,8 +122,7 @@ fn forward(
 {% endfor %}
 {% if blocks %}
 {% for q in range(quads) %}
-        let scales{{ q }} = block + {{ (8 // load_quads) * panel + 2 * q * subgroup }}u + 2u * lane;
-        let scale{{ q }} = vec4<f32>(unpack2x16float(w[scales{{ q }}]), unpack2x16float(w[scales{{ q }} + 1u]));
+{{ panel_scales("scale" ~ q, "w", "block + " ~ ((8 // load_quads) * panel + 2 * q * subgroup) ~ "u + 2u * lane") }}
 {% for r in range(rows) %}
         sum{{ r }}_{{ q }} = fma(scale{{ q }}, part{{ r }}_{{ q }}, sum{{ r }}_{{ q }});
 {% endfor %}

@@ -9,6 +9,8 @@
 #include "shared/weights.wgsl"
 
 {% set narrow = narrow is defined and narrow %}     {# both operands were packed in 16 bits, along k #}
+{% set load_a = load if narrow else "vec4<f32>" %}
+{% set wide_a = int64 and packed %}
 
 struct Shape {
     m: u32,
@@ -25,8 +27,8 @@ struct Shape {
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> a: array<{% if narrow %}{{ load }}{% else %}vec4<f32>{% endif %}>;
-@group(0) @binding(2) var<storage, read> b: array<{{ load }}>;
+@group(0) @binding(1) var<storage, read> a: array<{{ "u64" if wide_a else load_a }}>;
+@group(0) @binding(2) var<storage, read> b: array<{{ "u64" if wide else load }}>;
 @group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;      // [M, N]
 {% if add == "scaled" %}
 @group(0) @binding(4) var<storage, read> d: array<vec4<f32>>;            // [M, N]

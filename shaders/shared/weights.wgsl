@@ -5,6 +5,10 @@
 {% set load_quads = 2 if format == "q4" else 1 %}
 {% set load = "vec4<f32>" if format == "f32" else ("vec2<u32>" if format in ["bf16", "f16"] else "u32") %}
 
+{# Panels are read two words at a time where there are 64-bit integers: a driver of a CPU takes as long for one. #}
+{% set packed = layout is defined and layout == "packed" %}
+{% set wide = int64 and (packed or (panels is defined and panels)) %}
+
 // Four weights of a load, before their scale: of q4 those of its first or its second half.
 fn unpack_weights(load: {{ load }}, half: u32) -> vec4<f32> {
 {% if format == "f32" %}
@@ -47,4 +51,43 @@ fn {{ name }}_quad(start: u32, quad: u32) -> vec4<f32> {
     return unpack_weights({{ name }}[start + quad], 0u);
 {% endif %}
 }
+{% endmacro %}
+
+{# Declares `name`: load `at` of `buffer`, of this type. #}
+{% macro wide_load(name, type, buffer, at) %}
+{% if type == "vec2<u32>" %}
+            let {{ name }}_both = {{ buffer }}[{{ at }}];
+            let {{ name }} = vec2<u32>(u32({{ name }}_both), u32({{ name }}_both >> 32u));
+{% else %}
+            let {{ name }}_low = {{ buffer }}[2u * ({{ at }})];
+            let {{ name }}_high = {{ buffer }}[2u * ({{ at }}) + 1u];
+            let {{ name }} = bitcast<vec4<f32>>(vec4<u32>(
+                u32({{ name }}_low), u32({{ name }}_low >> 32u), u32({{ name }}_high), u32({{ name }}_high >> 32u),
+            ));
+{% endif %}
+{% endmacro %}
+
+{# Declares `NAME0` … `NAME3`: four loads of a panel that lie one after another in `buffer`, from load `at` on, a multiple of 4. #}
+{% macro panel_loads(name, buffer, at) %}
+{% for j in range(4) %}
+{% if not wide %}
+            let {{ name }}{{ j }} = {{ buffer }}[{{ at }} + {{ j }}u];
+{% elif load != "u32" %}
+{{ wide_load(name ~ j, load, buffer, at ~ " + " ~ j ~ "u") }}
+{% elif j % 2 == 0 %}
+            let {{ name }}{{ j }}_both = {{ buffer }}[({{ at }}) / 2u + {{ j // 2 }}u];
+            let {{ name }}{{ j }} = u32({{ name }}{{ j }}_both);
+            let {{ name }}{{ j + 1 }} = u32({{ name }}{{ j }}_both >> 32u);
+{% endif %}
+{% endfor %}
+{% endmacro %}
+
+{# Declares `name`: the scales of four rows of a panel, from word `at` of `buffer` on, an even number. #}
+{% macro panel_scales(name, buffer, at) %}
+{% if wide %}
+            let {{ name }}_both = {{ buffer }}[({{ at }}) / 2u];
+            let {{ name }} = vec4<f32>(unpack2x16float(u32({{ name }}_both)), unpack2x16float(u32({{ name }}_both >> 32u)));
+{% else %}
+            let {{ name }} = vec4<f32>(unpack2x16float({{ buffer }}[{{ at }}]), unpack2x16float({{ buffer }}[{{ at }} + 1u]));
+{% endif %}
 {% endmacro %}

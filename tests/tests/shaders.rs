@@ -13,8 +13,9 @@ fn every_shader_variant_translates_to_spirv_msl_and_hlsl() {
     let sizes = sizes.map(|(least, most)| Some(Subgroups { least, most })).into_iter().chain([None]);
     // Forms depend on workgroup memory, too: in turn what every adapter has and what most have.
     for (subgroups, workgroup_memory) in sizes.zip([16 << 10, 32 << 10].into_iter().cycle()) {
-        for cpu in [false, true] {
-            let capabilities = Capabilities { subgroups, cpu, workgroup_memory, ..Capabilities::LEAST };
+        // Only forms for CPUs read words in pairs.
+        for (cpu, int64) in [(false, false), (true, false), (true, true)] {
+            let capabilities = Capabilities { subgroups, cpu, int64, workgroup_memory, ..Capabilities::LEAST };
             let variants = kernels::variants(capabilities);
             assert!(variants.len() > 50, "only {} variants", variants.len());
             failures.extend(variants.iter().filter_map(|variant| variant.translate(capabilities).err()).map(|error| error.to_string()));

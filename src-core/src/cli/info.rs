@@ -39,6 +39,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
             "driver": format!("{} {}", adapter.info.driver, adapter.info.driver_info).trim(),
             "subgroup": adapter.capabilities.subgroups.map(|sizes| [sizes.least, sizes.most]),
             "f16": adapter.capabilities.f16,
+            "int64": adapter.capabilities.int64,
             "subgroups": adapter.capabilities.subgroups.is_some(),
             "timestamps": adapter.features.contains(wgpu::Features::TIMESTAMP_QUERY),
             "max_binding_bytes": adapter.limits.max_storage_buffer_binding_size,
@@ -63,12 +64,16 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         let capabilities = &adapter.capabilities;
         let has = |flag: bool, name: &str| flag.then(|| name.to_owned());
         let tiles = capabilities.matrices.sides().map(|side| format!("matrix tiles of {side}"));
-        let features: Vec<String> = [has(capabilities.f16, "f16"), has(capabilities.integer_dot, "integer dot products")]
-            .into_iter()
-            .chain([has(adapter.features.contains(wgpu::Features::TIMESTAMP_QUERY), "timestamps")])
-            .flatten()
-            .chain(tiles)
-            .collect();
+        let features: Vec<String> = [
+            has(capabilities.f16, "f16"),
+            has(capabilities.int64, "64-bit integers"),
+            has(capabilities.integer_dot, "integer dot products"),
+        ]
+        .into_iter()
+        .chain([has(adapter.features.contains(wgpu::Features::TIMESTAMP_QUERY), "timestamps")])
+        .flatten()
+        .chain(tiles)
+        .collect();
         lines.push(format!("  {} {}", adapter.index, adapter.info.name));
         lines.push(format!(
             "    {:?} by {:?}, {} {}",

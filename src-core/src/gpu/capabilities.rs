@@ -20,6 +20,8 @@ pub struct Capabilities {
     pub invocations: u32,
     /// Whether shaders may use `f16`.
     pub f16: bool,
+    /// Whether shaders may use 64-bit integers.
+    pub int64: bool,
     /// Tile shapes of the matrix units.
     pub matrices: MatrixShapes,
     /// Whether `exp` is too inaccurate for the golden bars, as on lavapipe: a property of the driver that stays when other
@@ -63,6 +65,7 @@ impl Capabilities {
         workgroup_memory: DEFAULT_WORKGROUP_MEMORY,
         invocations: DEFAULT_INVOCATIONS,
         f16: false,
+        int64: false,
         matrices: MatrixShapes { eight: false, sixteen: false },
         coarse_exp: false,
         integer_dot: false,
@@ -80,6 +83,7 @@ impl Capabilities {
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             invocations: limits.max_compute_invocations_per_workgroup,
             f16: features.contains(wgpu::Features::SHADER_F16),
+            int64: features.contains(wgpu::Features::SHADER_INT64),
             matrices: MatrixShapes::of(adapter),
             coarse_exp: info.device_type == wgpu::DeviceType::Cpu,
             integer_dot: integer_dot(adapter),
@@ -123,7 +127,8 @@ impl Capabilities {
     pub fn forced(mut self, forced: Forced) -> Self {
         self.cpu = forced == Forced::Cpu;
         match forced {
-            Forced::Gpu | Forced::Cpu => {}
+            Forced::Gpu => {}
+            Forced::Cpu => self.int64 = false,
             Forced::GpuVarying => {
                 self.subgroups = self.subgroups.map(|sizes| Subgroups { least: sizes.least.min(4), most: sizes.most.max(128) });
             }
@@ -141,12 +146,13 @@ impl Capabilities {
             None => "no subgroups".to_owned(),
             Some(Subgroups { least, most }) => format!("subgroups {least}-{most}"),
         };
-        let Self { backend, cpu, workgroup_memory, invocations, f16, matrices, integer_dot, .. } = self;
+        let Self { backend, cpu, workgroup_memory, invocations, f16, int64, matrices, integer_dot, .. } = self;
         let has = |flag: bool, word: &'static str| if flag { word } else { "" };
         format!(
-            "{backend:?}{} {subgroups} memory {workgroup_memory} invocations {invocations}{}{}{}{}",
+            "{backend:?}{} {subgroups} memory {workgroup_memory} invocations {invocations}{}{}{}{}{}",
             has(*cpu, " cpu"),
             has(*f16, " f16"),
+            has(*int64, " int64"),
             has(matrices.eight, " matrices 8"),
             has(matrices.sixteen, " matrices 16"),
             has(*integer_dot, " dot4"),
@@ -215,7 +221,7 @@ pub enum Forced {
     GpuVarying,
     /// A GPU without subgroup operations.
     GpuNoSubgroups,
-    /// A CPU adapter.
+    /// A CPU adapter without 64-bit integers.
     Cpu,
 }
 

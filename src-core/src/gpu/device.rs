@@ -48,16 +48,14 @@ pub struct Pipeline {
 const WANTED: wgpu::Features = wgpu::Features::SUBGROUP
     .union(wgpu::Features::SUBGROUP_BARRIER)
     .union(wgpu::Features::SHADER_F16)
+    .union(wgpu::Features::SHADER_INT64)
     .union(wgpu::Features::TIMESTAMP_QUERY)
     .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
     .union(FOR_BURN);
 
 /// Burn queries the adapter, not the device, for what its kernels may use, so the device that it shares must have all of it.
-const FOR_BURN: wgpu::Features = if cfg!(feature = "burn") {
-    wgpu::Features::SHADER_INT64.union(wgpu::Features::SHADER_F64).union(wgpu::Features::SHADER_FLOAT32_ATOMIC)
-} else {
-    wgpu::Features::empty()
-};
+const FOR_BURN: wgpu::Features =
+    if cfg!(feature = "burn") { wgpu::Features::SHADER_F64.union(wgpu::Features::SHADER_FLOAT32_ATOMIC) } else { wgpu::Features::empty() };
 
 /// The most bytes of a tensor in a dry run, so that the sum over all tensors does not overflow.
 const MOST_COUNTED: u64 = 1 << 48;

@@ -9,7 +9,8 @@ use naga::{AddressSpace, Handle, Module, Scalar, ScalarKind, Type, TypeInner};
 
 use super::DType;
 
-/// The element type of every storage buffer that `text` declares, by binding number.
+/// The element type of every storage buffer that `text` declares, by binding number. An array of 64-bit integers has none:
+/// it reads two words at once, of whatever type.
 ///
 /// # Errors
 /// If the text does not parse, or a buffer has an element type that tensors do not have.
@@ -18,6 +19,9 @@ pub(super) fn elements(text: &str) -> Result<BTreeMap<u32, DType>, String> {
     let mut elements = BTreeMap::new();
     for (_, variable) in module.global_variables.iter() {
         let (AddressSpace::Storage { .. }, Some(binding)) = (variable.space, variable.binding) else { continue };
+        if reads_pairs(&module, variable.ty) {
+            continue;
+        }
         let name = variable.name.as_deref().unwrap_or("a buffer");
         let dtype = element(&module, variable.ty).ok_or_else(|| format!("no tensor has the element type of {name}"))?;
         if elements.insert(binding.binding, dtype).is_some_and(|other| other != dtype) {
@@ -25,6 +29,11 @@ pub(super) fn elements(text: &str) -> Result<BTreeMap<u32, DType>, String> {
         }
     }
     Ok(elements)
+}
+
+fn reads_pairs(module: &Module, ty: Handle<Type>) -> bool {
+    let TypeInner::Array { base, .. } = module.types[ty].inner else { return false };
+    module.types[base].inner == TypeInner::Scalar(Scalar::U64)
 }
 
 /// The element type of a tensor of `ty`. A structure of different types counts as words: the bits of its fields, in order.
@@ -69,7 +78,8 @@ mod tests {
             @group(0) @binding(3) var<storage, read> ids: array<i32>;
             @group(0) @binding(4) var<storage, read_write> counts: array<atomic<u32>>;
             @group(0) @binding(5) var<storage, read> cursors: array<Cursor>;
-            @group(0) @binding(6) var<storage, read> draws: array<Draw>;";
+            @group(0) @binding(6) var<storage, read> draws: array<Draw>;
+            @group(0) @binding(7) var<storage, read> pairs: array<u64>;";
         let want = [(1, DType::F32), (2, DType::F16), (3, DType::I32), (4, DType::U32), (5, DType::U32), (6, DType::U32)];
         assert_eq!(elements(text), Ok(want.into()));
     }

@@ -77,6 +77,7 @@ impl From<Value> for minijinja::Value {
 /// - `subgroup_least`: the smallest subgroup size, 0 without subgroup operations
 /// - `cpu`: whether barriers and workgroup memory are expensive
 /// - `coarse_exp`: whether the driver's `exp` is too inaccurate
+/// - `int64`: whether there are 64-bit integers
 pub type Values = Vec<(&'static str, Value)>;
 
 /// One specialisation of one entry point.
@@ -117,6 +118,7 @@ impl Variant {
                 ("subgroup_least", capabilities.subgroups.map_or(0, |sizes| sizes.least).into()),
                 ("cpu", capabilities.cpu.into()),
                 ("coarse_exp", capabilities.coarse_exp.into()),
+                ("int64", capabilities.int64.into()),
             ])
             .collect();
         let prelude = environment.render_str(PRELUDE, &values)?;

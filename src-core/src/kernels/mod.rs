@@ -100,7 +100,7 @@ mod tests {
         };
         assert_eq!(needs(Capabilities::LEAST), Needs::LEAST);
         for (cpu, least, most) in [(false, 32, 32), (false, 4, 64), (true, 8, 8)] {
-            let more = Capabilities { subgroups: Some(Subgroups { least, most }), cpu, ..Capabilities::LEAST };
+            let more = Capabilities { subgroups: Some(Subgroups { least, most }), cpu, int64: true, ..Capabilities::LEAST };
             assert_eq!(needs(more).max(Needs::LEAST), Needs::LEAST, "{more:?}");
         }
     }

@@ -13,7 +13,7 @@ pub fn capabilities(gpu: &Gpu) -> Capabilities {
 /// Intel's, and WARP, the software adapter.
 pub fn direct_x() -> [Capabilities; 5] {
     let none = Capabilities { backend: wgpu::Backend::Dx12, workgroup_memory: 32 << 10, invocations: 1024, ..Capabilities::LEAST };
-    let with = |least, most, cpu| Capabilities { cpu, subgroups: Some(Subgroups { least, most }), f16: true, ..none };
+    let with = |least, most, cpu| Capabilities { cpu, int64: true, subgroups: Some(Subgroups { least, most }), f16: true, ..none };
     [none, with(32, 32, false), with(32, 64, false), with(8, 32, false), with(4, 4, true)]
 }
 

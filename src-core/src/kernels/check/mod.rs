@@ -75,6 +75,7 @@ mod tests {
         let matrices = MatrixShapes { eight: true, sixteen: true };
         let most = Capabilities {
             f16: true,
+            int64: true,
             matrices,
             integer_dot: true,
             subgroups: Some(Subgroups { least: 8, most: 8 }),
