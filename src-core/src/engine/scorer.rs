@@ -26,7 +26,7 @@ const TOKENS: [usize; 2] = [256, 2048];
 /// The most sequences in the cache at a time.
 const MOST_ROWS: usize = 64;
 
-/// The most bytes of the cache, if that is enough for the largest group: of all memory on CPU adapters, of a GPU's at least.
+/// The most bytes of the cache, or an eighth of a GPU's memory if that is more. The largest group gets its rows in any case.
 const CACHE_BYTES: u64 = 1 << 30;
 
 /// Results that may be under way while more passes are submitted.
