@@ -118,17 +118,17 @@ fn written_answers_are_judged_each_by_its_question_and_one_of_several_is_enough(
         evaluate(&gpu, &model, &tokenizer, task, options, &mut |_| ControlFlow::Continue(())).unwrap().unwrap()
     };
     let greedy = ChatOptions { max_tokens: 12, rows: 3, ..ChatOptions::default() };
-    let task = Asked { right: |index, _: &str| index % 2 == 1, written: Mutex::default() };
+    let task = Asked { right: |index: usize, _: &str| index % 2 == 1, written: Mutex::default() };
     assert_eq!(ask(&task, &greedy), [false, true, false, true, false]);
     let mut together = task.written.into_inner().unwrap();
     together.sort();
     // One at a time gives the same texts.
-    let alone = Asked { right: |index, _: &str| index % 2 == 1, written: Mutex::default() };
+    let alone = Asked { right: |index: usize, _: &str| index % 2 == 1, written: Mutex::default() };
     ask(&alone, &ChatOptions { rows: 1, ..greedy.clone() });
     assert_eq!(alone.written.into_inner().unwrap(), together);
 
     // Of four drawn answers to each question, any different one from the greedy text counts.
-    let different = Asked { right: |index, answer: &str| answer != together[index].1, written: Mutex::default() };
+    let different = Asked { right: |index: usize, answer: &str| answer != together[index].1, written: Mutex::default() };
     let mut drawn = ChatOptions { samples: 4, most: Some(2), ..greedy };
     drawn.sampling.temperature = 1.5;
     let right = ask(&different, &drawn);
