@@ -115,7 +115,8 @@ fn written_answers_are_judged_each_by_its_question_and_one_of_several_is_enough(
     let workshop = workshop();
     let Opened { gpu, model, tokenizer } = Opened::shipped(&workshop);
     let ask = |task: &dyn Task, options: &ChatOptions| {
-        evaluate(&gpu, &model, &tokenizer, task, options, &mut |_| ControlFlow::Continue(())).unwrap().unwrap()
+        let answers = evaluate(&gpu, &model, &tokenizer, task, options, &mut |_| ControlFlow::Continue(())).unwrap().unwrap();
+        answers.into_iter().map(|answer| answer.right).collect::<Vec<bool>>()
     };
     let greedy = ChatOptions { max_tokens: 12, rows: 3, ..ChatOptions::default() };
     let task = Asked { right: |index: usize, _: &str| index % 2 == 1, written: Mutex::default() };
@@ -137,6 +138,48 @@ fn written_answers_are_judged_each_by_its_question_and_one_of_several_is_enough(
     for (index, right) in right.into_iter().enumerate() {
         assert_eq!(right, written.iter().any(|(asked, answer)| *asked == index && answer != &together[index].1));
     }
+}
+
+#[test]
+fn of_several_drawn_answers_each_belongs_to_its_question() {
+    let workshop = workshop();
+    let Opened { gpu, model, tokenizer } = Opened::shipped(&workshop);
+    let task = Asked { right: |index: usize, _: &str| index == 3, written: Mutex::default() };
+    // Four questions share a pass, each with two answers.
+    let mut options = ChatOptions { samples: 2, rows: 8, max_tokens: 8, ..ChatOptions::default() };
+    options.sampling.temperature = 1.5;
+    let answers = evaluate(&gpu, &model, &tokenizer, &task, &options, &mut |_| ControlFlow::Continue(())).unwrap().unwrap();
+    assert_eq!(answers.iter().map(|answer| answer.right).collect::<Vec<_>>(), [false, false, false, true, false]);
+    let mut judged = task.written.into_inner().unwrap();
+    let mut given: Vec<(usize, String)> =
+        answers.into_iter().enumerate().flat_map(|(index, answer)| answer.given.into_iter().map(move |text| (index, text))).collect();
+    judged.sort();
+    given.sort();
+    assert_eq!((judged.len(), &judged), (10, &given));
+    assert!((0..5).any(|index| judged[2 * index] != judged[2 * index + 1]), "all samples are alike: {judged:?}");
+}
+
+#[test]
+fn finished_tasks_are_not_evaluated_again() {
+    let workshop = workshop();
+    let data = workshop.path("data");
+    let eval = |asked: [&str; 2], more: &[&str]| {
+        let args = [&["eval", "chat", "--run", SHIPPED, "--data", &data, "--tasks", "arc-easy,spellingbee", "-x", asked[0], "--max-new-tokens", asked[1]], more];
+        let output = workshop.succeed(&args.concat());
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap().matches("finished before").count())
+    };
+    let few = ["4", "8"];
+    let (first, none) = eval(few, &[]);
+    assert_eq!((eval(few, &[]), none), ((first.clone(), 2), 0));
+    assert_eq!((eval(["4", "9"], &[]).1, eval(["3", "8"], &[]).1, eval(few, &["--weights", "bf16"]).1), (1, 0, 0));
+    let answers = workshop.path("answers.jsonl");
+    assert_eq!([eval(few, &["--again"]), eval(few, &["--answers", &answers])], [(first.clone(), 0), (first, 0)]);
+    let lines: Vec<Value> = std::fs::read_to_string(answers).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.iter().filter(|line| line["task"] == "SpellingBee").count(), 4);
+    assert!(lines.iter().filter(|line| line["task"] == "ARC-Easy").all(|line| "ABCD1234".contains(line["given"][0].as_str().unwrap())));
+    // Other data are another task.
+    workshop.file("data/arc-easy/test.jsonl", std::fs::read_to_string(workshop.path("data/arc-easy/test.jsonl")).unwrap().replace("apples", "pears"));
+    assert_eq!(eval(few, &[]).1, 1);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::{Context, Ended, Failure};
 
 mod base;
 mod chat;
+mod progress;
 
 /// How many times its context a model reads: the reference's tables of positions reach so far.
 const REACH: usize = 10;

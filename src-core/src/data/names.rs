@@ -141,7 +141,7 @@ pub(super) fn advice(path: &Path) -> &'static str {
         "htm" | "html" | "xml" | "tex" | "md" | "rst" | "org" | "log" | "text" | "srt" => {
             "is not named as text; name it .txt to train on it as it is"
         }
-        "arrow" | "feather" | "avro" | "orc" | "ipc" => "is a table in a format that is not read; write it as parquet",
+        "arrow" | "feather" | "avro" | "orc" | "ipc" => "is a table in a format that texts are not read from; write it as parquet",
         "db" | "sqlite" | "sqlite3" | "duckdb" => "is a database; write its texts as parquet or JSON Lines",
         _ => "is neither parquet nor JSON Lines nor text by its name; name it .parquet, .jsonl or .txt by what it is",
     }

@@ -1,6 +1,7 @@
 //! Helpers for files of any kind: JSON with Python's extensions, files that are not what their name
-//! says, digests, caches, and durable writes.
+//! says, libraries that panic, digests, caches, and durable writes.
 
+pub(crate) mod contained;
 pub mod digest;
 pub(crate) mod durable;
 pub mod json;

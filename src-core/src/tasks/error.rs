@@ -105,6 +105,14 @@ pub enum TaskError {
         /// The columns that it has.
         columns: String,
     },
+    /// An Arrow file that cannot be read.
+    #[error("{} is not a readable Arrow file ({reason}); fetch it again, or write it again with pyarrow or `datasets`", path.display())]
+    Arrow {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A row is not what the task expects.
     #[error("{}, {unit} {number}: {reason}", path.display())]
     Row {

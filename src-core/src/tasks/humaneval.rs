@@ -233,7 +233,7 @@ mod tests {
             ("```python\na\n```", "a"),
             ("```\na\n\nb\n```", "a\n\nb"),
             ("so:\n```python  \n\n  a\n  b\n```\n```python\nc\n```", "a\n  b"),
-            ("```py\na\n```\n```\nb\n```", "b"),
+            ("```py\na\n```\n```\nb\n```", "```\nb"),
             ("````python\na\n````", "a"),
             ("```python a\n```", "```python a\n```"),
             ("```python\na", "```python\na"),

@@ -4,6 +4,7 @@
 //! are generated, or a file of conversations. A [`Mixture`] shuffles several into one. [`humaneval`] is for evaluation alone.
 
 pub mod arc;
+pub mod arrow;
 mod digest;
 mod error;
 mod grading;

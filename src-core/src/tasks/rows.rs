@@ -1,4 +1,4 @@
-//! Rows of a data set's files as JSON values: the requested columns of parquet files, whole lines of `.jsonl` files.
+//! Rows of a data set's files as JSON values: the requested columns of parquet and Arrow files, whole lines of `.jsonl` files.
 //! Errors name the file and row and never quote the content, because people wrote it.
 
 use std::fs::File;
@@ -13,7 +13,7 @@ use parquet::schema::types::{Type, TypePtr};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::TaskError;
+use super::{TaskError, arrow};
 use crate::data::format::jsonl;
 use crate::data::format::parquet::{contained, verify_pages, verify_whole};
 use crate::data::format::source::Source;
@@ -33,6 +33,7 @@ pub fn for_each(
     each: &mut dyn FnMut(Value) -> Result<(), RowFault>,
 ) -> Result<(), TaskError> {
     let (unit, rows): (_, Box<dyn Iterator<Item = Result<Value, Fault>>>) = match Format::of(path) {
+        _ if arrow::is_named(path) => ("row", Box::new(arrow::rows(path, columns)?.map(|row| row.map_err(Fault::File)))),
         Some(Format::Parquet) => ("row", Box::new(parquet_rows(path, columns)?)),
         _ => ("line", Box::new(lines(path)?)),
     };

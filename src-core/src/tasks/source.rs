@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Sources, Split, TaskError};
+use super::{Sources, Split, TaskError, arrow};
 use crate::data::Format;
 
 /// The files of a split.
@@ -27,9 +27,9 @@ impl HubSet {
     /// The files of `split`, sorted by name: from `sources.data` if it is given, else from the hub or the cache.
     ///
     /// In a folder DIR they are found as, for `train` of gsm8k, `DIR/gsm8k/train.parquet`,
-    /// `DIR/gsm8k/train-00000-of-00001.parquet`, `DIR/gsm8k/train/*.parquet` or the same with `.jsonl`; instead of
+    /// `DIR/gsm8k/train-00000-of-00001.parquet`, `DIR/gsm8k/train/*.parquet` or the same with `.arrow` or `.jsonl`; instead of
     /// `gsm8k` the folder may be named `openai--gsm8k` or be `openai/gsm8k`, and have the hub's own folders in it
-    /// (`DIR/openai/gsm8k/main/train-00000-of-00001.parquet`). If there are parquet files, `.jsonl` files are ignored.
+    /// (`DIR/openai/gsm8k/main/train-00000-of-00001.parquet`). Of several formats the first of these three is taken.
     pub fn locate(&self, split: Split, sources: &Sources) -> Result<Vec<PathBuf>, TaskError> {
         let files = (self.files)(split);
         match &sources.data {
@@ -74,15 +74,23 @@ impl HubSet {
 /// is no such folder.
 fn files_of_split(folder: &Path, split: &str) -> Result<Vec<PathBuf>, TaskError> {
     let mut found = list(folder)?;
-    found.retain(|path| Format::stem_of(path).is_some_and(|stem| is_of_split(&stem, split)));
+    found.retain(|path| stem_of(path).is_some_and(|stem| is_of_split(&stem, split)));
     if found.is_empty() {
         found = list(&folder.join(split))?;
     }
-    if found.iter().any(|path| Format::of(path) == Some(Format::Parquet)) {
-        found.retain(|path| Format::of(path) == Some(Format::Parquet));
+    for preferred in [|path: &Path| Format::of(path) == Some(Format::Parquet), arrow::is_named] {
+        if found.iter().any(|path| preferred(path)) {
+            found.retain(|path| preferred(path));
+        }
     }
     found.sort();
     Ok(found)
+}
+
+/// The name in lower case, without the extensions of its format; nothing if no task reads it.
+fn stem_of(path: &Path) -> Option<String> {
+    let arrow = || arrow::is_named(path).then(|| path.file_stem()?.to_str().map(str::to_lowercase)).flatten();
+    Format::stem_of(path).or_else(arrow)
 }
 
 /// Whether a file name without its extension is `split`, or that and the number of a part.
@@ -97,7 +105,7 @@ fn is_of_split(stem: &str, split: &str) -> bool {
     })
 }
 
-/// The parquet and `.jsonl` files directly in a folder; none if there is no such folder.
+/// The parquet, Arrow and `.jsonl` files directly in a folder; none if there is no such folder.
 fn list(folder: &Path) -> Result<Vec<PathBuf>, TaskError> {
     if !folder.is_dir() {
         return Ok(Vec::new());
@@ -106,7 +114,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, TaskError> {
     for entry in std::fs::read_dir(folder).map_err(TaskError::io(folder))? {
         let entry = entry.map_err(TaskError::io(folder))?;
         let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        let usable = matches!(Format::of(&entry.path()), Some(Format::Parquet | Format::JsonLines));
+        let usable = matches!(Format::of(&entry.path()), Some(Format::Parquet | Format::JsonLines)) || arrow::is_named(&entry.path());
         if !hidden && usable && entry.path().is_file() {
             found.push(entry.path());
         }
@@ -148,6 +156,9 @@ mod tests {
             "sums/test.jsonl",
             "sums/test-00000-of-00001.parquet",
             "sums/test_0.JSONL",
+            "sums/test.arrow",
+            "sums/test/data-00000-of-00001.arrow",
+            "some-one/all-sums/main/test/data-00000-of-00001.Arrow",
             "sums/test.jsonl.gz",
             "sums/test-0.ndjson.zst",
             "sums/test/0000.parquet",
@@ -165,9 +176,10 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_sorted_and_parquet_goes_before_jsonl() {
+    fn parts_are_sorted_and_parquet_goes_before_arrow_and_jsonl() {
         let paths = ["sums/test-00001-of-00002.parquet", "sums/test.jsonl", "sums/test-00000-of-00002.parquet", "sums/.test-3.parquet"];
         assert_eq!(found(&paths, Split::Validation).unwrap(), ["sums/test-00000-of-00002.parquet", "sums/test-00001-of-00002.parquet"]);
+        assert_eq!(found(&["sums/test.jsonl", "sums/test.arrow"], Split::Validation).unwrap(), ["sums/test.arrow"]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use nc_core::data::download::python::PACKAGE;
 use nc_core::tasks::humaneval::{HumanEval, Problem};
 use nc_core::tools::python::{FILE, Interpreter, Limits, Outcome, Run, run_all};
 
+mod asked;
 mod features;
 mod fetched;
 mod guard;

@@ -1,16 +1,15 @@
 //! `nc-core eval base`.
 
-use std::io::{IsTerminal, Write};
-use std::ops::ControlFlow;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::REACH;
+use super::progress::{AnswerFile, Progress, write_csv};
 use crate::checkpoint::Run;
 use crate::cli::loaded::{Loaded, Which, tokenizer_of};
 use crate::cli::{Context, Ended, Failure, corpus, interrupt, note, shown};
@@ -18,9 +17,9 @@ use crate::data::download::BUNDLE_FOLDER;
 use crate::data::loader::Loader;
 use crate::data::{DataSet, Digests, Split};
 use crate::engine::{GenerateOptions, Overflow, Prompts, Sampling, Scorer, generate_rows};
-use crate::eval::BatchLosses;
 use crate::eval::bits_per_byte::BitsPerByte;
-use crate::eval::core::{self, Bundle, Checkpoint, Finished, Options, Report, TaskScore};
+use crate::eval::core::{self, Bundle, Options, Report, TaskScore};
+use crate::eval::{BatchLosses, Checkpoint, Finished};
 use crate::model::Model;
 use crate::tokenizer::Tokenizer;
 use crate::train::{Training, run_config};
@@ -141,9 +140,7 @@ pub fn run(args: Args, context: &Context) -> Result<Ended, Failure> {
             note("stopped; the finished tasks are kept: run the same command again to go on");
             return Ok(Ended::Interrupted);
         };
-        if let Some(path) = &args.csv {
-            std::fs::write(path, report.csv()).map_err(|error| Failure::input(format!("cannot write {}: {error}", path.display())))?;
-        }
+        write_csv(&args.csv, &report.csv())?;
         words.push(report.table());
         value["core"] = json!(report);
         value["core"]["complete"] = json!(report.is_complete());
@@ -256,11 +253,11 @@ impl Evaluation<'_> {
         let tokenizer = self.tokenizer()?;
         let weights = self.args.which.weights().map(|format| format.to_string());
         let checkpoint = Checkpoint { step: *step, sha256: sha256.clone(), weights };
-        let mut finished = Finished::open(&run.folder().join("eval"), checkpoint)?;
+        let mut finished = Finished::open(&run.folder().join("eval"), "core", checkpoint)?;
         if self.args.again || self.args.answers.is_some() {
             finished.clear();
         }
-        let mut answers = self.args.answers.as_ref().map(|path| AnswerFile::create(path)).transpose()?;
+        let mut answers = AnswerFile::create(&self.args.answers)?;
         let most = usize::try_from(self.args.max_per_task).ok().filter(|&most| most > 0);
         let options = Options { room: self.args.crop.map(|room| room as usize) };
         let mut scorer = scorer(gpu, model, self.args.no_sharing);
@@ -273,27 +270,16 @@ impl Evaluation<'_> {
                 scores.push(score.clone());
                 continue;
             }
-            let (start, all) = (Instant::now(), data.items().len());
-            let live = std::io::stderr().is_terminal();
-            let mut progress = |done: usize| {
-                if live {
-                    let _ = write!(
-                        std::io::stderr(),
-                        "\r{}: {done}/{all} items, {:.1} a second ",
-                        facts.label,
-                        done as f64 / start.elapsed().as_secs_f64()
-                    );
-                }
-                if self.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            };
-            let given = core::evaluate(&mut scorer, tokenizer, &data, options, &mut progress)?;
-            if live {
-                let _ = write!(std::io::stderr(), "\r\x1b[K");
-            }
+            let progress = Progress::new(&facts.label, "items", data.items().len(), &self.stop);
+            let given = core::evaluate(&mut scorer, tokenizer, &data, options, &mut |done| progress.done(done))?;
+            let seconds = progress.seconds();
+            drop(progress);
             let Some(given) = given else { return Ok(None) };
-            let score = TaskScore::new(facts, &given, start.elapsed().as_secs_f64());
+            let score = TaskScore::new(facts, &given, seconds);
             if let Some(file) = &mut answers {
-                file.add(&facts.label, &given)?;
+                file.add(given.iter().enumerate().map(|(item, answer)| {
+                    json!({ "task": facts.label, "item": item, "correct": answer.correct, "picked": answer.picked, "means": answer.means })
+                }))?;
             }
             self.say(&format!(
                 "{}: accuracy {:.4}, centred {:.4}, {} items in {:.1} s",
@@ -311,28 +297,4 @@ impl Evaluation<'_> {
 
 fn scorer<'m>(gpu: &crate::gpu::Gpu, model: &'m Model, no_sharing: bool) -> Scorer<'m> {
     if no_sharing { Scorer::without_sharing(gpu, model) } else { Scorer::new(gpu, model) }
-}
-
-/// The file of all answers.
-struct AnswerFile<'a> {
-    path: &'a PathBuf,
-    file: std::io::BufWriter<std::fs::File>,
-}
-
-impl<'a> AnswerFile<'a> {
-    fn create(path: &'a PathBuf) -> Result<Self, Failure> {
-        let file = std::fs::File::create(path).map_err(|error| Failure::input(format!("cannot write {}: {error}", path.display())))?;
-        Ok(Self { path, file: std::io::BufWriter::new(file) })
-    }
-
-    fn add(&mut self, task: &str, answers: &[core::Answer]) -> Result<(), Failure> {
-        let mut write = || -> std::io::Result<()> {
-            for (item, answer) in answers.iter().enumerate() {
-                let line = json!({ "task": task, "item": item, "correct": answer.correct, "picked": answer.picked, "means": answer.means });
-                writeln!(self.file, "{line}")?;
-            }
-            self.file.flush()
-        };
-        write().map_err(|error| Failure::input(format!("cannot write {}: {error}", self.path.display())))
-    }
 }

@@ -1,18 +1,18 @@
 //! `nc-core eval chat`.
 
-use std::io::{IsTerminal, Write};
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use serde_json::json;
 
 use super::REACH;
+use super::progress::{AnswerFile, Progress, write_csv};
+use crate::checkpoint::Run;
 use crate::cli::loaded::{Loaded, Which};
 use crate::cli::{Context, Ended, Failure, interrupt, note};
 use crate::engine::Sampling;
 use crate::eval::chat::{self, ChatOptions, ChatReport, ChatScore, ChatTask};
+use crate::eval::{Checkpoint, Finished};
 use crate::tasks::humaneval::{self, HumanEval};
 use crate::tasks::{self, FileRules, Sources, Split, Task, TaskError, TaskSpec};
 use crate::tools::python::{FILE, Interpreter, Limits};
@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     num_samples: u16,
     /// 0 takes the likeliest token each time
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
     temperature: f64,
     /// Draw from this many of the likeliest tokens; 0 for all
     #[arg(long, value_name = "K", default_value_t = 50)]
@@ -55,6 +55,12 @@ pub struct Args {
     /// Answers that are written together
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch_size: u16,
+    /// Evaluate all tasks again, also those that an interrupted evaluation finished
+    #[arg(long)]
+    again: bool,
+    /// Write what the model answered to every question to this file, a JSON document a line; evaluates all tasks again
+    #[arg(long, value_name = "FILE")]
+    answers: Option<PathBuf>,
     /// Write the scores to this file as comma-separated values
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -77,40 +83,56 @@ pub fn run(args: Args, context: &Context) -> Result<Ended, Failure> {
         rows: args.batch_size.into(),
     };
     options.sampling.validate(loaded.model.config.vocab_size)?;
-    let mut scores = Vec::new();
+    let Loaded { gpu, model, name, step, sha256, .. } = &loaded;
+    let weights = args.which.weights().map(|format| format.to_string());
+    let checkpoint = Checkpoint { step: *step, sha256: sha256.clone(), weights };
+    let mut finished = Finished::open(&Run::open(&context.home, name)?.folder().join("eval"), "chat", checkpoint)?;
+    if args.again || args.answers.is_some() {
+        finished.clear();
+    }
+    let mut file = AnswerFile::create(&args.answers)?;
+    let mut scores: Vec<ChatScore> = Vec::new();
     for (facts, task) in &opened {
-        let start = Instant::now();
+        let fingerprint = chat::fingerprint(task.as_ref(), &options)?;
+        if let Some(score) = finished.get(&fingerprint) {
+            note(&format!("{} (finished before)", in_words(score)));
+            scores.push(score.clone());
+            continue;
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(stopped(&scores));
+        }
         let all = options.most.map_or(task.len(), |most| most.min(task.len()));
-        let live = std::io::stderr().is_terminal();
-        let mut progress = |done: usize| {
-            if live {
-                let rate = done as f64 / start.elapsed().as_secs_f64();
-                let _ = write!(std::io::stderr(), "\r{}: {done}/{all} questions, {rate:.1} a second ", facts.label);
-            }
-            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        let answers = chat::evaluate(&loaded.gpu, &loaded.model, loaded.tokenizer()?, task.as_ref(), &options, &mut progress)?;
-        if live {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        let progress = Progress::new(facts.label, "questions", all, &stop);
+        let answers = chat::evaluate(gpu, model, loaded.tokenizer()?, task.as_ref(), &options, &mut |done| progress.done(done))?;
+        let seconds = progress.seconds();
+        drop(progress);
+        let Some(answers) = answers else { return Ok(stopped(&scores)) };
+        if let Some(file) = &mut file {
+            let line = |(question, answer): (usize, &chat::ChatAnswer)| {
+                json!({ "task": facts.label, "question": question, "right": answer.right, "given": answer.given })
+            };
+            file.add(answers.iter().enumerate().map(line))?;
         }
-        let Some(answers) = answers else {
-            note(&format!("stopped in {}; its questions are not scored", facts.label));
-            return Ok(Ended::Interrupted);
-        };
-        let score = ChatScore::new(facts, &answers, start.elapsed().as_secs_f64());
-        note(&format!("{}: {} of {} right ({:.2} %) in {:.1} s", score.task, score.right, score.questions, 100.0 * score.accuracy, score.seconds));
+        let score = ChatScore::new(facts, &answers, seconds);
+        note(&format!("{} in {seconds:.1} s", in_words(&score)));
+        finished.keep(fingerprint, score.clone())?;
         scores.push(score);
-        if stop.load(Ordering::Relaxed) && scores.len() < opened.len() {
-            note("stopped; the tasks above are scored");
-            return Ok(Ended::Interrupted);
-        }
     }
     let report = ChatReport::new(scores);
-    if let Some(path) = &args.csv {
-        std::fs::write(path, report.csv()).map_err(|error| Failure::input(format!("cannot write {}: {error}", path.display())))?;
-    }
-    context.finish(&json!({ "run": loaded.name, "step": loaded.step, "chat": report }), &report.table())?;
+    write_csv(&args.csv, &report.csv())?;
+    context.finish(&json!({ "run": name, "step": step, "chat": report }), &report.table())?;
     Ok(Ended::Done)
+}
+
+fn in_words(score: &ChatScore) -> String {
+    format!("{}: {} of {} right ({:.2} %)", score.task, score.right, score.questions, 100.0 * score.accuracy)
+}
+
+fn stopped(scores: &[ChatScore]) -> Ended {
+    let kept = if scores.is_empty() { "no task was finished" } else { "the finished tasks are kept" };
+    note(&format!("stopped; {kept}: run the same command again to go on"));
+    Ended::Interrupted
 }
 
 /// The tasks with their data.

@@ -13,9 +13,9 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaD
 use super::{Place, is_blank};
 use crate::data::DataError;
 use crate::files::StandIn;
+use crate::files::contained;
 
 mod claims;
-mod contained;
 mod delta;
 mod dictionary;
 mod header;
@@ -25,7 +25,6 @@ mod stream;
 mod text;
 mod thrift;
 
-pub use contained::contained;
 use rows::Rows;
 use text::Fault;
 
@@ -219,6 +218,11 @@ fn unreadable(path: &Path, page: u64, fault: Fault) -> DataError {
 
 fn decoding(path: &Path) -> impl FnOnce(ParquetError) -> DataError {
     move |error| broken(path, error.to_string().trim_start_matches("Parquet error: ").to_owned())
+}
+
+/// What `read` returns; an error if the parquet library panics. Its reader must not be used after that.
+pub fn contained<T>(path: &Path, read: impl FnOnce() -> T) -> Result<T, DataError> {
+    contained::contained(read).map_err(|contained::Panicked| broken(path, "its pages are damaged".into()))
 }
 
 fn broken(path: &Path, reason: String) -> DataError {

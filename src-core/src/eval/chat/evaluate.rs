@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 
 use rayon::prelude::*;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::ChatEvalError;
 use crate::engine::{EngineError, GenerateOptions, Overflow, Prompts, Sampling, Scorer, Sequence, generate_rows};
+use crate::files::digest::hex;
 use crate::gpu::Gpu;
 use crate::model::Model;
-use crate::tasks::Task;
+use crate::tasks::{Task, TaskError};
 use crate::tokenizer::{ChatTokens, Tokenizer};
 
 /// Categorical questions that are scored together: enough to fill passes with alike lengths.
@@ -37,7 +40,32 @@ impl Default for ChatOptions {
     }
 }
 
-/// For each question of `task`, in order, whether the model's answer is right. `progress` is told after each batch how many are done;
+/// What a model answered to a question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChatAnswer {
+    /// Whether one of its answers is right.
+    pub right: bool,
+    /// The answers: a label, or a text for each sample.
+    pub given: Vec<String>,
+}
+
+/// A digest of everything that an evaluation of `task` depends on, the model and the judge of programs aside.
+///
+/// # Errors
+/// If the task cannot be read.
+pub fn fingerprint(task: &dyn Task, options: &ChatOptions) -> Result<String, TaskError> {
+    /// Changes when the same questions would be evaluated in another way.
+    const VERSION: u32 = 1;
+    let ChatOptions { most, samples, max_tokens, sampling, rows } = options;
+    let categorical = !task.is_empty() && task.labels(0)?.is_some();
+    // Drawn answers depend on which questions share a batch.
+    let drawn = (sampling.temperature > 0.0).then(|| (rows, format!("{sampling:?}")));
+    let written = (!categorical).then_some((samples, max_tokens, drawn));
+    let all = serde_json::json!([VERSION, task.name(), task.fingerprint(), most, written]);
+    Ok(hex(&Sha256::digest(all.to_string())))
+}
+
+/// For each question of `task`, in order, what the model answers. `progress` is told after each batch how many are done;
 /// where it breaks before the end, the result is `None`.
 ///
 /// # Errors
@@ -50,29 +78,29 @@ pub fn evaluate(
     task: &dyn Task,
     options: &ChatOptions,
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
-) -> Result<Option<Vec<bool>>, ChatEvalError> {
+) -> Result<Option<Vec<ChatAnswer>>, ChatEvalError> {
     let all = options.most.map_or(task.len(), |most| most.min(task.len()));
-    let mut right = Vec::with_capacity(all);
+    let mut answers = Vec::with_capacity(all);
     if all == 0 {
-        return Ok(Some(right));
+        return Ok(Some(answers));
     }
     let questions = Questions { task, tokenizer, tokens: tokenizer.chat_tokens()? };
     let categorical = task.labels(0)?.is_some();
     let mut scorer = Scorer::new(gpu, model);
     let mut labels = Labels { tokenizer, ids: HashMap::new() };
     let batch = if categorical { WINDOW } else { (options.rows / options.samples.max(1)).max(1) };
-    while right.len() < all {
-        let range = right.len()..all.min(right.len() + batch);
+    while answers.len() < all {
+        let range = answers.len()..all.min(answers.len() + batch);
         let judged = match categorical {
             true => questions.choose(&mut scorer, &mut labels, range)?,
             false => questions.write(gpu, model, options, range)?,
         };
-        right.extend(judged);
-        if progress(right.len()).is_break() && right.len() < all {
+        answers.extend(judged);
+        if progress(answers.len()).is_break() && answers.len() < all {
             return Ok(None);
         }
     }
-    Ok(Some(right))
+    Ok(Some(answers))
 }
 
 struct Questions<'a> {
@@ -94,7 +122,7 @@ impl Questions<'_> {
     }
 
     /// The label with the highest probability is the answer; of equal ones the first.
-    fn choose(&self, scorer: &mut Scorer<'_>, labels: &mut Labels<'_>, range: Range<usize>) -> Result<Vec<bool>, ChatEvalError> {
+    fn choose(&self, scorer: &mut Scorer<'_>, labels: &mut Labels<'_>, range: Range<usize>) -> Result<Vec<ChatAnswer>, ChatEvalError> {
         let prompts = self.prompts(range.clone())?;
         let mut choices = Vec::with_capacity(prompts.len());
         for (index, prompt) in range.clone().zip(&prompts) {
@@ -111,13 +139,14 @@ impl Questions<'_> {
         let judge = |((index, (own, _)), scored): ((usize, &(Vec<String>, _)), &Vec<crate::engine::Scored>)| {
             let losses = scored.iter().map(|scored| scored.losses[0]);
             let best = losses.enumerate().fold((0, f32::INFINITY), |best, now| if now.1 < best.1 { now } else { best }).0;
-            self.task.evaluate(index, &own[best])?.ok_or_else(|| self.ungraded())
+            let right = self.task.evaluate(index, &own[best])?.ok_or_else(|| self.ungraded())?;
+            Ok(ChatAnswer { right, given: vec![own[best].clone()] })
         };
         range.zip(&choices).zip(&scored).map(judge).collect()
     }
 
     /// Any of the answers to a question must be right.
-    fn write(&self, gpu: &Gpu, model: &Model, options: &ChatOptions, range: Range<usize>) -> Result<Vec<bool>, ChatEvalError> {
+    fn write(&self, gpu: &Gpu, model: &Model, options: &ChatOptions, range: Range<usize>) -> Result<Vec<ChatAnswer>, ChatEvalError> {
         let ChatTokens { bos, user_start, user_end, assistant_end, .. } = self.tokens;
         let generate = GenerateOptions {
             max_tokens: Some(options.max_tokens),
@@ -128,18 +157,23 @@ impl Questions<'_> {
         };
         let prompts = self.prompts(range.clone())?;
         let samples = options.samples.max(1);
-        let asked = if let [prompt] = &prompts[..] { Prompts::Shared(prompt, samples) } else { Prompts::Own(&prompts) };
+        let several: Vec<Vec<u32>>;
+        let asked = if let [prompt] = &prompts[..] {
+            Prompts::Shared(prompt, samples)
+        } else {
+            several = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt.clone(), samples)).collect();
+            Prompts::Own(&several)
+        };
         let rows = generate_rows(gpu, model, self.tokenizer, asked, &generate).map_err(|error| self.too_long(error, range.start, &prompts))?;
-        // One question has all rows; of several, each has one.
-        let per_question = rows.len() / prompts.len();
-        let answers: Vec<String> = rows.par_iter().map(|row| self.tokenizer.decode(&row.ids)).collect();
+        let texts: Vec<String> = rows.par_iter().map(|row| self.tokenizer.decode(&row.ids)).collect();
         // In parallel: an answer may be a program that runs for seconds.
-        let judged: Vec<bool> = answers
+        let judged: Vec<bool> = texts
             .par_iter()
             .enumerate()
-            .map(|(row, answer)| self.task.evaluate(range.start + row / per_question, answer)?.ok_or_else(|| self.ungraded()))
+            .map(|(row, text)| self.task.evaluate(range.start + row / samples, text)?.ok_or_else(|| self.ungraded()))
             .collect::<Result<_, _>>()?;
-        Ok(judged.chunks(per_question).map(|answers| answers.contains(&true)).collect())
+        let answer = |(judged, given): (&[bool], &[String])| ChatAnswer { right: judged.contains(&true), given: given.to_vec() };
+        Ok(judged.chunks(samples).zip(texts.chunks(samples)).map(answer).collect())
     }
 
     fn ungraded(&self) -> ChatEvalError {

@@ -10,5 +10,5 @@ mod report;
 
 pub use catalog::{ALL, ChatTask, find};
 pub use error::ChatEvalError;
-pub use evaluate::{ChatOptions, evaluate};
+pub use evaluate::{ChatAnswer, ChatOptions, evaluate, fingerprint};
 pub use report::{ChatReport, ChatScore};

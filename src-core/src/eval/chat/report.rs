@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{ALL, ChatTask};
+use super::{ALL, ChatAnswer, ChatTask};
 
 /// The score of a task.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChatScore {
     /// The task's label.
-    pub task: &'static str,
+    pub task: String,
     /// Questions that were asked.
     pub questions: usize,
     /// Questions that were answered right.
@@ -25,10 +25,10 @@ pub struct ChatScore {
 
 impl ChatScore {
     /// Sums up the answers to a task.
-    pub fn new(task: &ChatTask, answers: &[bool], seconds: f64) -> Self {
-        let right = answers.iter().filter(|&&right| right).count();
+    pub fn new(task: &ChatTask, answers: &[ChatAnswer], seconds: f64) -> Self {
+        let right = answers.iter().filter(|answer| answer.right).count();
         let accuracy = right as f64 / answers.len().max(1) as f64;
-        Self { task: task.label, questions: answers.len(), right, accuracy, centred: task.centred(accuracy), seconds }
+        Self { task: task.label.to_owned(), questions: answers.len(), right, accuracy, centred: task.centred(accuracy), seconds }
     }
 }
 
@@ -96,7 +96,8 @@ mod tests {
 
     fn scores(without: &str) -> Vec<ChatScore> {
         let all = ALL.iter().filter(|task| task.label != without);
-        all.map(|task| ChatScore::new(task, &[true, true, false, false], 1.0)).collect()
+        let answers = [true, true, false, false].map(|right| ChatAnswer { right, given: Vec::new() });
+        all.map(|task| ChatScore::new(task, &answers, 1.0)).collect()
     }
 
     #[test]

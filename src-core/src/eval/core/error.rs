@@ -92,14 +92,6 @@ pub enum CoreError {
     /// Scoring failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// Scores could not be kept.
-    #[error("cannot write {}", path.display())]
-    Unwritten {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
     /// A file could not be read.
     #[error("cannot read {}", path.display())]
     Io {

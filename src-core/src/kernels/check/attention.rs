@@ -123,7 +123,7 @@ fn check_kv_cache(c: &mut Checker<'_>) -> Outcome {
             c.of(format!("{held} of [{rows}, {ring}, {width}], {format}"));
             let [cache] = c.random(rows * ring * width, 1.0);
             let tensor = c.cache(&[rows, ring, 1, width], &cache, format)?;
-            let cursors = Cursor::upload(c.gpu(), &[Cursor { position: held as u32, ..Cursor::default() }])?;
+            let cursors = Cursor::upload(c.gpu(), &[Cursor { position: held as u32, count: rows as u32 - 1, ..Cursor::default() }])?;
             c.run(|rec| kv_cache::fork(rec, &tensor, &cursors))?;
             let mut want = kv_cache::twin::elements(&cache, format);
             let width = format.elements(width);

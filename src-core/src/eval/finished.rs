@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{CoreError, TaskScore};
 use crate::files::durable;
 use crate::files::plain::read_at_most;
 
@@ -27,35 +27,56 @@ pub struct Checkpoint {
     pub weights: Option<String>,
 }
 
-/// The finished tasks of one checkpoint, and their file.
+/// Scores cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum FinishedError {
+    /// The file could not be read.
+    #[error("cannot read {}", path.display())]
+    Unread {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file could not be written.
+    #[error("cannot write {}", path.display())]
+    Unwritten {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The finished tasks of one checkpoint, and their file. `S` is the score of a task.
 #[derive(Debug)]
-pub struct Finished {
+pub struct Finished<S> {
     path: PathBuf,
-    content: Content,
+    content: Content<S>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Content {
+struct Content<S> {
     format: u32,
     checkpoint: Checkpoint,
-    /// By the task's [fingerprint](super::TaskData::fingerprint).
-    tasks: BTreeMap<String, TaskScore>,
+    /// By a fingerprint of the task, its data and how it is evaluated.
+    tasks: BTreeMap<String, S>,
 }
 
-impl Finished {
-    /// The finished tasks of a checkpoint in a folder. A file of other weights, and one that cannot be read, count as none: all of it can be
+impl<S: Serialize + DeserializeOwned> Finished<S> {
+    /// The finished tasks of a checkpoint in a folder, of the evaluation `kind`, such as `core`. A file of other weights, and one that cannot be read, count as none: all of it can be
     /// computed again.
     ///
     /// # Errors
     /// If the file exists and may not be read.
-    pub fn open(folder: &Path, checkpoint: Checkpoint) -> Result<Self, CoreError> {
+    pub fn open(folder: &Path, kind: &str, checkpoint: Checkpoint) -> Result<Self, FinishedError> {
         let weights = checkpoint.weights.as_deref().map(|weights| format!("-{weights}")).unwrap_or_default();
-        let path = folder.join(format!("core-{:06}{weights}.json", checkpoint.step));
+        let path = folder.join(format!("{kind}-{:06}{weights}.json", checkpoint.step));
         let bytes = match read_at_most(&path, LONGEST) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Vec::new(),
-            read => read.map_err(CoreError::io(&path))?,
+            read => read.map_err(|source| FinishedError::Unread { path: path.clone(), source })?,
         };
-        let found = serde_json::from_slice::<Content>(&bytes).ok();
+        let found = serde_json::from_slice::<Content<S>>(&bytes).ok();
         let found = found.filter(|content| content.format == FORMAT && content.checkpoint == checkpoint);
         Ok(Self { path, content: found.unwrap_or(Content { format: FORMAT, checkpoint, tasks: BTreeMap::new() }) })
     }
@@ -66,7 +87,7 @@ impl Finished {
     }
 
     /// The score of a task, if it is finished.
-    pub fn get(&self, fingerprint: &str) -> Option<&TaskScore> {
+    pub fn get(&self, fingerprint: &str) -> Option<&S> {
         self.content.tasks.get(fingerprint)
     }
 
@@ -74,12 +95,12 @@ impl Finished {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn keep(&mut self, fingerprint: String, score: TaskScore) -> Result<(), CoreError> {
+    pub fn keep(&mut self, fingerprint: String, score: S) -> Result<(), FinishedError> {
         self.content.tasks.insert(fingerprint, score);
         let written = serde_json::to_vec_pretty(&self.content).map_err(io::Error::from);
         written
             .and_then(|bytes| durable::replace(&self.path, &bytes))
-            .map_err(|source| CoreError::Unwritten { path: self.path.clone(), source })
+            .map_err(|source| FinishedError::Unwritten { path: self.path.clone(), source })
     }
 
     /// Forgets all finished tasks; the file stays until the next is kept.
@@ -91,28 +112,28 @@ impl Finished {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::core::TaskFacts;
 
     #[test]
     fn finished_tasks_are_found_by_the_same_weights_alone() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoint =
             |sha256: &str, weights: Option<&str>| Checkpoint { step: 7, sha256: sha256.into(), weights: weights.map(str::to_owned) };
-        let score = TaskScore::new(&TaskFacts::all()[0], &[], 1.5);
-        let open = |checkpoint| Finished::open(&folder.path().join("eval"), checkpoint).unwrap();
+        let score = 0.1 + 0.2;
+        let open = |checkpoint| Finished::<f64>::open(&folder.path().join("eval"), "core", checkpoint).unwrap();
         let mut first = open(checkpoint("a", None));
         assert!(first.get("task").is_none());
-        first.keep("task".into(), score.clone()).unwrap();
+        first.keep("task".into(), score).unwrap();
         assert_eq!(open(checkpoint("a", None)).get("task"), Some(&score));
         assert_eq!(open(checkpoint("a", None)).get("other"), None);
         assert!(open(checkpoint("b", None)).get("task").is_none());
         assert!(open(checkpoint("a", Some("q8"))).get("task").is_none());
+        assert!(Finished::<f64>::open(&folder.path().join("eval"), "chat", checkpoint("a", None)).unwrap().get("task").is_none());
         assert_eq!(first.path().file_name().unwrap(), "core-000007.json");
         // A damaged file counts as none, and is replaced.
         std::fs::write(first.path(), b"{").unwrap();
         let mut again = open(checkpoint("a", None));
         assert!(again.get("task").is_none());
-        again.keep("task".into(), score.clone()).unwrap();
+        again.keep("task".into(), score).unwrap();
         assert_eq!(open(checkpoint("a", None)).get("task"), Some(&score));
     }
 }
