@@ -41,7 +41,7 @@ pub fn is_named(path: &Path) -> bool {
 /// # Errors
 /// If the file cannot be read or lacks a column. An item is an error if the file is damaged, and the last one then.
 pub fn rows(path: &Path, columns: &'static [&'static str]) -> Result<impl Iterator<Item = Result<Value, TaskError>> + use<>, TaskError> {
-    let mut rows = Rows { path: path.to_path_buf(), file: stream(path)?, decoder: StreamDecoder::new(), piece: Vec::new().into(), batch: None };
+    let mut rows = Rows { path: path.to_path_buf(), file: stream(path)?, decoder: StreamDecoder::new(), piece: Buffer::default(), batch: None };
     // The schema comes first; it may share a piece with a batch, which is decoded afterwards.
     let first = rows.next_batch()?;
     let schema = rows.decoder.schema().ok_or_else(|| broken(path, "it has no schema"))?;

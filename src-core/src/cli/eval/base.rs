@@ -253,7 +253,7 @@ impl Evaluation<'_> {
         let tokenizer = self.tokenizer()?;
         let weights = self.args.which.weights().map(|format| format.to_string());
         let checkpoint = Checkpoint { step: *step, sha256: sha256.clone(), weights };
-        let mut finished = Finished::open(&run.folder().join("eval"), "core", checkpoint)?;
+        let mut finished = Finished::<TaskScore>::open(&run.folder().join("eval"), "core", checkpoint)?;
         if self.args.again || self.args.answers.is_some() {
             finished.clear();
         }
