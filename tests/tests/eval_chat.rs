@@ -164,7 +164,23 @@ fn finished_tasks_are_not_evaluated_again() {
     let workshop = workshop();
     let data = workshop.path("data");
     let eval = |asked: [&str; 2], more: &[&str]| {
-        let args = [&["eval", "chat", "--run", SHIPPED, "--data", &data, "--tasks", "arc-easy,spellingbee", "-x", asked[0], "--max-new-tokens", asked[1]], more];
+        let args = [
+            &[
+                "eval",
+                "chat",
+                "--run",
+                SHIPPED,
+                "--data",
+                &data,
+                "--tasks",
+                "arc-easy,spellingbee",
+                "-x",
+                asked[0],
+                "--max-new-tokens",
+                asked[1],
+            ],
+            more,
+        ];
         let output = workshop.succeed(&args.concat());
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap().matches("finished before").count())
     };
@@ -178,7 +194,10 @@ fn finished_tasks_are_not_evaluated_again() {
     assert_eq!(lines.iter().filter(|line| line["task"] == "SpellingBee").count(), 4);
     assert!(lines.iter().filter(|line| line["task"] == "ARC-Easy").all(|line| "ABCD1234".contains(line["given"][0].as_str().unwrap())));
     // Other data are another task.
-    workshop.file("data/arc-easy/test.jsonl", std::fs::read_to_string(workshop.path("data/arc-easy/test.jsonl")).unwrap().replace("apples", "pears"));
+    workshop.file(
+        "data/arc-easy/test.jsonl",
+        std::fs::read_to_string(workshop.path("data/arc-easy/test.jsonl")).unwrap().replace("apples", "pears"),
+    );
     assert_eq!(eval(few, &[]).1, 1);
 }
 

@@ -41,7 +41,8 @@ pub fn is_named(path: &Path) -> bool {
 /// # Errors
 /// If the file cannot be read or lacks a column. An item is an error if the file is damaged, and the last one then.
 pub fn rows(path: &Path, columns: &'static [&'static str]) -> Result<impl Iterator<Item = Result<Value, TaskError>> + use<>, TaskError> {
-    let mut rows = Rows { path: path.to_path_buf(), file: stream(path)?, decoder: StreamDecoder::new(), piece: Buffer::default(), batch: None };
+    let mut rows =
+        Rows { path: path.to_path_buf(), file: stream(path)?, decoder: StreamDecoder::new(), piece: Buffer::default(), batch: None };
     // The schema comes first; it may share a piece with a batch, which is decoded afterwards.
     let first = rows.next_batch()?;
     let schema = rows.decoder.schema().ok_or_else(|| broken(path, "it has no schema"))?;
@@ -117,8 +118,18 @@ fn stream(path: &Path) -> Result<Take<File>, TaskError> {
         read_at(0, &mut magic)?;
     }
     if &magic == MAGIC {
-        // Padded to 8 bytes; at the end are a footer, its size and the same bytes again.
-        start = 8;
+        // At the end are a footer, its size and the same bytes again. Padded to 8 bytes, by arrow-rs to 64.
+        let mut block = [0; 8];
+        for at in (8..=64).step_by(8).take_while(|at| at + 8 <= len) {
+            read_at(at, &mut block)?;
+            if block != [0; 8] {
+                start = at;
+                break;
+            }
+        }
+        if start == 0 {
+            return Err(cut_off());
+        }
         let mut last = [0; 4 + MAGIC.len()];
         let after_footer = len.checked_sub(last.len() as u64).ok_or_else(cut_off)?;
         read_at(after_footer, &mut last)?;
@@ -206,7 +217,9 @@ fn broken(path: &Path, reason: &str) -> TaskError {
 fn reason(error: &ArrowError) -> String {
     match error {
         ArrowError::IpcError(said) if said.contains("Unexpected EOS") => "something follows its end".into(),
-        ArrowError::IpcError(said) if said.to_lowercase().contains("compress") => "it is compressed, and only files that are not are read".into(),
+        ArrowError::IpcError(said) if said.to_lowercase().contains("compress") => {
+            "it is compressed, and only files that are not are read".into()
+        }
         ArrowError::NotYetImplemented(_) => "it uses a part of the format that is not supported".into(),
         _ => "its batches are damaged".into(),
     }

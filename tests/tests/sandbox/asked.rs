@@ -39,9 +39,7 @@ fn programs_of_a_model_are_run_and_counted() {
 
 #[test]
 fn the_judge_of_a_task_is_the_sandbox() {
-    let problem = |name: &str, solution: &str, test: &str| {
-        json!({ "task_id": name, "prompt": "def f():\n", "canonical_solution": solution, "test": test, "entry_point": "f" })
-    };
+    let problem = |name: &str, solution: &str, test: &str| json!({ "task_id": name, "prompt": "def f():\n", "canonical_solution": solution, "test": test, "entry_point": "f" });
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("test.jsonl");
     let checks = "def check(candidate):\n    assert candidate() == 2\n";

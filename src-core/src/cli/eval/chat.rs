@@ -109,9 +109,7 @@ pub fn run(args: Args, context: &Context) -> Result<Ended, Failure> {
         drop(progress);
         let Some(answers) = answers else { return Ok(stopped(&scores)) };
         if let Some(file) = &mut file {
-            let line = |(question, answer): (usize, &chat::ChatAnswer)| {
-                json!({ "task": facts.label, "question": question, "right": answer.right, "given": answer.given })
-            };
+            let line = |(question, answer): (usize, &chat::ChatAnswer)| json!({ "task": facts.label, "question": question, "right": answer.right, "given": answer.given });
             file.add(answers.iter().enumerate().map(line))?;
         }
         let score = ChatScore::new(facts, &answers, seconds);
@@ -143,7 +141,9 @@ fn open_tasks(args: &Args, context: &Context) -> Result<Vec<(&'static ChatTask, 
         Some(names) => {
             for name in names {
                 let known = || chat::ALL.map(|task| task.name).join(", ");
-                wanted.push(chat::find(name).ok_or_else(|| Failure::input(format!("there is no chat task {name:?}; there are {}", known())))?);
+                wanted.push(
+                    chat::find(name).ok_or_else(|| Failure::input(format!("there is no chat task {name:?}; there are {}", known())))?,
+                );
             }
         }
         None => wanted.extend(&chat::ALL),

@@ -27,7 +27,9 @@ pub enum ChatEvalError {
         source: ConversationError,
     },
     /// A question is longer than the model reads.
-    #[error("example {index} of {task} has {tokens} tokens, and the model reads {room}: evaluate it by a model with a longer context, or leave {task} out")]
+    #[error(
+        "example {index} of {task} has {tokens} tokens, and the model reads {room}: evaluate it by a model with a longer context, or leave {task} out"
+    )]
     TooLong {
         /// The task.
         task: String,

@@ -127,14 +127,14 @@ impl Questions<'_> {
         let mut choices = Vec::with_capacity(prompts.len());
         for (index, prompt) in range.clone().zip(&prompts) {
             let own = self.task.labels(index)?.ok_or_else(|| self.ungraded())?;
-            let answered: Vec<Vec<u32>> =
-                own.iter().map(|label| Ok([&prompt[..], &[labels.id(self.task, label)?]].concat())).collect::<Result<_, ChatEvalError>>()?;
+            let answered: Vec<Vec<u32>> = own
+                .iter()
+                .map(|label| Ok([&prompt[..], &[labels.id(self.task, label)?]].concat()))
+                .collect::<Result<_, ChatEvalError>>()?;
             choices.push((own, answered));
         }
-        let groups: Vec<Vec<Sequence<'_>>> = choices
-            .iter()
-            .map(|(_, answered)| answered.iter().map(|ids| Sequence::new(ids, ids.len() - 1)).collect())
-            .collect();
+        let groups: Vec<Vec<Sequence<'_>>> =
+            choices.iter().map(|(_, answered)| answered.iter().map(|ids| Sequence::new(ids, ids.len() - 1)).collect()).collect();
         let scored = scorer.score(&groups).map_err(|error| self.too_long(error, range.start, &prompts))?;
         let judge = |((index, (own, _)), scored): ((usize, &(Vec<String>, _)), &Vec<crate::engine::Scored>)| {
             let losses = scored.iter().map(|scored| scored.losses[0]);
@@ -164,7 +164,8 @@ impl Questions<'_> {
             several = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt.clone(), samples)).collect();
             Prompts::Own(&several)
         };
-        let rows = generate_rows(gpu, model, self.tokenizer, asked, &generate).map_err(|error| self.too_long(error, range.start, &prompts))?;
+        let rows =
+            generate_rows(gpu, model, self.tokenizer, asked, &generate).map_err(|error| self.too_long(error, range.start, &prompts))?;
         let texts: Vec<String> = rows.par_iter().map(|row| self.tokenizer.decode(&row.ids)).collect();
         // In parallel: an answer may be a program that runs for seconds.
         let judged: Vec<bool> = texts

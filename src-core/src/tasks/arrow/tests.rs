@@ -53,8 +53,9 @@ const COLUMNS: &[&str] = &["answer", "choices", "question"];
 #[test]
 fn rows_of_streams_and_files_are_read_in_order() {
     let batches = [questions(0..3), questions(3..3), questions(3..5)];
-    let expected: Vec<Value> =
-        (0..5).map(|number| json!({ "answer": number, "choices": [format!("{number}"), null, "ü"], "question": format!("How many? {number}") })).collect();
+    let expected: Vec<Value> = (0..5)
+        .map(|number| json!({ "answer": number, "choices": [format!("{number}"), null, "ü"], "question": format!("How many? {number}") }))
+        .collect();
     assert_eq!(read(&stream_of(&batches), COLUMNS).unwrap(), expected);
     assert_eq!(read(&file_of(&batches), COLUMNS).unwrap(), expected);
     assert_eq!(read(&stream_of(&[questions(0..0)]), COLUMNS).unwrap(), [] as [Value; 0]);
@@ -85,7 +86,8 @@ fn every_type_that_is_read_keeps_its_value() {
         ("g", Arc::new(arrow_array::UInt64Array::from(vec![u64::MAX]))),
         ("h", Arc::new(arrow_array::Float32Array::from(vec![0.25]))),
     ];
-    let expected = json!({ "a": i8::MIN, "b": i16::MIN, "c": i32::MIN, "d": u8::MAX, "e": u16::MAX, "f": u32::MAX, "g": u64::MAX, "h": 0.25 });
+    let expected =
+        json!({ "a": i8::MIN, "b": i16::MIN, "c": i32::MIN, "d": u8::MAX, "e": u16::MAX, "f": u32::MAX, "g": u64::MAX, "h": 0.25 });
     assert_eq!(read(&stream_of(&[batch(small)]), &["a", "b", "c", "d", "e", "f", "g", "h"]).unwrap(), [expected]);
 }
 
