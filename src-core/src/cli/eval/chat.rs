@@ -66,6 +66,9 @@ pub struct Args {
     csv: Option<PathBuf>,
 }
 
+/// A task, and its questions.
+type Opened = (&'static ChatTask, Box<dyn Task>);
+
 /// Runs the subcommand.
 pub fn run(args: Args, context: &Context) -> Result<Ended, Failure> {
     // What is wrong with names or data is said before the model is loaded.
@@ -134,7 +137,7 @@ fn stopped(scores: &[ChatScore]) -> Ended {
 }
 
 /// The tasks with their data.
-fn open_tasks(args: &Args, context: &Context) -> Result<Vec<(&'static ChatTask, Box<dyn Task>)>, Failure> {
+fn open_tasks(args: &Args, context: &Context) -> Result<Vec<Opened>, Failure> {
     let python = args.python.clone().unwrap_or_else(|| context.home.python().join(FILE));
     let mut wanted = Vec::new();
     match &args.tasks {
@@ -158,7 +161,7 @@ fn open_tasks(args: &Args, context: &Context) -> Result<Vec<(&'static ChatTask, 
         cache: context.home.cache(),
         files: FileRules::default(),
     };
-    let open = |task: &'static ChatTask| -> Result<(&'static ChatTask, Box<dyn Task>), Failure> {
+    let open = |task: &'static ChatTask| -> Result<Opened, Failure> {
         if task.name != humaneval::NAME {
             return Ok((task, tasks::open(&task.name.parse::<TaskSpec>()?, Split::Test, &sources)?));
         }

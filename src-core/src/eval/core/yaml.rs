@@ -34,7 +34,7 @@ pub fn entries(text: &str, key: &str) -> Result<Vec<Entry>, Wrong> {
             return wrong(number + 1, "it is indented by a tab");
         }
         let content = bare.trim_end();
-        if !content.is_empty() && !content.starts_with('#') && !(number == 0 && content == "---") {
+        if !(content.is_empty() || content.starts_with('#') || number == 0 && content == "---") {
             lines.push(Line { number: number + 1, indent: line.len() - bare.len(), content });
         }
     }

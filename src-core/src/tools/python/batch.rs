@@ -32,7 +32,7 @@ pub fn run_all<P: AsRef<str> + Sync>(
     std::thread::scope(|scope| {
         let mut started = 0;
         for _ in 0..jobs.clamp(1, programs.len().max(1)) {
-            match thread().spawn_scoped(scope, &work) {
+            match thread().spawn_scoped(scope, work) {
                 Ok(_) => started += 1,
                 // Fewer threads do the same work.
                 Err(error) if started == 0 => return Err(PythonError::Thread(error)),
