@@ -25,7 +25,7 @@ fn workshop() -> Workshop {
     trained::install(&workshop);
     let lines = |rows: Vec<Value>| rows.iter().map(|row| format!("{row}\n")).collect::<String>();
     let asked = |number: usize| {
-        let labels = if number % 3 == 0 { ["1", "2", "3", "4"] } else { ["A", "B", "C", "D"] };
+        let labels = if number.is_multiple_of(3) { ["1", "2", "3", "4"] } else { ["A", "B", "C", "D"] };
         let text: Vec<String> = (0..4).map(|choice| format!("{} apples", number + choice)).collect();
         json!({ "question": format!("How many are {number} apples?"), "choices": { "text": text, "label": labels }, "answerKey": labels[number % 4] })
     };
